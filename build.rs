@@ -1,0 +1,51 @@
+//! Compiles the contract without protoc and adds what `--json` needs: the messages serialise with the
+//! field names of the .proto, moments as RFC 3339, enums as their documented words.
+
+use prost::Message;
+
+const PROTO: &str = "proto/specweave/jobs/v1/jobs.proto";
+const PACKAGE: &str = ".specweave.jobs.v1";
+
+const MOMENTS: [&str; 5] = [
+    "Job.started_at",
+    "Job.updated_at",
+    "Job.completed_at",
+    "Pause.resume_at",
+    "GetInfoResponse.started_at",
+];
+
+const ENUMS: [(&str, &str); 4] = [
+    ("Job.type", "job_type"),
+    ("Job.state", "job_state"),
+    ("Pause.reason", "pause_reason"),
+    ("Item.state", "item_state"),
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto/specweave");
+    let descriptors = protox::compile([PROTO], ["proto"])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+
+    let mut config = tonic_prost_build::configure()
+        .type_attribute(".", "#[derive(serde::Serialize)]")
+        .type_attribute(".", "#[serde(rename_all = \"snake_case\")]");
+    // The journal keeps what was asked for; a field that an older daemon did not know is empty.
+    config = config
+        .type_attribute(format!("{PACKAGE}.CloneSpec"), "#[derive(serde::Deserialize)]")
+        .type_attribute(format!("{PACKAGE}.CloneSpec"), "#[serde(default)]");
+    for field in MOMENTS {
+        config = config.field_attribute(
+            format!("{PACKAGE}.{field}"),
+            "#[serde(serialize_with = \"crate::json::moment\", skip_serializing_if = \"Option::is_none\")]",
+        );
+    }
+    for (field, words) in ENUMS {
+        config = config.field_attribute(
+            format!("{PACKAGE}.{field}"),
+            format!("#[serde(serialize_with = \"crate::json::{words}\")]"),
+        );
+    }
+    config.compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+use super::*;
+
+fn created() -> Event {
+    Event::Created {
+        order: Order::Clone(v1::CloneSpec::default()),
+        request_id: "r".into(),
+        settings: BTreeMap::new(),
+    }
+}
+
+fn running(items: &[&str]) -> Job {
+    let mut job = Job::create(JobId::parse("ae362dfe").unwrap(), 1, created()).unwrap();
+    job.apply(2, Event::Started).unwrap();
+    job.apply(3, Event::Planned { items: items.iter().map(|name| name.to_string()).collect() }).unwrap();
+    job
+}
+
+fn done(item: u32) -> Event {
+    Event::ItemDone { item, how: Done::Now }
+}
+
+#[test]
+fn a_job_counts_what_has_ended() {
+    let mut job = running(&["a", "bb", "ccc"]);
+    job.apply(4, done(2)).unwrap();
+    job.apply(5, Event::ItemDone { item: 0, how: Done::Before }).unwrap();
+    job.apply(6, Event::ItemFailed { item: 1, error: "gone".into() }).unwrap();
+    let items = job.items.as_ref().unwrap();
+    assert_eq!((items.current(), items.len(), items.before()), (3, 3, 1));
+    assert_eq!(items.succeeded().map(|item| items.name(item)).collect::<Vec<_>>(), ["ccc", "a"]);
+    assert_eq!(items.failed().collect::<Vec<_>>(), [(1, "gone")]);
+}
+
+#[test]
+fn an_item_ends_once() {
+    let mut job = running(&["a"]);
+    job.apply(4, done(0)).unwrap();
+    let before = job.clone();
+    assert_eq!(job.apply(5, done(0)), Err(Refused::ItemHasEnded(0)));
+    assert_eq!(job.apply(5, done(7)), Err(Refused::NoSuchItem(7)));
+    assert_eq!(job, before, "a refused event changes nothing");
+}
+
+#[test]
+fn a_complete_job_never_changes_again() {
+    let mut job = running(&["a"]);
+    assert_eq!(job.apply(4, Event::Ended(Outcome::Completed)), Err(Refused::ItemsWait));
+    job.apply(4, done(0)).unwrap();
+    job.apply(5, Event::Ended(Outcome::Completed)).unwrap();
+    for event in [Event::Started, Event::Retried, done(0), Event::Ended(Outcome::Completed)] {
+        assert_eq!(job.apply(6, event), Err(Refused::Complete));
+    }
+}
+
+#[test]
+fn a_retry_makes_failed_items_wait_and_leaves_the_others() {
+    let mut job = running(&["a", "b"]);
+    job.apply(4, done(0)).unwrap();
+    job.apply(5, Event::ItemFailed { item: 1, error: "x".into() }).unwrap();
+    job.apply(6, Event::Ended(Outcome::CompletedWithWarnings { summary: "w".into() })).unwrap();
+    job.apply(7, Event::Retried).unwrap();
+    job.apply(8, Event::Started).unwrap();
+    let items = job.items.as_ref().unwrap();
+    assert_eq!((items.current(), items.waiting(), items.mark(1)), (1, 1, Mark::Waiting));
+    job.apply(9, done(1)).unwrap();
+}
+
+#[test]
+fn runs_that_the_daemon_did_not_survive_are_counted_until_there_is_progress() {
+    let mut job = running(&["a"]);
+    job.apply(4, Event::Started).unwrap();
+    job.apply(5, Event::Started).unwrap();
+    assert_eq!(job.fruitless_runs, 2);
+    job.apply(6, done(0)).unwrap();
+    assert_eq!(job.fruitless_runs, 0);
+}
+
+#[test]
+fn a_paused_job_takes_no_results() {
+    let mut job = running(&["a"]);
+    let pause = Event::Paused { reason: PauseReason::Killed, message: "killed".into(), resume_at: None };
+    job.apply(4, pause).unwrap();
+    assert_eq!(job.apply(5, done(0)), Err(Refused::NotRunning));
+}

@@ -1,0 +1,150 @@
+//! One job's journal: a line per event, each with a checksum, appended and synced before anybody is told.
+//! Reading takes the longest valid prefix; what follows it is set aside under another name.
+//!
+//! A line is `{"crc":"xxxxxxxx","at":<ms>,"event":..}`; the checksum covers all after its own comma.
+
+use crate::job::{Event, Job};
+use serde::{Deserialize, Serialize};
+use specweave_jobs::clock::Millis;
+use specweave_jobs::disk;
+use specweave_jobs::project::JobId;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    at: Millis,
+    event: Event,
+}
+
+const CRC_FIELD: &[u8] = b"{\"crc\":\"";
+/// Up to and with the comma after the checksum.
+const HEAD: usize = CRC_FIELD.len() + 8 + 2;
+
+/// An open journal. Dropping it syncs nothing.
+pub struct Journal {
+    file: File,
+    /// The length up to which every line is whole.
+    len: u64,
+    dirty: bool,
+}
+
+/// A journal that was read.
+pub struct Replay {
+    pub job: Job,
+    pub journal: Journal,
+    /// Where the unreadable end was put, when there was one.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// Why a journal gives no job.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("cannot read or write {path}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} holds no job; it was set aside as {aside}")]
+    NoJob { path: PathBuf, aside: PathBuf },
+}
+
+impl Journal {
+    /// A new, empty journal. The folder's entry for it is durable after the first [`Self::sync`] of both.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Self { file, len: 0, dirty: false })
+    }
+
+    /// Reads a journal and opens it for more.
+    pub fn replay(path: &Path, id: JobId) -> Result<Replay, JournalError> {
+        let fail = |source| JournalError::Io { path: path.to_path_buf(), source };
+        let bytes = std::fs::read(path).map_err(fail)?;
+        let (job, valid) = replay_bytes(&bytes, id);
+        let Some(job) = job else {
+            let aside = disk::set_aside(path).map_err(fail)?;
+            return Err(JournalError::NoJob { path: path.to_path_buf(), aside });
+        };
+        let mut set_aside = None;
+        if valid < bytes.len() {
+            let stamp = specweave_jobs::clock::iso(specweave_jobs::clock::now()).replace(':', "-");
+            let aside = path.with_file_name(format!("journal.jsonl.torn-{stamp}"));
+            disk::replace(&aside, &bytes[valid..], 0o600).map_err(fail)?;
+            set_aside = Some(aside);
+        }
+        let file = OpenOptions::new().append(true).open(path).map_err(fail)?;
+        if set_aside.is_some() {
+            file.set_len(valid as u64).and_then(|()| file.sync_data()).map_err(fail)?;
+        }
+        let journal = Self { file, len: valid as u64, dirty: false };
+        Ok(Replay { job, journal, set_aside })
+    }
+
+    /// Writes a line; durable after [`Self::sync`]. A line that did not fit is taken back.
+    pub fn append(&mut self, at: Millis, event: &Event) -> io::Result<()> {
+        let line = line(at, event);
+        match self.file.write_all(&line) {
+            Ok(()) => {
+                self.len += line.len() as u64;
+                self.dirty = true;
+                Ok(())
+            }
+            Err(error) => {
+                self.file.set_len(self.len)?;
+                Err(error)
+            }
+        }
+    }
+
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.dirty {
+            self.file.sync_data()?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+fn line(at: Millis, event: &Event) -> Vec<u8> {
+    let body = serde_json::to_vec(&Record { at, event: event.clone() }).expect("an event serialises");
+    let covered = &body[1..];
+    let mut line = format!("{{\"crc\":\"{:08x}\",", crc32fast::hash(covered)).into_bytes();
+    line.extend_from_slice(covered);
+    line.push(b'\n');
+    line
+}
+
+/// The job after the longest valid prefix, and that prefix's length.
+pub fn replay_bytes(bytes: &[u8], id: JobId) -> (Option<Job>, usize) {
+    let mut job: Option<Job> = None;
+    let mut valid = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let Some(record) = parse(line) else { break };
+        let applied = match &mut job {
+            Some(job) => job.apply(record.at, record.event),
+            None => Job::create(id.clone(), record.at, record.event).map(|new| job = Some(new)),
+        };
+        if applied.is_err() {
+            break;
+        }
+        valid += line.len();
+    }
+    (job, valid)
+}
+
+fn parse(line: &[u8]) -> Option<Record> {
+    let line = line.strip_suffix(b"\n")?;
+    let crc = line.strip_prefix(CRC_FIELD)?.get(..8)?;
+    let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?, 16).ok()?;
+    let covered = line.get(HEAD..)?;
+    if line.get(HEAD - 2..HEAD) != Some(b"\",") || crc32fast::hash(covered) != crc {
+        return None;
+    }
+    let mut body = Vec::with_capacity(covered.len() + 1);
+    body.push(b'{');
+    body.extend_from_slice(covered);
+    serde_json::from_slice(&body).ok()
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! One run of a job: its task, its token, its stand-in process.
+
+use super::{Command, Entry, Keeper, KeeperError, Live, Reply};
+use crate::job::{Event, PauseReason};
+use crate::log::WorkerLog;
+use crate::secrets::{Caller, Secrets};
+use crate::standin::StandIn;
+use crate::work::{self, Context, Finish, Stop};
+use specweave_jobs::disk;
+use specweave_jobs::project::{JobFiles, JobId};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+pub(super) struct Run {
+    /// Tells this run's messages from those of an earlier one.
+    pub number: u64,
+    cancel: CancellationToken,
+    /// Why it was cancelled; the first reason counts.
+    reason: Option<PauseReason>,
+    /// Who waits for the run to be over.
+    pub killers: Vec<Reply<Arc<Entry>>>,
+    /// Dropping it dismisses the stand-in.
+    _dismissal: oneshot::Sender<()>,
+}
+
+impl Run {
+    pub(super) fn end_because(&mut self, reason: PauseReason) {
+        self.reason.get_or_insert(reason);
+        self.cancel.cancel();
+    }
+
+    pub(super) fn pause_event(&self) -> Event {
+        let reason = self.reason.unwrap_or(PauseReason::Killed);
+        let message = match reason {
+            PauseReason::DaemonStopped => "the daemon was stopped; goes on at its next start",
+            _ => "killed",
+        };
+        Event::Paused { reason, message: message.to_owned(), resume_at: None }
+    }
+
+    /// The documented file says "a worker lives"; none does any more.
+    pub(super) fn end(&self, files: &JobFiles) {
+        match std::fs::remove_file(files.pid()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "worker.pid could not be removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Keeper {
+    /// Starts a run: stand-in, `worker.pid`, journal line, task.
+    pub(super) fn launch(&mut self, id: &JobId, caller: Caller) -> Result<(), KeeperError> {
+        let storage = |error| KeeperError::Storage(Arc::new(error));
+        let files = self.project.job(id);
+        let job = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.job.clone();
+        let secrets = Arc::new(Secrets::new(&self.project, caller, &job.settings));
+        let log = Arc::new(WorkerLog::open(&files.log(), secrets.redactor()).map_err(storage)?);
+        let mut standin = StandIn::start(id).map_err(storage)?;
+        let pid = standin.pid();
+        disk::replace_unsynced(&files.pid(), pid.to_string().as_bytes(), 0o644).map_err(storage)?;
+        self.commit(id, Event::Started)?;
+
+        self.last_run += 1;
+        let number = self.last_run;
+        let cancel = CancellationToken::new();
+        let (dismissal, dismissed) = oneshot::channel();
+        let (inbox, gone_id) = (self.handle.inbox.clone(), id.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = dismissed => standin.dismiss().await,
+                () = standin.gone() => {
+                    let _ = inbox.send(Command::StandInGone { id: gone_id, run: number }).await;
+                }
+            }
+        });
+        log.line(&format!("Worker started for job {id}"));
+        log.line(&format!("Project path: {}", self.project.root().display()));
+        log.line(&format!("PID: {pid}"));
+        self.touch(id, |entry| entry.pid = pid);
+        let context = Context {
+            job: self.board.jobs[id].job.clone(),
+            project: self.project.clone(),
+            secrets,
+            cancel: cancel.clone(),
+            log: log.clone(),
+            keeper: self.handle.clone(),
+            run: number,
+            live: Live::default(),
+        };
+        let run = Run { number, cancel, reason: None, killers: Vec::new(), _dismissal: dismissal };
+        self.runs.insert(id.clone(), run);
+        let (inbox, id) = (self.handle.inbox.clone(), id.clone());
+        tokio::spawn(async move {
+            let result = outcome(tokio::spawn(work::run(context)).await);
+            log_end(&log, &result);
+            let _ = inbox.send(Command::Over { id, run: number, result }).await;
+        });
+        Ok(())
+    }
+}
+
+/// A panic fails its own job and nothing else.
+fn outcome(joined: Result<Result<Finish, Stop>, tokio::task::JoinError>) -> Result<Finish, Stop> {
+    joined.unwrap_or_else(|error| {
+        tracing::error!(%error, "a job's task panicked");
+        Err(Stop::Fail("internal error; the daemon's log has the details".into()))
+    })
+}
+
+fn log_end(log: &WorkerLog, result: &Result<Finish, Stop>) {
+    match result {
+        Ok(_) => {}
+        Err(Stop::Cancelled) => log.line("Worker stopped; everything done so far is kept"),
+        Err(Stop::Pause { message, .. }) => log.line(&format!("Paused: {message}")),
+        Err(Stop::Fail(error)) => log.line(&format!("ERROR: {error}")),
+    }
+}

@@ -1,0 +1,197 @@
+//! One daemon per project: the lock that proves it, the socket, the endpoint file, and the checks that both
+//! still are ours. Only the holder of the lock may unlink or bind.
+
+use specweave_jobs::project::{Endpoint, Project, host};
+use specweave_jobs::{PROTOCOL, disk};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The longest path that every Unix takes for a socket.
+const LONGEST_SOCKET_PATH: usize = 103;
+
+/// Why this process is not the project's daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else is; that is an answer, not a failure.
+    #[error("a daemon of this project already runs (process {pid})")]
+    Held { pid: u32 },
+    #[error("cannot use {path}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "the folder for sockets {path} is not safe: {why} \
+         (set SPECWEAVE_JOBS_SOCKET_DIR to a folder that only you can use)"
+    )]
+    UnsafeFolder { path: PathBuf, why: &'static str },
+    #[error("the socket's path {path} has {len} bytes, {LONGEST_SOCKET_PATH} are possible (set SPECWEAVE_JOBS_SOCKET_DIR to a shorter folder)")]
+    TooLong { path: PathBuf, len: usize },
+}
+
+/// Proof that this process is the project's daemon. The file is never deleted.
+pub struct DaemonLock {
+    _file: File,
+}
+
+impl DaemonLock {
+    /// Makes the daemon's folder and takes the lock, without waiting.
+    pub fn take(project: &Project) -> Result<Self, StartError> {
+        let files = project.daemon();
+        make_folder(&files.folder).map_err(|source| StartError::Io { path: files.folder.clone(), source })?;
+        let path = files.lock();
+        let fail = |source| StartError::Io { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                return Err(StartError::Held { pid: text.trim().parse().unwrap_or(0) });
+            }
+            Err(TryLockError::Error(source)) => return Err(fail(source)),
+        }
+        // For people, and for a client that has to wake a daemon whose socket is gone.
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "{}", std::process::id()))
+            .map_err(fail)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let ignore = folder.join(".gitignore");
+    if !ignore.exists() {
+        disk::replace_unsynced(&ignore, b"*\n", 0o644)?;
+    }
+    Ok(())
+}
+
+/// The bound socket and what was published about it.
+pub struct Socket {
+    path: PathBuf,
+    identity: (u64, u64),
+    endpoint: Endpoint,
+    endpoint_path: PathBuf,
+}
+
+impl Socket {
+    /// Binds a socket in a private folder and publishes it. Needs the lock: whatever stands at the path is
+    /// a dead daemon's.
+    pub fn bind(project: &Project, _lock: &DaemonLock) -> Result<(Self, UnixListener), StartError> {
+        let path = socket_path(project)?;
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StartError::Io { path, source });
+            }
+            _ => {}
+        }
+        let fail = |source| StartError::Io { path: path.clone(), source };
+        // The process's umask is 077, so that there is no moment at which others could connect.
+        let listener = UnixListener::bind(&path).map_err(fail)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(fail)?;
+        listener.set_nonblocking(true).map_err(fail)?;
+        let identity = identity(&path).map_err(fail)?;
+        let endpoint = Endpoint {
+            endpoint: format!("unix:{}", path.display()),
+            pid: std::process::id(),
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            project: project.root().to_path_buf(),
+            host: host(),
+        };
+        let endpoint_path = project.daemon().endpoint();
+        let text = serde_json::to_vec(&endpoint).expect("plain data serialises");
+        disk::replace_unsynced(&endpoint_path, &text, 0o600)
+            .map_err(|source| StartError::Io { path: endpoint_path.clone(), source })?;
+        Ok((Self { path, identity, endpoint, endpoint_path }, listener))
+    }
+
+    /// Whether clients still find this socket: the path leads to it and the endpoint file names it.
+    pub fn is_reachable(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == self.identity)
+            && Endpoint::read(&self.endpoint_path).is_ok_and(|found| found == self.endpoint)
+    }
+
+    /// Removes socket and endpoint file, if they still are ours.
+    pub fn remove(&self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+        if Endpoint::read(&self.endpoint_path).is_ok_and(|found| found == self.endpoint) {
+            let _ = fs::remove_file(&self.endpoint_path);
+        }
+    }
+}
+
+/// Which folder this is, whatever its path is called: device and inode.
+pub fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let facts = fs::symlink_metadata(path)?;
+    Ok((facts.dev(), facts.ino()))
+}
+
+/// A short path: a private folder and a name made of the project's path.
+fn socket_path(project: &Project) -> Result<PathBuf, StartError> {
+    let mut hasher = DefaultHasher::new();
+    project.root().hash(&mut hasher);
+    let name = format!("{:016x}.sock", hasher.finish());
+    if let Some(folder) = std::env::var_os("SPECWEAVE_JOBS_SOCKET_DIR") {
+        return vetted(PathBuf::from(folder).join(name));
+    }
+    let runtime = directories::BaseDirs::new().and_then(|dirs| dirs.runtime_dir().map(Path::to_path_buf));
+    if let Some(path) = runtime.and_then(|folder| vetted(folder.join("specweave").join(&name)).ok()) {
+        return Ok(path);
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    vetted(PathBuf::from(format!("/tmp/specweave-{uid}")).join(name))
+}
+
+/// Makes the socket's folder, or checks it without following links: a folder of ours that nobody else can use.
+fn vetted(path: PathBuf) -> Result<PathBuf, StartError> {
+    let len = path.as_os_str().len();
+    if len > LONGEST_SOCKET_PATH {
+        return Err(StartError::TooLong { path, len });
+    }
+    let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let fail = |source| StartError::Io { path: folder.clone(), source };
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
+        _ => {}
+    }
+    let facts = fs::symlink_metadata(&folder).map_err(fail)?;
+    let unsafe_because = |why| Err(StartError::UnsafeFolder { path: folder.clone(), why });
+    if facts.file_type().is_symlink() {
+        return unsafe_because("it is a symbolic link");
+    }
+    if !facts.is_dir() {
+        return unsafe_because("it is no folder");
+    }
+    if facts.uid() != rustix::process::geteuid().as_raw() {
+        return unsafe_because("it belongs to another user");
+    }
+    if facts.mode() & 0o077 != 0 {
+        return unsafe_because("others may enter it");
+    }
+    Ok(path)
+}
+
+/// Ends the process when an orderly stop takes longer than `deadline`. An OS thread, so that a runtime that
+/// hangs cannot hold it up.
+pub fn arm_watchdog(deadline: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(deadline);
+        eprintln!("the orderly stop took too long; ending at once");
+        std::process::exit(1);
+    });
+}

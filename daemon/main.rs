@@ -1,0 +1,379 @@
+//! `specweave-jobsd`: the daemon of one project. This file is its life, top to bottom: detach, lock, bind,
+//! say ready, read the journals, serve, and stop in order.
+//!
+//! Naming: `_handle` talks to an owner, `stop*` are tokens that travel down, news travels in `watch`.
+
+mod job;
+mod journal;
+mod keeper;
+mod lifecycle;
+mod log;
+mod mirror;
+mod present;
+mod rpc;
+mod secrets;
+mod standin;
+mod work;
+
+use clap::{Parser, Subcommand};
+use keeper::{Keeper, KeeperHandle};
+use lifecycle::{DaemonLock, Socket, StartError};
+use mirror::ForeignJobs;
+use rpc::{Activity, Service};
+use specweave_jobs::clock;
+use specweave_jobs::project::{JobId, Project};
+use specweave_jobs::v1::jobs_service_server::JobsServiceServer;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+
+/// Without a job, a stream or a call for so long, the daemon leaves (`SPECWEAVE_JOBS_IDLE_SECONDS`).
+const IDLE: Duration = Duration::from_secs(5 * 60);
+/// How often it looks whether socket and project still are its own (`SPECWEAVE_JOBS_CHECK_SECONDS`).
+const CHECK: Duration = Duration::from_secs(30);
+/// Running work may take so long to reach a safe point.
+const SAFE_POINT: Duration = Duration::from_secs(5);
+/// Open connections may take so long to close.
+const DRAIN: Duration = Duration::from_secs(2);
+/// A message larger than this is refused.
+const MOST_MESSAGE: usize = 16 * 1024 * 1024;
+/// A log that has grown past this is moved aside when the daemon starts.
+const MOST_LOG: u64 = 5 * 1024 * 1024;
+
+#[derive(Parser)]
+#[command(name = "specweave-jobsd", version, about = "The daemon of one project; specweave-jobs starts it")]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Own the jobs of a project until told to stop.
+    Serve {
+        /// A folder inside the project.
+        #[arg(long)]
+        project: PathBuf,
+        /// Stay in this terminal and log to it.
+        #[arg(long)]
+        foreground: bool,
+    },
+    /// Stand for one job in its worker.pid (started by the daemon itself).
+    #[command(hide = true)]
+    StandIn {
+        #[arg(long, value_parser = |text: &str| JobId::parse(text).ok_or("no job id"))]
+        job: JobId,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Action::StandIn { .. } => standin::live().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        Action::Serve { project, foreground } => {
+            if !foreground {
+                detach();
+            }
+            match serve(&project, foreground) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tell_starter(&serde_json::json!({"error": error.to_string(), "held_by": held_by(&error)}));
+                    if foreground {
+                        eprintln!("error: {error}");
+                    }
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(transparent)]
+    Project(#[from] specweave_jobs::project::ProjectError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("{0}: {1}")]
+    Io(&'static str, #[source] std::io::Error),
+}
+
+fn held_by(error: &ServeError) -> Option<u32> {
+    match error {
+        ServeError::Start(StartError::Held { pid }) => Some(*pid),
+        _ => None,
+    }
+}
+
+/// Leaves the caller's terminal, folder and descriptors, so that none of them waits for this process.
+fn detach() {
+    // Both only fail when they were done already.
+    let _ = rustix::process::setsid();
+    let _ = std::env::set_current_dir("/");
+    close_inherited();
+}
+
+/// Closes every descriptor but the three standard ones: a descriptor 3 of `$(..)` would keep its reader
+/// waiting for as long as the daemon lives.
+fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/dev/fd") else { return };
+    let open: Vec<i32> = open
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|descriptor| *descriptor > 2)
+        .collect();
+    for descriptor in open {
+        // SAFETY: nothing in this process has opened a descriptor yet, so that none of them is owned here;
+        // the listing's own is closed already, and closing it again only fails.
+        unsafe { rustix::io::close(descriptor) };
+    }
+}
+
+/// The boot story.
+fn serve(project: &std::path::Path, foreground: bool) -> Result<(), ServeError> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let project = Project::find(project)?;
+    let home = lifecycle::identity(&project.specweave()).map_err(|error| ServeError::Io("cannot look at .specweave", error))?;
+    let lock = DaemonLock::take(&project)?;
+    let (socket, listener) = Socket::bind(&project, &lock)?;
+    start_log(&project, foreground)?;
+    raise_descriptor_limit();
+    rustls::crypto::ring::default_provider().install_default().ok();
+    tracing::info!(project = %project.root().display(), version = env!("CARGO_PKG_VERSION"), "started");
+    if !foreground {
+        tell_starter(&serde_json::json!({"ready": true}));
+        release_starter(&project)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4))
+        .enable_all()
+        .build()
+        .map_err(|error| ServeError::Io("cannot start the runtime", error))?;
+    runtime.block_on(live(project, home, socket, listener, lock));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(())
+}
+
+/// From the first connection to the last.
+async fn live(project: Project, home: (u64, u64), mut socket: Socket, listener: StdListener, lock: DaemonLock) {
+    let started_at = clock::now();
+    let (keeper, handle) = Keeper::new(project.clone());
+    let stopping = CancellationToken::new();
+    let stop_requested = CancellationToken::new();
+    let stop_mirror = CancellationToken::new();
+    let activity = Arc::new(Activity::default());
+    activity.called();
+    let foreign = Arc::new(ForeignJobs::new(project.clone()));
+    let (mirror, mirroring) =
+        mirror::start(project.clone(), handle.clone(), foreign.clone(), stop_mirror.clone());
+    let keeping = tokio::spawn(keeper.keep());
+    let service = Arc::new(Service {
+        project: project.clone(),
+        keeper: handle.clone(),
+        mirror,
+        foreign,
+        activity: activity.clone(),
+        stopping: stopping.clone(),
+        stop_requested: stop_requested.clone(),
+        started_at,
+    });
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_serving::<JobsServiceServer<Service>>().await;
+    let accept = |listener: StdListener| serve_connections(listener, service.clone(), health.clone());
+    let mut serving = vec![tokio::spawn(accept(listener))];
+
+    let watch = Watch { project: &project, home, handle: &handle, activity: &activity };
+    let reason = loop {
+        match watch.until_something_happens(&socket, &stop_requested).await {
+            Happening::Stop(reason) => break reason,
+            Happening::Unreachable => match Socket::bind(&project, &lock) {
+                Ok((bound, listener)) => {
+                    tracing::warn!("the socket or its endpoint file was gone; bound again");
+                    socket = bound;
+                    serving.push(tokio::spawn(accept(listener)));
+                }
+                Err(error) => tracing::error!(%error, "the socket is gone and cannot be bound again"),
+            },
+        }
+    };
+
+    tracing::info!(reason, "stopping");
+    lifecycle::arm_watchdog(SAFE_POINT + DRAIN + Duration::from_secs(3));
+    health_reporter.set_not_serving::<JobsServiceServer<Service>>().await;
+    socket.remove();
+    stopping.cancel();
+    if tokio::time::timeout(SAFE_POINT, handle.stop()).await.is_err() {
+        tracing::warn!("some work did not reach a safe point in time; it resumes at the next start");
+    }
+    stop_mirror.cancel();
+    let _ = tokio::time::timeout(DRAIN, mirroring).await;
+    keeping.abort();
+    let closed = async {
+        while activity.streams() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The last answers, such as that to `Shutdown`, are on their way.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let _ = tokio::time::timeout(DRAIN, closed).await;
+    for server in serving {
+        server.abort();
+    }
+    tracing::info!("stopped");
+    drop(lock);
+}
+
+/// What makes the daemon act without a call.
+enum Happening {
+    Stop(&'static str),
+    Unreachable,
+}
+
+struct Watch<'a> {
+    project: &'a Project,
+    home: (u64, u64),
+    handle: &'a KeeperHandle,
+    activity: &'a Activity,
+}
+
+impl Watch<'_> {
+    async fn until_something_happens(&self, socket: &Socket, stop_requested: &CancellationToken) -> Happening {
+        let on = |kind| signal(kind).expect("the runtime can take signals");
+        let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
+        let mut look = on(SignalKind::hangup());
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Happening::Stop("SIGTERM"),
+                _ = interrupt.recv() => return Happening::Stop("SIGINT"),
+                () = stop_requested.cancelled() => return Happening::Stop("asked to"),
+                // A client that found the lock held and no socket asks for a look at once.
+                _ = look.recv() => {}
+                () = tokio::time::sleep(seconds("SPECWEAVE_JOBS_CHECK_SECONDS", CHECK)) => {}
+            }
+            if lifecycle::identity(&self.project.specweave()).ok() != Some(self.home) {
+                return Happening::Stop("the project is gone");
+            }
+            if !socket.is_reachable() {
+                return Happening::Unreachable;
+            }
+            self.handle.sweep().await;
+            if self.is_idle().await {
+                return Happening::Stop("nothing to do");
+            }
+        }
+    }
+
+    async fn is_idle(&self) -> bool {
+        let idle_for = clock::now() - self.activity.last_call();
+        let long = idle_for >= seconds("SPECWEAVE_JOBS_IDLE_SECONDS", IDLE).as_millis() as i64;
+        long && self.activity.streams() == 0
+            && !self.handle.board().await.jobs.values().any(|entry| entry.job.is_active())
+    }
+}
+
+/// A duration that tests and impatient people may change.
+fn seconds(name: &str, usual: Duration) -> Duration {
+    let set = std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
+    set.filter(|seconds| seconds.is_finite() && *seconds > 0.0).map_or(usual, Duration::from_secs_f64)
+}
+
+/// Serves one listener: only connections of the daemon's own user.
+async fn serve_connections<H>(listener: StdListener, service: Arc<Service>, health: H)
+where
+    H: tonic::codegen::Service<
+            tonic::codegen::http::Request<tonic::body::Body>,
+            Response = tonic::codegen::http::Response<tonic::body::Body>,
+            Error = std::convert::Infallible,
+        > + tonic::server::NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    H::Future: Send + 'static,
+{
+    let listener = match UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the socket cannot be used"),
+    };
+    let uid = rustix::process::geteuid().as_raw();
+    let ours = move |connection: std::io::Result<UnixStream>| {
+        connection.ok().filter(|stream| stream.peer_cred().is_ok_and(|peer| peer.uid() == uid))
+    };
+    let connections = UnixListenerStream::new(listener).filter_map(ours).map(Ok::<_, std::io::Error>);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(specweave_jobs::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    let reflection = match reflection {
+        Ok(reflection) => reflection,
+        Err(error) => return tracing::error!(%error, "the contract's descriptors are broken"),
+    };
+    let jobs = JobsServiceServer::from_arc(service).max_decoding_message_size(MOST_MESSAGE);
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(jobs)
+        .serve_with_incoming(connections)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "serving ended");
+    }
+}
+
+/// One JSON line to whoever started this process and waits for it.
+fn tell_starter(line: &serde_json::Value) {
+    let mut out = std::io::stdout();
+    // A starter that has gone away needs no answer.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Standard input and output become nothing and standard error the log, so that the starter sees the end
+/// of its pipe, and a panic is kept.
+fn release_starter(project: &Project) -> Result<(), ServeError> {
+    let fail = |error| ServeError::Io("cannot detach", error);
+    let nothing = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(fail)?;
+    let log = open_log(project).map_err(fail)?;
+    rustix::stdio::dup2_stdin(&nothing).map_err(|error| fail(error.into()))?;
+    rustix::stdio::dup2_stdout(&nothing).map_err(|error| fail(error.into()))?;
+    rustix::stdio::dup2_stderr(&log).map_err(|error| fail(error.into()))
+}
+
+fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(project.daemon().log())
+}
+
+/// The daemon's own log: `daemon.log`, or the terminal in the foreground.
+fn start_log(project: &Project, foreground: bool) -> Result<(), ServeError> {
+    let layer = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::INFO);
+    if foreground {
+        layer.with_writer(std::io::stderr).with_target(false).init();
+        return Ok(());
+    }
+    let path = project.daemon().log();
+    if std::fs::metadata(&path).is_ok_and(|facts| facts.len() > MOST_LOG) {
+        let _ = std::fs::rename(&path, path.with_extension("log.1"));
+    }
+    let file = open_log(project).map_err(|error| ServeError::Io("cannot open daemon.log", error))?;
+    layer.with_writer(std::sync::Mutex::new(file)).with_target(false).init();
+    Ok(())
+}
+
+/// Many clones at a time hold many files.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum.map(|most| most.min(16_384)).or(Some(16_384));
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}

@@ -1,0 +1,341 @@
+//! Keeps the documented `background-jobs.json` true: one task that waits for news, and rewrites the file
+//! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the board.
+
+use crate::job::{Order, State};
+use crate::keeper::{Board, Entry, KeeperHandle};
+use crate::present;
+use crate::work::clone::record;
+use serde_json::{Value, json};
+use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::mirror::{Document, Extra, MirrorError, is_ours, to_entry};
+use specweave_jobs::project::{JobId, Project};
+use specweave_jobs::{disk, v1};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The least time between two writes that only tell of progress.
+const PACE: Duration = Duration::from_millis(250);
+
+/// Progress is told at no more than so many bytes a second, so that a large file is written less often.
+const BYTES_A_SECOND: u64 = 256 * 1024;
+
+/// All progress of one job costs about so many bytes, however long it takes.
+const BYTES_A_JOB: u64 = 48 * 1024 * 1024;
+
+/// Progress is never older than this in the file.
+const OLDEST: Duration = Duration::from_secs(60);
+
+/// The last error of the mirror, and up to which revision the file tells.
+#[derive(Clone)]
+pub struct MirrorState {
+    told: watch::Receiver<u64>,
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+impl MirrorState {
+    /// Waits until the file tells of `revision`, for a second at most: the file is a courtesy to others, the
+    /// journal is what counts.
+    pub async fn told(&self, revision: u64) {
+        let mut told = self.told.clone();
+        let _ = tokio::time::timeout(Duration::from_secs(1), told.wait_for(|told| *told >= revision)).await;
+    }
+
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.lock().expect("no holder panics").clone()
+    }
+}
+
+/// Starts the task. It ends, with a last write, after `stop`.
+pub fn start(
+    project: Project,
+    keeper: KeeperHandle,
+    foreign: Arc<ForeignJobs>,
+    stop: CancellationToken,
+) -> (MirrorState, tokio::task::JoinHandle<()>) {
+    let (told, receiver) = watch::channel(0);
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let state = MirrorState { told: receiver, notices: notices.clone() };
+    let task = tokio::spawn(keep(project, keeper, foreign, stop, told, notices));
+    (state, task)
+}
+
+async fn keep(
+    project: Project,
+    keeper: KeeperHandle,
+    foreign: Arc<ForeignJobs>,
+    stop: CancellationToken,
+    told: watch::Sender<u64>,
+    notices: Arc<Mutex<Vec<String>>>,
+) {
+    let mut news = keeper.watch();
+    let mut shown = Shown::default();
+    loop {
+        let stopping = stop.is_cancelled();
+        let board = keeper.board().await;
+        let wait = if stopping { Duration::ZERO } else { shown.wait(&board) };
+        if wait > Duration::ZERO {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = news.changed() => {}
+                () = stop.cancelled() => {}
+            }
+            continue;
+        }
+        if shown.revision < board.revision {
+            let (project, snapshot, foreign) = (project.clone(), board.clone(), foreign.clone());
+            let written =
+                tokio::task::spawn_blocking(move || write(&project, &snapshot, &foreign)).await;
+            match written.map_err(|panic| MirrorWriteError::Io(io::Error::other(panic))).flatten() {
+                Ok(written) => {
+                    notices.lock().expect("no holder panics").extend(written.notice);
+                    shown.have_written(&board, written.bytes);
+                    told.send_replace(board.revision);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "background-jobs.json could not be written");
+                    shown.failed_at = Some(Instant::now());
+                }
+            }
+        }
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            _ = news.changed() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// What the file tells, and when it was written.
+#[derive(Default)]
+struct Shown {
+    revision: u64,
+    ours: BTreeMap<JobId, (State, usize)>,
+    written_at: Option<Instant>,
+    failed_at: Option<Instant>,
+    bytes: u64,
+}
+
+impl Shown {
+    /// How long the next write should wait: not at all for a change of state, paced for progress.
+    fn wait(&self, board: &Board) -> Duration {
+        if let Some(failed) = self.failed_at {
+            return Duration::from_secs(1).saturating_sub(failed.elapsed());
+        }
+        let Some(written) = self.written_at else { return Duration::ZERO };
+        let state_changed = self.ours.len() != board.jobs.len()
+            || board.jobs.iter().any(|(id, entry)| {
+                self.ours.get(id).is_none_or(|(state, _)| *state != entry.job.state)
+            });
+        if state_changed || self.revision == board.revision {
+            return Duration::ZERO;
+        }
+        let (mut updates, mut total) = (0, 0);
+        for (id, entry) in &board.jobs {
+            let (current, all) = entry.job.items.as_ref().map_or((0, 0), |items| (items.current(), items.len()));
+            let before = self.ours.get(id).map_or(0, |(_, current)| *current);
+            if current != before {
+                updates += current.abs_diff(before) as u64;
+                total += all as u64;
+            }
+        }
+        let earned = updates * BYTES_A_JOB / total.max(1);
+        let by_size = Duration::from_millis(self.bytes * 1000 / BYTES_A_SECOND);
+        let pace = if earned >= self.bytes { PACE.max(by_size) } else { OLDEST };
+        pace.min(OLDEST).saturating_sub(written.elapsed())
+    }
+
+    fn have_written(&mut self, board: &Board, bytes: u64) {
+        self.revision = board.revision;
+        self.bytes = bytes;
+        self.written_at = Some(Instant::now());
+        self.failed_at = None;
+        self.ours = board
+            .jobs
+            .iter()
+            .map(|(id, entry)| {
+                let current = entry.job.items.as_ref().map_or(0, |items| items.current());
+                (id.clone(), (entry.job.state.clone(), current))
+            })
+            .collect();
+    }
+}
+
+struct Written {
+    bytes: u64,
+    notice: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum MirrorWriteError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+}
+
+/// Rewrites the file. Our own entries that are no longer on the board go.
+fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Written, MirrorWriteError> {
+    let path = project.background_jobs();
+    let _lock = DocumentLock::take(&project.background_jobs_lock())?;
+    let mut notice = None;
+    let mut document = match Document::read(&path) {
+        Ok(document) => document,
+        Err(error @ MirrorError::Unreadable { .. }) => {
+            let aside = disk::set_aside(&path)?;
+            notice = Some(format!(
+                "{error}; it was set aside as {} and rebuilt from the journals",
+                aside.display()
+            ));
+            Document::default()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let on_board = |job: &Value| {
+        let id = job.get("id").and_then(Value::as_str).and_then(JobId::parse);
+        id.is_some_and(|id| board.jobs.contains_key(&id))
+    };
+    document.jobs.retain(|job| !is_ours(job) || on_board(job));
+    let now = clock::now();
+    let mut by_age: Vec<&Arc<Entry>> = board.jobs.values().collect();
+    by_age.sort_by_key(|entry| entry.job.created_at);
+    for entry in by_age {
+        let place = document.position(entry.job.id.as_str());
+        let written = documented(project, entry, place.map(|place| &document.jobs[place]), now);
+        match place {
+            Some(place) => document.jobs[place] = written,
+            None => document.jobs.push(written),
+        }
+    }
+    let bytes = document.bytes();
+    disk::replace(&path, &bytes, 0o644)?;
+    foreign.learn(stamp(&path), document);
+    Ok(Written { bytes: bytes.len() as u64, notice })
+}
+
+fn documented(project: &Project, entry: &Entry, before: Option<&Value>, now: Millis) -> Value {
+    let job = present::job(entry, now);
+    let (mut items_completed, mut items_failed) = (Vec::new(), Vec::new());
+    if let Some(items) = &entry.job.items {
+        items_completed = items.succeeded().map(|item| items.name(item)).collect();
+        items_failed = items.failed().map(|(item, _)| items.name(item)).collect();
+    }
+    let known = before.and_then(|before| before.get("config"));
+    let planned = entry.job.items.as_ref().map_or(0, |items| items.len());
+    let config = config(project, entry, known, planned);
+    to_entry(&job, Extra { items_completed, items_failed, config }, before)
+}
+
+/// The documented `config`: what the file has already, else what the job's `config.json` says.
+fn config(project: &Project, entry: &Entry, known: Option<&Value>, planned: usize) -> Value {
+    let Order::Clone(_) = entry.job.order;
+    let listed = |config: &Value| config["repositories"].as_array().map_or(0, Vec::len);
+    if let Some(known) = known.filter(|known| listed(known) > 0) {
+        return known.clone();
+    }
+    let read = (planned > 0).then(|| record::Config::read(&project.job(&entry.job.id)).ok()).flatten();
+    match read {
+        Some(config) => config.documented(),
+        None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
+    }
+}
+
+/// SpecWeave's lock: a file with `<pid>\n<epoch ms>`, made whole in one step so that nobody reads it empty.
+struct DocumentLock {
+    path: PathBuf,
+    content: String,
+}
+
+/// SpecWeave breaks a lock after this time, whoever holds it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_STALE_MS: Millis = 30_000;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+impl DocumentLock {
+    fn take(path: &Path) -> io::Result<Self> {
+        let began = Instant::now();
+        loop {
+            let content = format!("{}\n{}", std::process::id(), clock::now());
+            let whole = path.with_file_name(format!(".background-jobs.lock.{:016x}", disk::random()));
+            fs::File::create(&whole)?.write_all(content.as_bytes())?;
+            let linked = fs::hard_link(&whole, path);
+            fs::remove_file(&whole)?;
+            match linked {
+                Ok(()) => return Ok(Self { path: path.to_path_buf(), content }),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(_) if is_stale(path) || began.elapsed() > LOCK_PATIENCE => {
+                    let _ = fs::remove_file(path);
+                }
+                Err(_) => std::thread::sleep(LOCK_PAUSE),
+            }
+        }
+    }
+}
+
+impl Drop for DocumentLock {
+    fn drop(&mut self) {
+        // Another tool may have broken the lock and taken it meanwhile.
+        if fs::read_to_string(&self.path).is_ok_and(|content| content == self.content) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn is_stale(path: &Path) -> bool {
+    let Ok(content) = fs::read_to_string(path) else { return false };
+    let taken: Option<Millis> = content.lines().nth(1).and_then(|at| at.trim().parse().ok());
+    taken.is_some_and(|taken| clock::now() - taken > LOCK_STALE_MS)
+}
+
+/// Jobs that other tools wrote into the file; read again only when it has changed.
+pub struct ForeignJobs {
+    project: Project,
+    cache: Mutex<(Option<Stamp>, Arc<Vec<Value>>)>,
+}
+
+type Stamp = (u64, u64, SystemTime);
+
+impl ForeignJobs {
+    pub fn new(project: Project) -> Self {
+        Self { project, cache: Mutex::default() }
+    }
+
+    /// Those that are not on the board, as they stand now.
+    pub fn besides(&self, board: &Board) -> Vec<v1::Job> {
+        let ours = |job: &v1::Job| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
+        let entries = self.entries();
+        let jobs = entries.iter().filter_map(|entry| specweave_jobs::mirror::from_entry(entry, &self.project));
+        // A job that was ours and is pruned may be in the file for a moment longer.
+        jobs.filter(|job| !ours(job)).collect()
+    }
+
+    fn entries(&self) -> Arc<Vec<Value>> {
+        let path = self.project.background_jobs();
+        let now = stamp(&path);
+        let known = self.cache.lock().expect("no holder panics").clone();
+        if known.0 == now {
+            return known.1;
+        }
+        self.learn(now, Document::read(&path).unwrap_or_default())
+    }
+
+    fn learn(&self, stamp: Option<Stamp>, document: Document) -> Arc<Vec<Value>> {
+        let foreign = document.jobs.into_iter().filter(|job| !is_ours(job));
+        let foreign = Arc::new(foreign.collect());
+        *self.cache.lock().expect("no holder panics") = (stamp, Arc::clone(&foreign));
+        foreign
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let facts = fs::metadata(path).ok()?;
+    Some((facts.ino(), facts.len(), facts.modified().ok()?))
+}

@@ -1,0 +1,193 @@
+//! A job as the contract shows it. Pure.
+
+use crate::job::{Items, Job, Mark, Order, Outcome, PauseReason, State};
+use crate::keeper::{Entry, state_word};
+use specweave_jobs::clock::{Millis, timestamp};
+use specweave_jobs::{mirror, v1};
+
+/// Names of failed items that a listing shows.
+const FAILED_SHOWN: usize = 10;
+
+/// A run shorter than this says nothing about its speed.
+const LEAST_RUN: Millis = 200;
+
+pub fn job(entry: &Entry, now: Millis) -> v1::Job {
+    let job = &entry.job;
+    let running = job.state == State::Running;
+    let (error, pause, completed_at) = match &job.state {
+        State::Pending | State::Running => (String::new(), None, None),
+        State::Paused { reason, message, resume_at } => {
+            let pause = v1::Pause {
+                reason: pause_reason(*reason) as i32,
+                message: message.clone(),
+                resume_at: resume_at.map(timestamp),
+            };
+            (String::new(), Some(pause), None)
+        }
+        State::Ended { outcome, at } => {
+            let error = match outcome {
+                Outcome::Completed => String::new(),
+                Outcome::CompletedWithWarnings { summary } => summary.clone(),
+                Outcome::Failed { error } => error.clone(),
+            };
+            (error, None, Some(timestamp(*at)))
+        }
+    };
+    v1::Job {
+        id: job.id.to_string(),
+        r#type: job.order.kind() as i32,
+        type_name: mirror::type_word(job.order.kind()).to_owned(),
+        state: state(&job.state) as i32,
+        progress: Some(progress(entry, now)),
+        started_at: Some(timestamp(job.created_at)),
+        updated_at: Some(timestamp(job.updated_at)),
+        completed_at,
+        error,
+        pause,
+        pid: entry.pid,
+        alive: running && entry.pid != 0,
+        foreign: false,
+        provider: provider(&job.order).to_owned(),
+        revision: entry.revision,
+        restart_command: restart_command(&job.order),
+    }
+}
+
+fn progress(entry: &Entry, now: Millis) -> v1::Progress {
+    let job = &entry.job;
+    let nothing = Items::default();
+    let items = job.items.as_ref().unwrap_or(&nothing);
+    let (current, total) = (items.current() as u64, items.len() as u64);
+    let rate = rate(job, items, now);
+    let left = total - current;
+    let running = job.state == State::Running;
+    v1::Progress {
+        current,
+        total,
+        percentage: (current * 100 + total / 2).checked_div(total).unwrap_or(0) as u32,
+        succeeded: (items.succeeded().len() - items.before()) as u64,
+        skipped: items.before() as u64,
+        failed: items.failed().len() as u64,
+        current_item: entry.item.to_string(),
+        rate,
+        eta_seconds: (running && rate > 0.0 && left > 0).then(|| (left as f64 / rate).ceil() as u64),
+        failed_items: items
+            .failed()
+            .take(FAILED_SHOWN)
+            .map(|(item, _)| items.name(item).to_owned())
+            .collect(),
+        phase: entry.phase.to_owned(),
+    }
+}
+
+/// Items a second over the present or last run.
+fn rate(job: &Job, items: &Items, now: Millis) -> f64 {
+    let Some(began) = job.run_started_at else { return 0.0 };
+    let until = match job.state {
+        State::Running => now,
+        _ => job.updated_at,
+    };
+    let done = items.current().saturating_sub(job.run_base);
+    match until - began {
+        short if short < LEAST_RUN => 0.0,
+        span => done as f64 * 1000.0 / span as f64,
+    }
+}
+
+/// A page of items: from the item `from`, at most `limit`, and where the next page begins.
+pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec<v1::Item>, Option<u32>) {
+    let Some(items) = &job.items else { return (Vec::new(), None) };
+    let mut page = Vec::new();
+    for index in from..items.len() as u32 {
+        let state = match items.mark(index) {
+            Mark::Waiting => v1::ItemState::Waiting,
+            Mark::Done => v1::ItemState::Done,
+            Mark::Before => v1::ItemState::Skipped,
+            Mark::Failed => v1::ItemState::Failed,
+        };
+        if !wanted.is_empty() && !wanted.contains(&state) {
+            continue;
+        }
+        if page.len() as u32 == limit {
+            return (page, Some(index));
+        }
+        page.push(v1::Item {
+            index,
+            name: items.name(index).to_owned(),
+            state: state as i32,
+            error: items.error(index).unwrap_or("").to_owned(),
+        });
+    }
+    (page, None)
+}
+
+pub fn state(state: &State) -> v1::JobState {
+    match state_word(state) {
+        "pending" => v1::JobState::Pending,
+        "running" => v1::JobState::Running,
+        "paused" => v1::JobState::Paused,
+        "completed" => v1::JobState::Completed,
+        "completed_with_warnings" => v1::JobState::CompletedWithWarnings,
+        _ => v1::JobState::Failed,
+    }
+}
+
+fn pause_reason(reason: PauseReason) -> v1::PauseReason {
+    match reason {
+        PauseReason::Killed => v1::PauseReason::Killed,
+        PauseReason::RateLimited => v1::PauseReason::RateLimited,
+        PauseReason::Network => v1::PauseReason::Network,
+        PauseReason::Credentials => v1::PauseReason::Credentials,
+        PauseReason::Storage => v1::PauseReason::Storage,
+        PauseReason::Crashes => v1::PauseReason::Crashes,
+        PauseReason::DaemonStopped => v1::PauseReason::DaemonStopped,
+    }
+}
+
+fn provider(order: &Order) -> &'static str {
+    match order {
+        Order::Clone(_) => "git",
+    }
+}
+
+/// The command that would start the same work afresh.
+pub fn restart_command(order: &Order) -> String {
+    let Order::Clone(spec) = order;
+    let mut words = vec!["specweave-jobs".to_owned(), "clone".to_owned()];
+    words.extend(spec.sources.iter().map(|source| quoted(source)));
+    let mut option = |name: &str, value: &str| {
+        if !value.is_empty() {
+            words.extend([name.to_owned(), quoted(value)]);
+        }
+    };
+    option("--github-org", &spec.github_org);
+    option("--github-user", &spec.github_user);
+    option("--ado-org", &spec.ado_org);
+    option("--ado-project", &spec.ado_project);
+    for pattern in &spec.r#match {
+        option("--match", pattern);
+    }
+    for pattern in &spec.exclude {
+        option("--exclude", pattern);
+    }
+    for (name, number) in [("--concurrency", spec.concurrency), ("--depth", spec.depth)] {
+        if number > 0 {
+            option(name, &number.to_string());
+        }
+    }
+    for (name, wanted) in [("--include-archived", spec.include_archived), ("--include-forks", spec.include_forks)] {
+        if wanted {
+            words.push(name.to_owned());
+        }
+    }
+    words.join(" ")
+}
+
+/// A word as a shell would need it.
+fn quoted(word: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
+    match !word.is_empty() && word.chars().all(harmless) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}

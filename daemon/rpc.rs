@@ -1,0 +1,379 @@
+//! The tonic service: translates, resolves ids, streams. It decides nothing about jobs.
+
+mod errors;
+mod streams;
+
+use crate::job::Order;
+use crate::keeper::{Board, Entry, KeeperHandle};
+use crate::mirror::{ForeignJobs, MirrorState};
+use crate::present;
+use crate::secrets::{Caller, Secrets};
+use crate::work::clone::{self, discover, sources};
+use errors::{error, from_discover, from_keeper, from_preview};
+use specweave_jobs::project::{JobId, Project};
+use specweave_jobs::v1::jobs_service_server::JobsService;
+use specweave_jobs::v1::*;
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, environment, process, reason};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
+
+const DEFAULT_PAGE: usize = 100;
+const MOST_JOBS_A_PAGE: usize = 1_000;
+const MOST_ITEMS_A_PAGE: u32 = 10_000;
+/// A request that names more repositories than this is a mistake.
+const MOST_SOURCES: usize = 100_000;
+
+/// How busy the service is, for the decision to leave.
+#[derive(Default)]
+pub struct Activity {
+    streams: AtomicU32,
+    last_call: AtomicI64,
+}
+
+impl Activity {
+    /// Notes a call.
+    pub fn called(&self) {
+        self.last_call.store(clock::now(), Ordering::Relaxed);
+    }
+
+    pub fn streams(&self) -> u32 {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// When the last call came, or the last stream ended.
+    pub fn last_call(&self) -> clock::Millis {
+        self.last_call.load(Ordering::Relaxed)
+    }
+}
+
+pub struct Service {
+    pub project: Project,
+    pub keeper: KeeperHandle,
+    pub mirror: MirrorState,
+    pub foreign: Arc<ForeignJobs>,
+    pub activity: Arc<Activity>,
+    /// Cancelled when the daemon stops: streams end, and nothing new is taken.
+    pub stopping: CancellationToken,
+    /// Cancelled by `Shutdown`: the boot story then stops the daemon.
+    pub stop_requested: CancellationToken,
+    pub started_at: clock::Millis,
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Service {
+    /// Every call begins here.
+    async fn enter<T>(&self, request: &Request<T>) -> Result<Arc<Board>, Status> {
+        self.activity.called();
+        if let Some(theirs) = request.metadata().get(PROTOCOL_HEADER) {
+            if theirs.to_str().ok().and_then(|text| text.parse().ok()) != Some(PROTOCOL) {
+                let text = format!("this daemon speaks protocol {PROTOCOL}");
+                return Err(error(Code::FailedPrecondition, reason::PROTOCOL_MISMATCH, text, []));
+            }
+        }
+        if self.stopping.is_cancelled() {
+            return Err(errors::shutting_down());
+        }
+        Ok(self.keeper.board().await)
+    }
+
+    /// All jobs, newest first.
+    fn jobs(&self, board: &Board) -> Vec<Job> {
+        let now = clock::now();
+        let ours = board
+            .jobs
+            .values()
+            .filter(|entry| !entry.job.has_ended() || self.project.job(&entry.job.id).folder.exists())
+            .map(|entry| present::job(entry, now));
+        let mut jobs: Vec<Job> = ours.chain(self.foreign.besides(board)).collect();
+        jobs.sort_by_cached_key(|job| {
+            let started = job.started_at.as_ref().map_or(0, clock::millis);
+            (std::cmp::Reverse(started), job.id.clone())
+        });
+        jobs
+    }
+
+    /// The job that an id or an unambiguous prefix names.
+    fn find(&self, board: &Board, wanted: &str) -> Result<Found, Status> {
+        if let Some(entry) = JobId::parse(wanted).and_then(|id| board.jobs.get(&id)) {
+            return Ok(Found::Ours(entry.clone()));
+        }
+        let jobs = self.jobs(board);
+        let fits = |job: &&Job| !wanted.is_empty() && job.id.starts_with(wanted);
+        let mut fitting: Vec<&Job> = jobs.iter().filter(fits).collect();
+        if let Some(exact) = fitting.iter().find(|job| job.id == wanted) {
+            fitting = vec![exact];
+        }
+        match fitting[..] {
+            [] => Err(errors::not_found(wanted, &jobs)),
+            [one] => Ok(match JobId::parse(&one.id).and_then(|id| board.jobs.get(&id)) {
+                Some(entry) => Found::Ours(entry.clone()),
+                None => Found::Foreign(Box::new(one.clone())),
+            }),
+            _ => Err(errors::ambiguous(wanted, &fitting)),
+        }
+    }
+
+    fn find_ours(&self, board: &Board, wanted: &str) -> Result<Arc<Entry>, Status> {
+        match self.find(board, wanted)? {
+            Found::Ours(entry) => Ok(entry),
+            Found::Foreign(job) => {
+                let text = format!("job {} belongs to another tool ({}) and cannot be taken over", job.id, job.type_name);
+                Err(error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, []))
+            }
+        }
+    }
+
+    fn notices(&self, board: &Board) -> Vec<String> {
+        board.notices.iter().cloned().chain(self.mirror.notices()).collect()
+    }
+}
+
+enum Found {
+    Ours(Arc<Entry>),
+    Foreign(Box<Job>),
+}
+
+impl Found {
+    fn present(&self) -> Job {
+        match self {
+            Self::Ours(entry) => present::job(entry, clock::now()),
+            Self::Foreign(job) => (**job).clone(),
+        }
+    }
+}
+
+/// What a request asks for, its credentials taken out of every address.
+fn order(spec: Option<JobSpec>, caller: &mut Caller) -> Result<Order, Status> {
+    let invalid = |text: String| error(Code::InvalidArgument, reason::INVALID_SPEC, text, []);
+    let Some(job_spec::Work::Clone(mut spec)) = spec.and_then(|spec| spec.work) else {
+        return Err(invalid("the request names no work".into()));
+    };
+    if spec.sources.len() > MOST_SOURCES {
+        return Err(invalid(format!("more than {MOST_SOURCES} sources")));
+    }
+    for source in &mut spec.sources {
+        let (clean, login) = sources::split_login(source.trim());
+        if let Some((user, secret)) = login {
+            caller.offer(&clean, user, &secret);
+        }
+        *source = clean;
+    }
+    discover::check(&spec).map_err(|error| from_discover(&error))?;
+    Ok(Order::Clone(spec))
+}
+
+fn caller(sent: Vec<EnvironmentVariable>) -> Caller {
+    Caller { variables: environment::accepted(sent), logins: Vec::new() }
+}
+
+#[tonic::async_trait]
+impl JobsService for Service {
+    async fn get_info(&self, request: Request<GetInfoRequest>) -> Result<Response<GetInfoResponse>, Status> {
+        let board = self.enter(&request).await?;
+        Ok(Response::new(GetInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL,
+            pid: std::process::id(),
+            project: self.project.root().to_string_lossy().into_owned(),
+            started_at: Some(clock::timestamp(self.started_at)),
+            active_jobs: board.jobs.values().filter(|entry| entry.job.is_active()).count() as u32,
+            streams: self.activity.streams(),
+            epoch: self.keeper.epoch.to_string(),
+            notices: self.notices(&board),
+        }))
+    }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+        let board = self.enter(&request).await?;
+        let request = request.into_inner();
+        let mut jobs = self.jobs(&board);
+        if !request.states.is_empty() {
+            jobs.retain(|job| request.states.contains(&job.state));
+        }
+        let from: usize = match request.page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| bad_token())?,
+        };
+        let size = match request.page_size as usize {
+            0 => DEFAULT_PAGE,
+            size => size.min(MOST_JOBS_A_PAGE),
+        };
+        let all = jobs.len();
+        let page: Vec<Job> = jobs.into_iter().skip(from).take(size).collect();
+        let next = from + page.len();
+        let next_page_token = if next < all { next.to_string() } else { String::new() };
+        Ok(Response::new(ListJobsResponse { jobs: page, next_page_token, notices: self.notices(&board) }))
+    }
+
+    async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
+        let board = self.enter(&request).await?;
+        let request = request.into_inner();
+        let found = self.find(&board, &request.id)?;
+        let mut response = GetJobResponse { job: Some(found.present()), ..Default::default() };
+        if let (Found::Ours(entry), 1..) = (&found, request.item_page_size) {
+            let from = match request.item_page_token.as_str() {
+                "" => 0,
+                token => token.parse().map_err(|_| bad_token())?,
+            };
+            let wanted: Vec<ItemState> = request.item_states().collect();
+            let limit = request.item_page_size.min(MOST_ITEMS_A_PAGE);
+            let (items, next) = present::items(&entry.job, from, limit, &wanted);
+            response.items = items;
+            response.next_item_page_token = next.map(|next| next.to_string()).unwrap_or_default();
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn preview_job(&self, request: Request<PreviewJobRequest>) -> Result<Response<PreviewJobResponse>, Status> {
+        self.enter(&request).await?;
+        let request = request.into_inner();
+        let mut caller = caller(request.environment);
+        let Order::Clone(spec) = order(request.spec, &mut caller)?;
+        let secrets = Secrets::new(&self.project, caller, &Default::default());
+        let previewing = clone::preview(&spec, &secrets);
+        let selection = tokio::select! {
+            () = self.stopping.cancelled() => return Err(errors::shutting_down()),
+            result = previewing => result.map_err(|error| from_preview(&error, &secrets.redactor()))?,
+        };
+        let root = self.project.root();
+        let targets = selection.targets.into_iter().map(|target| {
+            let stands = root.join(&target.path).join(".git").exists();
+            PreviewItem {
+                action: if stands { "check" } else { "clone" }.into(),
+                reason: if stands { "something stands there already".into() } else { String::new() },
+                name: target.name,
+                source: target.address,
+                target: target.path,
+            }
+        });
+        let refused = selection.refusals.into_iter().map(|refusal| PreviewItem {
+            name: refusal.name,
+            action: "refuse".into(),
+            reason: refusal.reason,
+            ..Default::default()
+        });
+        Ok(Response::new(PreviewJobResponse { items: targets.chain(refused).collect(), notes: selection.notes }))
+    }
+
+    async fn start_job(&self, request: Request<StartJobRequest>) -> Result<Response<StartJobResponse>, Status> {
+        self.enter(&request).await?;
+        let request = request.into_inner();
+        let mut caller = caller(request.environment);
+        let order = order(request.spec, &mut caller)?;
+        let request_id = match request.request_id.as_str() {
+            "" => format!("{:016x}", specweave_jobs::disk::random()),
+            id if id.len() <= 128 => id.to_owned(),
+            _ => return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", [])),
+        };
+        let started = self.keeper.start(request_id, order, caller).await.map_err(from_keeper)?;
+        self.mirror.told(started.entry.revision).await;
+        let job = Some(present::job(&started.entry, clock::now()));
+        Ok(Response::new(StartJobResponse { job, existing: started.existing }))
+    }
+
+    type FollowJobStream = Streamed<FollowJobResponse>;
+
+    async fn follow_job(&self, request: Request<FollowJobRequest>) -> Result<Response<Self::FollowJobStream>, Status> {
+        let board = self.enter(&request).await?;
+        let request = request.into_inner();
+        let stream = match self.find(&board, &request.id)? {
+            Found::Ours(entry) => streams::follow(self, entry.job.id.clone(), request),
+            Found::Foreign(job) => {
+                let text = format!("job {} is run by another tool; only its list entry and log can be read", job.id);
+                return Err(error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, []));
+            }
+        };
+        Ok(Response::new(stream))
+    }
+
+    type WatchJobsStream = Streamed<WatchJobsResponse>;
+
+    async fn watch_jobs(&self, request: Request<WatchJobsRequest>) -> Result<Response<Self::WatchJobsStream>, Status> {
+        self.enter(&request).await?;
+        Ok(Response::new(streams::watch(self, request.into_inner())))
+    }
+
+    type TailLogStream = Streamed<TailLogResponse>;
+
+    async fn tail_log(&self, request: Request<TailLogRequest>) -> Result<Response<Self::TailLogStream>, Status> {
+        let board = self.enter(&request).await?;
+        let request = request.into_inner();
+        let id = match self.find(&board, &request.id)? {
+            Found::Ours(entry) => entry.job.id.clone(),
+            Found::Foreign(job) => JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?,
+        };
+        streams::tail(self, id, request).map(Response::new)
+    }
+
+    async fn kill_job(&self, request: Request<KillJobRequest>) -> Result<Response<KillJobResponse>, Status> {
+        let board = self.enter(&request).await?;
+        let request = request.into_inner();
+        match self.find(&board, &request.id)? {
+            Found::Ours(entry) => {
+                let pid = entry.pid;
+                let entry = self.keeper.kill(entry.job.id.clone()).await.map_err(from_keeper)?;
+                self.mirror.told(entry.revision).await;
+                Ok(Response::new(KillJobResponse { job: Some(present::job(&entry, clock::now())), pid }))
+            }
+            Found::Foreign(job) => self.kill_foreign(*job).map(Response::new),
+        }
+    }
+
+    async fn resume_job(&self, request: Request<ResumeJobRequest>) -> Result<Response<ResumeJobResponse>, Status> {
+        let board = self.enter(&request).await?;
+        let request = request.into_inner();
+        let entry = self.find_ours(&board, &request.id)?;
+        let restart = present::restart_command(&entry.job.order);
+        let resumed = self.keeper.resume(entry.job.id.clone(), caller(request.environment)).await;
+        let resumed = resumed.map_err(|error| errors::from_resume(error, &restart))?;
+        self.mirror.told(resumed.entry.revision).await;
+        Ok(Response::new(ResumeJobResponse {
+            job: Some(present::job(&resumed.entry, clock::now())),
+            already_running: resumed.already_running,
+        }))
+    }
+
+    async fn prune_jobs(&self, request: Request<PruneJobsRequest>) -> Result<Response<PruneJobsResponse>, Status> {
+        self.enter(&request).await?;
+        let removed = self.keeper.prune(request.into_inner().keep as usize).await.map_err(from_keeper)?;
+        let removed_ids = removed.into_iter().map(String::from).collect();
+        Ok(Response::new(PruneJobsResponse { removed_ids }))
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+        let board = self.enter(&request).await?;
+        let request = request.into_inner();
+        let busy = board.jobs.values().any(|entry| entry.job.is_active());
+        if request.only_if_idle && busy {
+            return Ok(Response::new(ShutdownResponse { stopping: false }));
+        }
+        tracing::info!(reason = request.reason, "asked to stop");
+        self.stop_requested.cancel();
+        Ok(Response::new(ShutdownResponse { stopping: true }))
+    }
+}
+
+impl Service {
+    /// Another tool's worker is asked to end, as that tool would: SIGTERM, if the pid still is its worker.
+    fn kill_foreign(&self, mut job: Job) -> Result<KillJobResponse, Status> {
+        let not_running = || {
+            let text = format!("job {} has no living worker; it belongs to another tool", job.id);
+            error(Code::FailedPrecondition, reason::JOB_NOT_KILLABLE, text, [])
+        };
+        let id = JobId::parse(&job.id).ok_or_else(not_running)?;
+        let (pid, alive) = process::read_pid(&self.project.job(&id).pid()).ok_or_else(not_running)?;
+        let target = rustix::process::Pid::from_raw(pid as i32).filter(|_| alive).ok_or_else(not_running)?;
+        rustix::process::kill_process(target, rustix::process::Signal::TERM).map_err(|_| not_running())?;
+        job.alive = false;
+        Ok(KillJobResponse { job: Some(job), pid })
+    }
+}
+
+fn bad_token() -> Status {
+    error(Code::InvalidArgument, reason::INVALID_SPEC, "the page token is not one of ours", [])
+}

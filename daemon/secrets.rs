@@ -1,0 +1,382 @@
+//! Where a token comes from, to which host it may go, and how text is kept free of it. Nothing else in the
+//! daemon touches a secret, and none is ever written anywhere.
+//!
+//! Order: the environment of the client that asked, the project's `.env`, `gh auth token`, git's credential
+//! helpers. Nothing here prompts.
+
+use specweave_jobs::project::Project;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use url::Url;
+
+/// A helper program that says nothing for this long has nothing to say.
+const HELPER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Text that must not be seen. Its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into().trim().to_owned();
+        (!text.is_empty()).then_some(Self(text))
+    }
+
+    /// The secret itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A user name and a secret, as HTTP's basic scheme wants them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub secret: Secret,
+}
+
+/// What came with one request: variables of the client's environment, and logins that stood in addresses.
+/// In memory only.
+#[derive(Clone, Default)]
+pub struct Caller {
+    pub variables: BTreeMap<String, String>,
+    /// By the origin they were given for, such as `https://host:8443`.
+    pub logins: Vec<(String, Login)>,
+}
+
+impl Caller {
+    /// Keeps a login that stood in an address.
+    pub fn offer(&mut self, address: &str, user: String, secret: &str) {
+        if let (Ok(url), Some(secret)) = (Url::parse(address), Secret::new(secret)) {
+            self.logins.push((url.origin().ascii_serialization(), Login { user, secret }));
+        }
+    }
+
+    /// The variables that a restarted job needs too and that hold no secret.
+    pub fn lasting_settings(&self) -> BTreeMap<String, String> {
+        let lasting = |name: &String, value: &String| {
+            specweave_jobs::environment::SETTINGS.contains(&name.as_str()) && !value.contains('@')
+        };
+        self.variables.iter().filter(|(name, value)| lasting(name, value)).map(|(n, v)| (n.clone(), v.clone())).collect()
+    }
+}
+
+/// What one job may use.
+pub struct Secrets {
+    logins: Vec<(String, Login)>,
+    /// The caller's variables, with those of `.env` beneath them.
+    variables: BTreeMap<String, String>,
+    redactor: Redactor,
+    /// What `gh` and git's helpers said, once asked.
+    asked: tokio::sync::Mutex<HashMap<String, Option<Login>>>,
+}
+
+impl Secrets {
+    /// `caller` is what came with the request; `settings` what the journal kept of an earlier one.
+    pub fn new(
+        project: &Project,
+        caller: Caller,
+        settings: &BTreeMap<String, String>,
+    ) -> Self {
+        let dotenv = std::fs::read_to_string(project.root().join(".env")).unwrap_or_default();
+        let mut variables = parse_dotenv(&dotenv);
+        variables.extend(settings.clone());
+        variables.extend(caller.variables);
+        let redactor = Redactor::default();
+        for name in specweave_jobs::environment::SECRETS {
+            if let Some(value) = variables.get(name) {
+                redactor.learn(value);
+            }
+        }
+        for (_, login) in &caller.logins {
+            redactor.learn(login.secret.reveal());
+        }
+        Self { logins: caller.logins, variables, redactor, asked: Default::default() }
+    }
+
+    pub fn redactor(&self) -> Redactor {
+        self.redactor.clone()
+    }
+
+    /// A variable that is no secret, such as a base address.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn first(&self, names: &[&str]) -> Option<Secret> {
+        names.iter().find_map(|name| Secret::new(self.variables.get(*name)?.as_str()))
+    }
+
+    /// GitHub's REST address.
+    pub fn github_api(&self) -> String {
+        let api = self.setting("GITHUB_API_URL").unwrap_or("https://api.github.com");
+        api.trim_end_matches('/').to_owned()
+    }
+
+    /// Where that GitHub serves git: `https://github.com` or the Enterprise server's root.
+    pub fn github_web(&self) -> String {
+        match Url::parse(&self.github_api()) {
+            Ok(api) if api.host_str() != Some("api.github.com") => api.origin().ascii_serialization(),
+            _ => "https://github.com".to_owned(),
+        }
+    }
+
+    /// The login to send with the first request to `url`. `None` is anonymous.
+    pub async fn first_login(&self, url: &Url) -> Option<Login> {
+        if !may_carry_secrets(url) {
+            return None;
+        }
+        let origin = url.origin().ascii_serialization();
+        if let Some((_, login)) = self.logins.iter().find(|(given_for, _)| *given_for == origin) {
+            return Some(login.clone());
+        }
+        let is_github = [self.github_web(), self.github_api()].iter().any(|base| same_origin(base, url));
+        if is_github {
+            let user = "x-access-token".to_owned();
+            return match self.first(&["GITHUB_TOKEN", "GH_TOKEN"]) {
+                Some(secret) => Some(Login { user, secret }),
+                None => self.ask_gh(url).await.map(|secret| Login { user, secret }),
+            };
+        }
+        let host = url.host_str().unwrap_or("");
+        let is_ado = host == "dev.azure.com"
+            || host.ends_with(".visualstudio.com")
+            || self.setting("AZURE_DEVOPS_ORG_URL").is_some_and(|base| same_origin(base, url));
+        if is_ado {
+            let secret = self.first(&["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"])?;
+            return Some(Login { user: String::new(), secret });
+        }
+        None
+    }
+
+    /// The login to try after `url` refused the first one: git's credential helpers.
+    pub async fn second_login(&self, url: &Url) -> Option<Login> {
+        if !may_carry_secrets(url) {
+            return None;
+        }
+        let key = format!("git {}", url.origin().ascii_serialization());
+        let mut asked = self.asked.lock().await;
+        if let Some(known) = asked.get(&key) {
+            return known.clone();
+        }
+        let login = self.ask_git(url).await;
+        asked.insert(key, login.clone());
+        login
+    }
+
+    async fn ask_gh(&self, url: &Url) -> Option<Secret> {
+        let host = match url.host_str()? {
+            "api.github.com" => "github.com",
+            host => host,
+        };
+        let key = format!("gh {host}");
+        let mut asked = self.asked.lock().await;
+        if let Some(known) = asked.get(&key) {
+            return known.clone().map(|login| login.secret);
+        }
+        let mut gh = self.helper("gh");
+        gh.args(["auth", "token", "--hostname", host]);
+        let secret = self.run(gh, "").await.and_then(Secret::new);
+        if let Some(secret) = &secret {
+            self.redactor.learn(secret.reveal());
+        }
+        let login = secret.clone().map(|secret| Login { user: "x-access-token".into(), secret });
+        asked.insert(key, login);
+        secret
+    }
+
+    async fn ask_git(&self, url: &Url) -> Option<Login> {
+        let mut host = url.host_str()?.to_owned();
+        if let Some(port) = url.port() {
+            host.push_str(&format!(":{port}"));
+        }
+        let path = url.path().trim_start_matches('/');
+        let mut git = self.helper("git");
+        git.args(["credential", "fill"]);
+        let question = format!("protocol={}\nhost={host}\npath={path}\n\n", url.scheme());
+        let answer = self.run(git, &question).await?;
+        let field = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name));
+        let secret = Secret::new(field("password=")?)?;
+        self.redactor.learn(secret.reveal());
+        Some(Login { user: field("username=").unwrap_or("").to_owned(), secret })
+    }
+
+    /// A program that may know a secret, with the caller's environment and no way to ask a person.
+    pub fn helper(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        for name in specweave_jobs::environment::HELPERS {
+            if let Some(value) = self.variables.get(name) {
+                command.env(name, value);
+            }
+        }
+        command
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GCM_INTERACTIVE", "never")
+            .env("GIT_ASKPASS", "true")
+            .env("SSH_ASKPASS", "true")
+            .env("GH_PROMPT_DISABLED", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// The helper's output, when it ended well and in time.
+    async fn run(&self, mut command: Command, input: &str) -> Option<String> {
+        let mut child = command.spawn().ok()?;
+        let mut stdin = child.stdin.take()?;
+        let talk = async {
+            // A helper that does not read its question has its own answer.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+            child.wait_with_output().await
+        };
+        let output = tokio::time::timeout(HELPER_DEADLINE, talk).await.ok()?.ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// A secret travels encrypted, or not beyond this machine.
+fn may_carry_secrets(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || loopback
+}
+
+fn same_origin(base: &str, url: &Url) -> bool {
+    Url::parse(base).is_ok_and(|base| base.origin() == url.origin())
+}
+
+/// SpecWeave's reading of `.env`: `KEY=VALUE`, `#` comments, one pair of quotes, no interpolation.
+fn parse_dotenv(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| {
+            let value = value.trim();
+            let bare = ['"', '\'']
+                .iter()
+                .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
+                .unwrap_or(value);
+            (name.trim().to_owned(), bare.to_owned())
+        })
+        .collect()
+}
+
+/// Takes secrets out of text: those that the job uses, those whose shape gives them away, and the user
+/// part of every URL.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    known: Arc<Mutex<Vec<String>>>,
+}
+
+/// How well-known tokens begin.
+const TOKEN_PREFIXES: [&str; 9] =
+    ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "ATATT", "xoxb-"];
+
+/// Shorter texts are words, not secrets; hiding them would hide the message.
+const LEAST_SECRET: usize = 6;
+
+impl Redactor {
+    /// Hides `secret` from now on.
+    pub fn learn(&self, secret: &str) {
+        let secret = secret.trim();
+        let mut known = self.known.lock().expect("no holder of the list panics");
+        if secret.len() >= LEAST_SECRET && !known.iter().any(|known| known == secret) {
+            known.push(secret.to_owned());
+        }
+    }
+
+    /// `text` with `***` for what must not be seen.
+    pub fn clean(&self, text: &str) -> String {
+        let mut out = text.to_owned();
+        for secret in self.known.lock().expect("no holder of the list panics").iter() {
+            out = out.replace(secret, "***");
+        }
+        for prefix in TOKEN_PREFIXES {
+            out = hide_tokens(&out, prefix);
+        }
+        hide_user_parts(&out)
+    }
+}
+
+fn hide_tokens(text: &str, prefix: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(prefix) {
+        let after = &rest[at + prefix.len()..];
+        let token = after.find(|c: char| !c.is_ascii_alphanumeric() && !"_-=".contains(c)).unwrap_or(after.len());
+        out.push_str(&rest[..at]);
+        out.push_str(if token >= 8 { "***" } else { &rest[at..at + prefix.len() + token] });
+        rest = &after[token..];
+    }
+    out + rest
+}
+
+fn hide_user_parts(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let authority = after.find(|c: char| "/?# \t\n'\"".contains(c)).unwrap_or(after.len());
+        out.push_str(before);
+        match after[..authority].rfind('@') {
+            // `ssh://git@host` names an account, not a secret.
+            Some(user) if after[..user].contains(':') || before.ends_with("http://") || before.ends_with("https://") => {
+                out.push_str("***");
+                out.push_str(&after[user..authority]);
+            }
+            _ => out.push_str(&after[..authority]),
+        }
+        rest = &after[authority..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_taken_out_of_text_wherever_they_stand() {
+        let redactor = Redactor::default();
+        redactor.learn("hunter2-hunter2");
+        let clean = redactor.clean(
+            "see https://bob:hunter2-hunter2@host/x and https://tok@h:80/y?z, ghp_0123456789abcdef; \
+             ssh://git@host/z hunter2-hunter2 ghp_x",
+        );
+        assert_eq!(
+            clean,
+            "see https://***@host/x and https://***@h:80/y?z, ***; ssh://git@host/z *** ghp_x"
+        );
+    }
+
+    #[test]
+    fn a_dotenv_file_is_read_as_specweave_reads_it() {
+        let read = parse_dotenv("# note\n A = \"b c\" \nB='x'\nC=\"half\nnonsense\nD=a=b\n");
+        let expected = [("A", "b c"), ("B", "x"), ("C", "\"half"), ("D", "a=b")];
+        assert_eq!(read, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    }
+
+    #[test]
+    fn a_secret_does_not_show_in_debug_output() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Some(***)");
+    }
+}

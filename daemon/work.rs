@@ -1,0 +1,95 @@
+//! What a job does: the kinds of work, and the [`Context`] through which work talks to its keeper. Work
+//! owns no state that must survive: whatever has to be known after a crash goes through a checkpoint.
+
+pub mod clone;
+pub mod net;
+pub mod trackers;
+
+use crate::job::{Event, Job, Order, PauseReason};
+use crate::keeper::{KeeperHandle, Live};
+use crate::log::WorkerLog;
+use crate::secrets::Secrets;
+use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::project::Project;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How work ends when all its items have been dealt with.
+#[derive(Debug)]
+pub enum Finish {
+    Complete,
+    /// Some items failed; the text sums them up.
+    WithWarnings(String),
+}
+
+/// Why work stops before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// The token was cancelled; who did it knows why.
+    Cancelled,
+    /// The keeper pauses the job, and resumes it at `resume_at` if that is set.
+    Pause { reason: PauseReason, message: String, resume_at: Option<Millis> },
+    /// The job has failed.
+    Fail(String),
+}
+
+/// Everything a run of work may use.
+pub struct Context {
+    /// The job as it stood when the run began.
+    pub job: Job,
+    pub project: Project,
+    pub secrets: Arc<Secrets>,
+    pub cancel: CancellationToken,
+    pub log: Arc<WorkerLog>,
+    pub(crate) keeper: KeeperHandle,
+    pub(crate) run: u64,
+    pub(crate) live: Live,
+}
+
+impl Context {
+    /// Records what happened; returns once it is durable.
+    pub async fn checkpoint(&self, event: Event) -> Result<(), Stop> {
+        self.keeper.checkpoint(&self.job.id, self.run, event).await
+    }
+
+    /// Tells what is being worked on. Coalesced, never durable, never waits.
+    pub fn progress(&self, item: &str) {
+        self.live.item(item);
+        self.keeper.live_changed(&self.job.id, self.run, &self.live);
+    }
+
+    /// Tells what the work does while it has no items yet.
+    pub fn phase(&self, phase: &'static str) {
+        self.live.phase(phase);
+        self.keeper.live_changed(&self.job.id, self.run, &self.live);
+    }
+
+    /// Writes an entry to the job's log.
+    pub fn log(&self, entry: impl AsRef<str>) {
+        self.log.line(entry.as_ref());
+        self.keeper.live_changed(&self.job.id, self.run, &self.live);
+    }
+
+    /// Sleeps until a moment of the wall clock, also across a laptop's sleep, or until the run is cancelled.
+    pub async fn sleep_until(&self, at: Millis) -> Result<(), Stop> {
+        loop {
+            let left = at - clock::now();
+            if left <= 0 {
+                return Ok(());
+            }
+            let nap = Duration::from_millis(left.min(1_000) as u64);
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Stop::Cancelled),
+                () = tokio::time::sleep(nap) => {}
+            }
+        }
+    }
+}
+
+/// Runs the work of the context's job to its end.
+pub async fn run(context: Context) -> Result<Finish, Stop> {
+    match &context.job.order {
+        Order::Clone(spec) => clone::run(&context, spec).await,
+    }
+}

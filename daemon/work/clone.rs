@@ -1,0 +1,329 @@
+//! clone-repos: discover, then clone many at a time; one failure never stops the rest.
+
+pub mod discover;
+pub mod git;
+pub mod record;
+pub mod sources;
+
+use crate::job::{Done, Event, Mark, PauseReason};
+use crate::secrets::Secrets;
+use crate::work::trackers::TrackerError;
+use crate::work::{Context, Finish, Stop, net};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use discover::{DiscoverError, Selection};
+use git::settings::GitSettings;
+use git::{CloneError, Engine, Success};
+use record::{Config, FailedRepo, Repository, Summary};
+use specweave_jobs::clock;
+use specweave_jobs::v1::CloneSpec;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Clones at a time unless the request says otherwise: enough to hide a round trip over the internet.
+const CONCURRENCY: usize = 32;
+const MOST_CONCURRENCY: usize = 64;
+
+/// Clones from one host at a time, over all jobs of this daemon; GitHub asks for at most 100.
+const PER_HOST: usize = 64;
+
+/// A remote's wait up to this long stays inside the job.
+const SHORT_WAIT: Duration = Duration::from_secs(30);
+
+/// Pauses before another attempt after a passing network failure.
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Shows what a request would clone.
+pub async fn preview(
+    spec: &CloneSpec,
+    secrets: &Secrets,
+) -> Result<Selection, PreviewError> {
+    let settings = read_settings().await;
+    let http = net::client(secrets, &settings)?;
+    Ok(discover::discover(spec, &http, secrets).await?)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    #[error(transparent)]
+    Net(#[from] net::NetError),
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+}
+
+/// Runs a clone job from wherever it stands.
+pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
+    context.log("Reading the git configuration");
+    let settings = read_settings().await;
+    let http = net::client(&context.secrets, &settings).map_err(|error| Stop::Fail(chain(&error)))?;
+    let config = match &context.job.items {
+        Some(_) => read_config(context).await?,
+        None => plan(context, spec, &http).await?,
+    };
+    let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, context.project.root());
+    let run = Run { engine, config, notes: Mutex::default(), context };
+    run.clone_waiting(spec).await?;
+    run.conclude().await
+}
+
+struct Run<'a> {
+    engine: Engine,
+    config: Config,
+    notes: Mutex<Vec<String>>,
+    context: &'a Context,
+}
+
+impl Run<'_> {
+    async fn clone_waiting(&self, spec: &CloneSpec) -> Result<(), Stop> {
+        let context = self.context;
+        let marks = context.job.items.as_ref();
+        let waiting = |item: u32| marks.is_none_or(|items| items.mark(item) == Mark::Waiting);
+        let count = self.config.repositories.len();
+        for (place, refused) in self.config.refused.iter().enumerate() {
+            let item = (count + place) as u32;
+            if waiting(item) {
+                context.log(format!("FAILED: {} - {}", refused.name, refused.reason));
+                context.checkpoint(Event::ItemFailed { item, error: refused.reason.clone() }).await?;
+            }
+        }
+        let at_a_time = match spec.concurrency as usize {
+            0 => CONCURRENCY,
+            wanted => wanted.min(MOST_CONCURRENCY),
+        };
+        context.log(format!("Starting clone operations ({at_a_time} at a time)..."));
+        let mut items = (0..count as u32).filter(|item| waiting(*item));
+        let mut under_way = FuturesUnordered::new();
+        let mut stop = None;
+        loop {
+            while stop.is_none() && under_way.len() < at_a_time {
+                let Some(item) = items.next() else { break };
+                under_way.push(self.clone_item(item));
+            }
+            // After a stop nothing new begins; what is under way ends by itself and is recorded.
+            match under_way.next().await {
+                None => break,
+                Some(Ok(())) => {}
+                Some(Err(why)) => drop(stop.get_or_insert(why)),
+            }
+        }
+        stop.map_or(Ok(()), Err)
+    }
+
+    async fn clone_item(&self, item: u32) -> Result<(), Stop> {
+        let context = self.context;
+        let repository = &self.config.repositories[item as usize];
+        let total = self.config.repositories.len() + self.config.refused.len();
+        let event = match self.attempt(repository).await {
+            Err(CloneError::Cancelled) => return Err(Stop::Cancelled),
+            Err(CloneError::Limited(wait)) => return Err(limited(wait)),
+            Err(error) if error.is_storage() => return Err(no_room(error.to_string())),
+            Ok(Success::AlreadyThere) => {
+                context.log(format!("Skipping {} (already cloned)", repository.name));
+                Event::ItemDone { item, how: Done::Before }
+            }
+            Ok(Success::Cloned(cloned)) => {
+                context.log(format!("Cloned: {} ({}/{total})", repository.name, item + 1));
+                if cloned.uses_lfs {
+                    let note = format!("{}: large files are pointers; run `git lfs pull` in it", repository.name);
+                    self.notes.lock().expect("no holder panics").push(note);
+                }
+                Event::ItemDone { item, how: Done::Now }
+            }
+            Err(error) => {
+                let redactor = context.secrets.redactor();
+                let error = redactor.clean(&specweave_jobs::text::plain(&error.to_string()));
+                context.log(format!("FAILED: {} - {error}", repository.name));
+                Event::ItemFailed { item, error }
+            }
+        };
+        context.progress(&repository.name);
+        context.checkpoint(event).await
+    }
+
+    /// Clones one repository, again after a passing failure.
+    async fn attempt(&self, repository: &Repository) -> Result<Success, CloneError> {
+        let context = self.context;
+        let root = context.project.root();
+        let order = git::Order {
+            address: repository.clone_url.clone(),
+            target: root.join(&repository.path),
+            partial: root.join(format!("{}.partial-{}", repository.path, context.job.id)),
+        };
+        let (owned_root, path) = (root.to_path_buf(), repository.path.clone());
+        tokio::task::spawn_blocking(move || record::make_parents(&owned_root, &path))
+            .await
+            .unwrap_or_else(|panic| Err(panic.to_string()))
+            .map_err(CloneError::Refused)?;
+        let gate = host_gate(&repository.clone_url);
+        let _pass = gate.acquire().await.expect("the semaphore is never closed");
+        let mut pauses = RETRY_PAUSES.iter();
+        loop {
+            let error = match self.engine.clone(&order, &context.cancel).await {
+                Ok(success) => return Ok(success),
+                Err(error) => error,
+            };
+            let pause = match &error {
+                CloneError::Limited(wait) if *wait < SHORT_WAIT => Some(*wait),
+                error if error.is_passing() => pauses.next().copied(),
+                _ => None,
+            };
+            let Some(pause) = pause else { return Err(error) };
+            context.log(format!("{}: {error}; trying again in {} s", repository.name, pause.as_secs()));
+            let until = clock::now() + pause.as_millis() as i64;
+            context.sleep_until(until).await.map_err(|_| CloneError::Cancelled)?;
+        }
+    }
+
+    /// Writes the result and enters what was cloned into the project's configuration.
+    async fn conclude(&self) -> Result<Finish, Stop> {
+        let context = self.context;
+        let items = context.keeper.items(&context.job.id).ok_or(Stop::Cancelled)?;
+        let total = items.len();
+        let failed: Vec<FailedRepo> = items
+            .failed()
+            .map(|(item, error)| FailedRepo { name: items.name(item).to_owned(), error: error.to_owned() })
+            .collect();
+        let succeeded = total - failed.len();
+        let rate = format!("{:.1}", 100.0 * succeeded as f64 / total.max(1) as f64);
+        let warning = (!failed.is_empty()).then(|| {
+            format!("{} of {total} repositories failed ({rate}% success rate)", failed.len())
+        });
+        context.log("\n========== CLONE JOB SUMMARY ==========");
+        context.log(format!(
+            "Total: {total} | Succeeded: {succeeded} | Failed: {} | Skipped (already cloned): {}",
+            failed.len(),
+            items.before()
+        ));
+        for one in &failed {
+            context.log(format!("  - {}: {}", one.name, one.error));
+        }
+        let mut notes = std::mem::take(&mut *self.notes.lock().expect("no holder panics"));
+        let cloned: Vec<&Repository> = items
+            .succeeded()
+            .filter_map(|item| self.config.repositories.get(item as usize))
+            .collect();
+        context.log("Persisting umbrella configuration...");
+        match record::enter_into_project(&context.project, &cloned) {
+            Ok(all) => context.log(format!("Umbrella config saved: {all} repos ({} from this job)", cloned.len())),
+            Err(why) => {
+                context.log(format!("WARNING: the project's configuration was not changed: {why}"));
+                notes.push(format!("the project's configuration was not changed: {why}"));
+            }
+        }
+        let hint = warning
+            .as_ref()
+            .map(|_| format!("specweave-jobs --resume {} retries just the failed ones", context.job.id));
+        let summary = Summary {
+            total_count: total,
+            succeeded,
+            failed: failed.len(),
+            skipped: items.before(),
+            success_rate: rate.clone(),
+            completed_at: clock::iso(clock::now()),
+            failed_repos: failed,
+            resume_hint: hint,
+            notes,
+        };
+        let files = context.project.job(&context.job.id);
+        summary.write(&files).map_err(|error| no_room(format!("cannot write result.json: {error}")))?;
+        context.log(format!(
+            "Clone job completed: {succeeded}/{total} succeeded, {} failed ({rate}% success rate)",
+            summary.failed
+        ));
+        Ok(warning.map_or(Finish::Complete, Finish::WithWarnings))
+    }
+}
+
+/// Discovers the repositories and makes them the job's items.
+async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Result<Config, Stop> {
+    context.phase("discovering");
+    context.log("Looking for repositories...");
+    let discovering = discover::discover(spec, http, &context.secrets);
+    let selection = tokio::select! {
+        () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+        result = discovering => result.map_err(|error| stop_for(context, error))?,
+    };
+    for note in &selection.notes {
+        context.log(note);
+    }
+    let config = Config::new(
+        &context.project,
+        &context.job.id,
+        context.job.created_at,
+        &selection.targets,
+        &selection.refusals,
+    );
+    let files = context.project.job(&context.job.id);
+    config.write(&files).map_err(|error| no_room(format!("cannot write config.json: {error}")))?;
+    context.checkpoint(Event::Planned { items: config.items() }).await?;
+    context.phase("");
+    context.log(format!("Repositories to clone: {}", config.repositories.len()));
+    Ok(config)
+}
+
+async fn read_config(context: &Context) -> Result<Config, Stop> {
+    let config =
+        Config::read(&context.project.job(&context.job.id)).map_err(|error| Stop::Fail(error.to_string()))?;
+    let items = context.job.items.as_ref().map_or(0, |items| items.len());
+    if config.items().len() != items {
+        return Err(Stop::Fail(format!(
+            "config not usable: config.json names {} repositories, the job has {items}",
+            config.items().len()
+        )));
+    }
+    Ok(config)
+}
+
+async fn read_settings() -> GitSettings {
+    tokio::task::spawn_blocking(GitSettings::read).await.unwrap_or_default()
+}
+
+fn stop_for(context: &Context, error: DiscoverError) -> Stop {
+    match error {
+        DiscoverError::Tracker(TrackerError::Limited(wait)) => limited(wait),
+        DiscoverError::Tracker(error @ TrackerError::Network(_)) => Stop::Pause {
+            reason: PauseReason::Network,
+            message: context.secrets.redactor().clean(&error.to_string()),
+            resume_at: Some(clock::now() + 60_000),
+        },
+        error => Stop::Fail(context.secrets.redactor().clean(&error.to_string())),
+    }
+}
+
+fn limited(wait: Duration) -> Stop {
+    Stop::Pause {
+        reason: PauseReason::RateLimited,
+        message: "Rate limited".into(),
+        resume_at: Some(clock::now() + wait.as_millis() as i64),
+    }
+}
+
+/// Tried again by itself: somebody may have made room.
+fn no_room(message: String) -> Stop {
+    let resume_at = Some(clock::now() + 30_000);
+    Stop::Pause { reason: PauseReason::Storage, message, resume_at }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// The gate of an address's host, shared by all jobs of this daemon.
+fn host_gate(address: &str) -> Arc<Semaphore> {
+    static GATES: LazyLock<Mutex<HashMap<String, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+    let host = url::Url::parse(address)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .or_else(|| address.split_once(':').map(|(account, _)| account.to_owned()))
+        .unwrap_or_default();
+    let mut gates = GATES.lock().expect("no holder panics");
+    gates.entry(host).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))).clone()
+}

@@ -1,0 +1,143 @@
+//! Who to clone: sources and listings, filtered, each with its place.
+
+use super::sources::{Filter, Refusal, Source, SourceError, Target, described, place};
+use crate::secrets::Secrets;
+use crate::work::trackers::github::GitHub;
+use crate::work::trackers::{Listed, TrackerError, ado};
+use specweave_jobs::v1::CloneSpec;
+
+/// What a request comes to.
+#[derive(Debug, Default)]
+pub struct Selection {
+    pub targets: Vec<Target>,
+    pub refusals: Vec<Refusal>,
+    /// What was looked at and left out, for people.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Tracker(#[from] TrackerError),
+    #[error("Azure DevOps needs both an organisation and a project")]
+    HalfAdo,
+    #[error("nothing was named to clone")]
+    NoSource,
+    #[error("nothing to clone: {0}")]
+    Empty(String),
+}
+
+/// Checks what can be checked without a network.
+pub fn check(spec: &CloneSpec) -> Result<(), DiscoverError> {
+    for source in &spec.sources {
+        Source::parse(source)?;
+    }
+    Filter::new(&spec.r#match, &spec.exclude)?;
+    if spec.ado_org.is_empty() != spec.ado_project.is_empty() {
+        return Err(DiscoverError::HalfAdo);
+    }
+    let listings = [&spec.github_org, &spec.github_user, &spec.ado_org];
+    match spec.sources.is_empty() && listings.iter().all(|listing| listing.is_empty()) {
+        true => Err(DiscoverError::NoSource),
+        false => Ok(()),
+    }
+}
+
+/// Asks the listings and applies the filters. An empty selection is an error that says what was looked at.
+pub async fn discover(
+    spec: &CloneSpec,
+    http: &reqwest::Client,
+    secrets: &Secrets,
+) -> Result<Selection, DiscoverError> {
+    check(spec)?;
+    let filter = Filter::new(&spec.r#match, &spec.exclude)?;
+    let mut found = Found { spec, filter: &filter, listed: Vec::new(), notes: Vec::new() };
+    let mut named = Vec::new();
+    let mut globs = Vec::new();
+    for source in &spec.sources {
+        match Source::parse(source)? {
+            Source::GitHub { owner, name } => {
+                let address = format!("{}/{owner}/{name}.git", secrets.github_web());
+                named.push(Listed { owner, name, project: None, address, archived: false, fork: false });
+            }
+            Source::Address(address) => named.push(described(&address)),
+            Source::GitHubGlob { owner, glob } => globs.push((owner, glob)),
+        }
+    }
+    found.take_named(named);
+    if !globs.is_empty() || !spec.github_org.is_empty() || !spec.github_user.is_empty() {
+        let github = GitHub::new(http.clone(), secrets).await?;
+        for (owner, glob) in globs {
+            let glob = Filter::new(&[glob], &[])?;
+            let listed = github.org_repositories(&owner).await?;
+            found.take(&format!("the GitHub owner {owner}"), listed, |name| glob.takes(name));
+        }
+        if !spec.github_org.is_empty() {
+            let listed = github.org_repositories(&spec.github_org).await?;
+            found.take(&format!("the GitHub organisation {}", spec.github_org), listed, |_| true);
+        }
+        if !spec.github_user.is_empty() {
+            let listed = github.user_repositories(&spec.github_user).await?;
+            found.take(&format!("the GitHub user {}", spec.github_user), listed, |_| true);
+        }
+    }
+    if !spec.ado_org.is_empty() {
+        let listed = ado::repositories(http, secrets, &spec.ado_org, &spec.ado_project).await?;
+        let what = format!("the Azure DevOps project {}/{}", spec.ado_org, spec.ado_project);
+        found.take(&what, listed, |_| true);
+    }
+    let Found { listed, notes, .. } = found;
+    let (targets, refusals) = place(listed);
+    if targets.is_empty() && refusals.is_empty() {
+        return Err(DiscoverError::Empty(notes.join("; ")));
+    }
+    Ok(Selection { targets, refusals, notes })
+}
+
+struct Found<'a> {
+    spec: &'a CloneSpec,
+    filter: &'a Filter,
+    listed: Vec<Listed>,
+    notes: Vec<String>,
+}
+
+impl Found<'_> {
+    /// Repositories that were named one by one are taken whatever their kind; only the filters apply.
+    fn take_named(&mut self, named: Vec<Listed>) {
+        let count = named.len();
+        let kept: Vec<Listed> = named.into_iter().filter(|one| self.filter.takes(&one.name)).collect();
+        if kept.len() < count {
+            let left_out = count - kept.len();
+            self.notes.push(format!("{left_out} of {count} named repositories do not match the filters"));
+        }
+        self.listed.extend(kept);
+    }
+
+    fn take(&mut self, what: &str, listed: Vec<Listed>, also: impl Fn(&str) -> bool) {
+        let looked_at = listed.len();
+        let (mut archived, mut forks, mut unmatched) = (0, 0, 0);
+        for repository in listed {
+            if !self.filter.takes(&repository.name) || !also(&repository.name) {
+                unmatched += 1;
+            } else if repository.archived && !self.spec.include_archived {
+                archived += 1;
+            } else if repository.fork && !self.spec.include_forks {
+                forks += 1;
+            } else {
+                self.listed.push(repository);
+            }
+        }
+        let mut note = format!("looked at {looked_at} repositories of {what}");
+        let left_out = [
+            (unmatched, "that do not match"),
+            (archived, "archived or disabled (--include-archived takes them)"),
+            (forks, "forks (--include-forks takes them)"),
+        ];
+        for (count, why) in left_out.iter().filter(|(count, _)| *count > 0) {
+            note.push_str(&format!(", left out {count} {why}"));
+        }
+        self.notes.push(note);
+    }
+}

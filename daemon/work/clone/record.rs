@@ -1,0 +1,309 @@
+//! What a clone job leaves behind besides repositories: its `config.json` and `result.json`, and the
+//! entries in the project's configuration. Everything here blocks.
+
+use super::sources::{Refusal, Target};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::disk;
+use specweave_jobs::project::{JobFiles, JobId, Project};
+use std::io;
+use std::path::Path;
+
+/// The documented input of a clone job. Its order is the order of the job's items: repositories first,
+/// then the refused ones.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    pub job_id: String,
+    pub project_path: String,
+    pub repositories: Vec<Repository>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+    pub started_at: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Repository {
+    pub owner: String,
+    pub name: String,
+    pub path: String,
+    /// Without credentials.
+    pub clone_url: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    pub name: String,
+    pub reason: String,
+}
+
+/// Why there is no usable `config.json`.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("config not found: {0}")]
+    Missing(String),
+    #[error("config not usable: {path}: {cause}")]
+    Unusable { path: String, cause: String },
+}
+
+impl Config {
+    pub fn new(project: &Project, id: &JobId, at: Millis, targets: &[Target], refusals: &[Refusal]) -> Self {
+        Self {
+            job_id: id.to_string(),
+            project_path: project.root().to_string_lossy().into_owned(),
+            repositories: targets
+                .iter()
+                .map(|target| Repository {
+                    owner: target.owner.clone(),
+                    name: target.name.clone(),
+                    path: target.path.clone(),
+                    clone_url: target.address.clone(),
+                })
+                .collect(),
+            refused: refusals
+                .iter()
+                .map(|refusal| Refused { name: refusal.name.clone(), reason: refusal.reason.clone() })
+                .collect(),
+            started_at: clock::iso(at),
+        }
+    }
+
+    pub fn read(files: &JobFiles) -> Result<Self, ConfigError> {
+        let path = files.config();
+        let shown = path.display().to_string();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ConfigError::Missing(shown)),
+            Err(error) => return Err(ConfigError::Unusable { path: shown, cause: error.to_string() }),
+        };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ConfigError::Unusable { path: shown, cause: error.to_string() })
+    }
+
+    pub fn write(&self, files: &JobFiles) -> io::Result<()> {
+        disk::replace(&files.config(), &pretty(self), 0o600)
+    }
+
+    /// The names of the job's items.
+    pub fn items(&self) -> Vec<String> {
+        let names = self.repositories.iter().map(|repository| repository.name.clone());
+        names.chain(self.refused.iter().map(|refused| refused.name.clone())).collect()
+    }
+
+    /// The `config` object of `background-jobs.json`.
+    pub fn documented(&self) -> Value {
+        let repositories: Vec<Value> = self
+            .repositories
+            .iter()
+            .map(|one| json!({"owner": one.owner, "name": one.name, "path": one.path}))
+            .collect();
+        json!({"type": "clone-repos", "repositories": repositories, "projectPath": self.project_path})
+    }
+}
+
+/// The documented result of a clone job.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub total_count: usize,
+    pub succeeded: usize,
+    pub failed: usize,
+    pub skipped: usize,
+    /// Percent with one decimal, as text.
+    pub success_rate: String,
+    pub completed_at: String,
+    pub failed_repos: Vec<FailedRepo>,
+    pub resume_hint: Option<String>,
+    /// What a person should know, such as repositories whose large files are pointers.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct FailedRepo {
+    pub name: String,
+    pub error: String,
+}
+
+impl Summary {
+    pub fn write(&self, files: &JobFiles) -> io::Result<()> {
+        disk::replace(&files.result(), &pretty(self), 0o600)
+    }
+}
+
+/// Enters the cloned repositories into the project's `config.json`: under `workspace.repos` where there is
+/// a workspace, under `umbrella.childRepos` otherwise. Every other key, and every key of an entry that is
+/// there already, stays. What cannot be read is left alone.
+pub fn enter_into_project(project: &Project, cloned: &[&Repository]) -> Result<usize, String> {
+    let path = project.config();
+    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
+        _ => format!("{} cannot be read: {error}", path.display()),
+    })?;
+    let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("{} is not valid JSON and was left alone: {error}", path.display()))?;
+    let wrong = |what: &str| format!("{} has an unexpected {what} and was left alone", path.display());
+    let now = clock::iso(clock::now());
+    let (section, list, fresh) = match config.contains_key("workspace") {
+        true => ("workspace", "repos", false),
+        false => ("umbrella", "childRepos", true),
+    };
+    let section_map =
+        config.entry(section).or_insert_with(|| json!({})).as_object_mut().ok_or_else(|| wrong(section))?;
+    if fresh {
+        section_map.insert("enabled".into(), json!(true));
+    }
+    let entries =
+        section_map.entry(list).or_insert_with(|| json!([])).as_array_mut().ok_or_else(|| wrong(list))?;
+    for repository in cloned {
+        enter(entries, repository, fresh.then_some(now.as_str()));
+    }
+    let count = entries.len();
+    if fresh {
+        section_map.insert("detectedFrom".into(), json!("clone-job"));
+        section_map.insert("detectedAt".into(), json!(now));
+    }
+    let mut out = pretty(&config);
+    if bytes.ends_with(b"\n") {
+        out.push(b'\n');
+    }
+    // A linked file stays linked.
+    let real = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
+    let mode = std::fs::metadata(&real).map_or(0o644, |facts| {
+        use std::os::unix::fs::PermissionsExt;
+        facts.permissions().mode() & 0o777
+    });
+    disk::replace(&real, &out, mode).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    Ok(count)
+}
+
+/// `umbrella` entries say when they were cloned; `workspace` entries have no such key.
+fn enter(entries: &mut Vec<Value>, repository: &Repository, cloned_at: Option<&str>) {
+    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+    let known = entries.iter().position(|entry| text(entry, "path") == repository.path);
+    let place = known.unwrap_or_else(|| {
+        let id_taken = entries.iter().any(|entry| text(entry, "id") == repository.name);
+        let id = match id_taken {
+            true => format!("{}-{}", repository.owner, repository.name),
+            false => repository.name.clone(),
+        };
+        let mut entry = json!({"id": id, "path": repository.path, "name": repository.name});
+        if cloned_at.is_some() {
+            entry["team"] = json!(team(&repository.name));
+        }
+        entries.push(entry);
+        entries.len() - 1
+    });
+    if let (Some(at), Some(entry)) = (cloned_at, entries[place].as_object_mut()) {
+        entry.insert("clonedAt".into(), json!(at));
+        entry.insert("status".into(), json!("cloned"));
+    }
+}
+
+/// SpecWeave's guess of a team: the name without its kind.
+fn team(name: &str) -> &str {
+    const KINDS: [&str; 9] =
+        ["-fe", "-be", "-api", "-web", "-mobile", "-backend", "-frontend", "-service", "-srv"];
+    KINDS.iter().find_map(|kind| name.strip_suffix(kind)).filter(|team| !team.is_empty()).unwrap_or(name)
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("plain data serialises")
+}
+
+/// Whether every folder from the project down to `path`'s parent is a real one; they are made where they
+/// are missing. A link could lead out of the project.
+pub fn make_parents(root: &Path, path: &str) -> Result<(), String> {
+    let mut at = root.to_path_buf();
+    let parts: Vec<&str> = path.split('/').collect();
+    for part in &parts[..parts.len().saturating_sub(1)] {
+        if matches!(*part, "" | "." | "..") {
+            return Err(format!("{path:?} leads out of the project"));
+        }
+        at.push(part);
+        match std::fs::symlink_metadata(&at) {
+            Ok(facts) if facts.is_dir() => {}
+            Ok(_) => return Err(format!("{} is not a folder; links are not followed", at.display())),
+            Err(_) => match std::fs::create_dir(&at) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(format!("cannot make {}: {error}", at.display()));
+                }
+                _ => {}
+            },
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(owner: &str, name: &str) -> Repository {
+        let path = format!("repositories/{owner}/{name}");
+        Repository { owner: owner.into(), name: name.into(), path, clone_url: String::new() }
+    }
+
+    fn project(config: &str) -> Project {
+        let root = std::env::temp_dir().join(format!("record-{:x}", disk::random()));
+        std::fs::create_dir_all(root.join(".specweave")).unwrap();
+        let project = Project::find(&root).unwrap();
+        std::fs::write(project.config(), config).unwrap();
+        project
+    }
+
+    fn read(project: &Project) -> Value {
+        serde_json::from_slice(&std::fs::read(project.config()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn entries_are_added_once_and_foreign_keys_survive() {
+        let project = project(
+            r#"{"version":"2.0","umbrella":{"mine":1,"childRepos":[{"id":"x","path":"repositories/a/x","prefix":"X"}]},"z":[]}"#,
+        );
+        let (ax, bx) = (repository("a", "x"), repository("b", "x"));
+        enter_into_project(&project, &[&ax, &bx]).unwrap();
+        enter_into_project(&project, &[&ax]).unwrap();
+        let config = read(&project);
+        assert_eq!(config["umbrella"]["mine"], 1);
+        assert_eq!(config["z"], json!([]));
+        let children = config["umbrella"]["childRepos"].as_array().unwrap();
+        assert_eq!(children.len(), 2);
+        assert_eq!(children[0]["prefix"], "X");
+        assert_eq!(children[0]["status"], "cloned");
+        assert_eq!(children[1]["id"], "b-x");
+        std::fs::remove_dir_all(project.root()).unwrap();
+    }
+
+    #[test]
+    fn a_workspace_is_used_where_there_is_one() {
+        let project = project("{\"workspace\":{\"name\":\"w\"}}\n");
+        enter_into_project(&project, &[&repository("a", "x-api")]).unwrap();
+        let config = read(&project);
+        assert_eq!(config["workspace"]["repos"], json!([{"id":"x-api","path":"repositories/a/x-api","name":"x-api"}]));
+        assert!(config.get("umbrella").is_none());
+        assert!(std::fs::read_to_string(project.config()).unwrap().ends_with('\n'));
+        std::fs::remove_dir_all(project.root()).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_alone() {
+        for text in ["{broken", "[]", "{\"umbrella\":3}"] {
+            let project = project(text);
+            assert!(enter_into_project(&project, &[&repository("a", "x")]).is_err());
+            assert_eq!(std::fs::read_to_string(project.config()).unwrap(), text);
+            std::fs::remove_dir_all(project.root()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_linked_folder_on_the_way_is_refused() {
+        let project = project("{}");
+        std::os::unix::fs::symlink("/tmp", project.root().join("repositories")).unwrap();
+        assert!(make_parents(project.root(), "repositories/a/x").unwrap_err().contains("links are not followed"));
+        assert!(make_parents(project.root(), "../a/x").is_err());
+        std::fs::remove_dir_all(project.root()).unwrap();
+    }
+}

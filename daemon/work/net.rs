@@ -1,0 +1,134 @@
+//! The HTTP client of one job: one pool of connections and TLS sessions, the system's certificates, the
+//! caller's proxies and authorities, and a deadline on every silence.
+
+use crate::secrets::{Login, Secrets};
+use crate::work::clone::git::settings::GitSettings;
+use base64::Engine as _;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use std::time::Duration;
+use std::{fs, io};
+use url::Url;
+
+/// A remote that does not take a connection for so long is unreachable.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    #[error("cannot read the certificates in {path}")]
+    Certificates { path: String, source: io::Error },
+    #[error("{path} holds no certificates")]
+    NoCertificates { path: String, source: reqwest::Error },
+    #[error("the proxy address is not valid")]
+    Proxy(#[source] reqwest::Error),
+    #[error("cannot set up HTTP")]
+    Client(#[source] reqwest::Error),
+}
+
+/// How long a remote may be silent in the middle of an answer: 30 seconds, or
+/// `SPECWEAVE_JOBS_STALL_SECONDS` of the daemon's environment.
+pub fn stall_deadline() -> Duration {
+    let seconds = std::env::var("SPECWEAVE_JOBS_STALL_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
+
+/// The client for everything that one job asks of the network.
+pub fn client(secrets: &Secrets, git: &GitSettings) -> Result<reqwest::Client, NetError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("git/2 (specweave-jobs ", env!("CARGO_PKG_VERSION"), ")"))
+        .connect_timeout(CONNECT_DEADLINE)
+        .read_timeout(stall_deadline())
+        .redirect(reqwest::redirect::Policy::limited(5))
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(64)
+        .no_proxy();
+    let authorities = [
+        secrets.setting("GIT_SSL_CAINFO"),
+        secrets.setting("SSL_CERT_FILE"),
+        git.ca_file.as_deref(),
+    ];
+    for path in authorities.into_iter().flatten() {
+        let pem = fs::read(path)
+            .map_err(|source| NetError::Certificates { path: path.to_owned(), source })?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|source| NetError::NoCertificates { path: path.to_owned(), source })?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    let none = secrets.setting("NO_PROXY").and_then(reqwest::NoProxy::from_string);
+    let everything = secrets.setting("ALL_PROXY").or(git.proxy.as_deref());
+    if let Some(address) = secrets.setting("HTTPS_PROXY").or(everything) {
+        let proxy = reqwest::Proxy::https(address).map_err(NetError::Proxy)?;
+        builder = builder.proxy(proxy.no_proxy(none.clone()));
+    }
+    if let Some(address) = secrets.setting("HTTP_PROXY").or(everything) {
+        let proxy = reqwest::Proxy::http(address).map_err(NetError::Proxy)?;
+        builder = builder.proxy(proxy.no_proxy(none));
+    }
+    builder.build().map_err(NetError::Client)
+}
+
+/// The basic authorization of a login; marked so that no log shows it.
+pub fn authorization(login: &Login) -> Option<HeaderValue> {
+    let pair = format!("{}:{}", login.user, login.secret.reveal());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Adds the login and the headers that the user's git configuration wants for `url`.
+pub fn authorized(
+    mut request: reqwest::RequestBuilder,
+    url: &Url,
+    login: Option<&Login>,
+    git: &GitSettings,
+) -> reqwest::RequestBuilder {
+    if let Some(value) = login.and_then(authorization) {
+        request = request.header(AUTHORIZATION, value);
+    }
+    for (name, value) in git.extra_headers(url) {
+        request = request.header(name, value);
+    }
+    request
+}
+
+/// When a reply asks to wait, for how long: `Retry-After` in seconds or as a date, or GitHub's reset moment.
+pub fn asked_to_wait(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    if let Some(after) = text("retry-after") {
+        if let Ok(seconds) = after.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = chrono::DateTime::parse_from_rfc2822(after).ok()?;
+        return Some(until(at.timestamp()));
+    }
+    if text("x-ratelimit-remaining") == Some("0") {
+        return Some(until(text("x-ratelimit-reset")?.parse().ok()?));
+    }
+    None
+}
+
+fn until(epoch_seconds: i64) -> Duration {
+    // A second more: the remote's clock and ours need not agree to the second.
+    let left = epoch_seconds + 1 - specweave_jobs::clock::now() / 1000;
+    Duration::from_secs(left.max(1) as u64)
+}
+
+/// The innermost cause of an HTTP failure, in words; addresses may carry secrets and are left out.
+pub fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    if error.is_timeout() {
+        return if error.is_connect() {
+            format!("no connection within {} s", CONNECT_DEADLINE.as_secs())
+        } else {
+            format!("stalled: no byte for {} s", stall_deadline().as_secs())
+        };
+    }
+    if std::ptr::addr_eq(innermost, error as &dyn std::error::Error) {
+        return error.to_string().split(" for url").next().unwrap_or_default().to_owned();
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,71 @@
+//! Files that are replaced whole: a reader sees the old one or the new one, never a torn one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Replaces `path` with `bytes`: temporary file in the same folder with `mode` from its creation, sync,
+/// rename, and a sync of the folder when the name is new.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let temporary = temporary_beside(path);
+    let result = (|| {
+        let mut file = create_new(&temporary, mode)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        let is_new = !path.exists();
+        std::fs::rename(&temporary, path)?;
+        if is_new {
+            sync_folder(folder)?;
+        }
+        Ok(())
+    })();
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// As [`replace`], but for files whose loss costs nothing: no sync.
+pub fn replace_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = temporary_beside(path);
+    let result = create_new(&temporary, mode)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// Makes a rename or a creation in `folder` durable.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Moves `path` out of the way under a name that says when and why, and returns that name.
+/// What could not be read is never overwritten.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let stamp = crate::clock::iso(crate::clock::now()).replace(':', "-");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("{name}.corrupt-{stamp}"));
+    std::fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{:016x}", random()))
+}
+
+/// 64 random bits.
+pub fn random() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    u64::from_ne_bytes(bytes)
+}

@@ -1,0 +1,61 @@
+//! Which variables of a caller's environment travel with a job. The daemon's own environment is clean,
+//! so that the first client's does not leak into every later job.
+
+use crate::v1::EnvironmentVariable;
+use std::collections::BTreeMap;
+
+/// Where things are; kept in the job's journal, so that a restarted job finds the same servers.
+pub const SETTINGS: [&str; 11] = [
+    "GITHUB_API_URL",
+    "AZURE_DEVOPS_ORG_URL",
+    "JIRA_DOMAIN",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "GIT_SSH_COMMAND",
+];
+
+/// Secrets; in memory only.
+pub const SECRETS: [&str; 7] = [
+    "GITHUB_TOKEN",
+    "GH_TOKEN",
+    "AZURE_DEVOPS_PAT",
+    "ADO_PAT",
+    "AZURE_DEVOPS_TOKEN",
+    "JIRA_EMAIL",
+    "JIRA_API_TOKEN",
+];
+
+/// What helper programs (ssh, gh, git's credential helpers) need; in memory only.
+pub const HELPERS: [&str; 6] =
+    ["HOME", "PATH", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "GH_CONFIG_DIR", "GIT_CONFIG_GLOBAL"];
+
+/// A proxy may also be named in lower case.
+const LOWER_CASE_TOO: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
+
+/// The variables of this process that travel.
+pub fn carried() -> Vec<EnvironmentVariable> {
+    names()
+        .filter_map(|name| {
+            let lower = LOWER_CASE_TOO.contains(&name).then(|| name.to_ascii_lowercase());
+            let value = std::env::var(name).ok().or_else(|| std::env::var(lower?).ok())?;
+            (!value.is_empty()).then(|| EnvironmentVariable { name: name.into(), value })
+        })
+        .collect()
+}
+
+/// Of what a caller sent, the variables that may travel.
+pub fn accepted(sent: Vec<EnvironmentVariable>) -> BTreeMap<String, String> {
+    sent.into_iter()
+        .filter(|variable| names().any(|name| name == variable.name))
+        .map(|variable| (variable.name, variable.value))
+        .collect()
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.into_iter().chain(SECRETS).chain(HELPERS)
+}

@@ -1,0 +1,56 @@
+//! What the daemon and its clients share: the contract, where things lie, and the documented files.
+//!
+//! * [`v1`]: the generated messages and services of `specweave/jobs/v1/jobs.proto`.
+//! * [`project`]: the project's root and every path below it, the endpoint file.
+//! * [`mirror`]: the documented `background-jobs.json`, read and written.
+//! * [`environment`]: which variables of a caller travel with its job.
+//! * [`disk`], [`clock`], [`process`], [`text`]: whole-file replacement, moments, liveness of a pid,
+//!   text that came from elsewhere.
+//!
+//! Nothing here owns a job or talks to a network.
+
+pub mod clock;
+pub mod disk;
+pub mod environment;
+pub mod json;
+pub mod mirror;
+pub mod process;
+pub mod project;
+pub mod tail;
+pub mod text;
+
+/// The generated contract. Its documentation is that of the .proto file.
+#[allow(missing_docs, clippy::all, rustdoc::all)]
+pub mod v1 {
+    tonic::include_proto!("specweave.jobs.v1");
+}
+
+/// The contract's descriptors, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The number that a client and a daemon must share. It changes only when an old client would
+/// misread a new daemon; versions may differ freely.
+pub const PROTOCOL: u32 = 1;
+
+/// The request header in which a client names its [`PROTOCOL`]; a caller without it is taken at v1.
+pub const PROTOCOL_HEADER: &str = "x-specweave-jobs-protocol";
+
+/// The `domain` of every `google.rpc.ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "jobs.specweave.dev";
+
+/// The reasons of `google.rpc.ErrorInfo`, explained in the .proto file.
+pub mod reason {
+    pub const JOB_NOT_FOUND: &str = "JOB_NOT_FOUND";
+    pub const JOB_AMBIGUOUS: &str = "JOB_AMBIGUOUS";
+    pub const JOB_NOT_KILLABLE: &str = "JOB_NOT_KILLABLE";
+    pub const JOB_NOT_RESUMABLE: &str = "JOB_NOT_RESUMABLE";
+    pub const CONFIG_NOT_FOUND: &str = "CONFIG_NOT_FOUND";
+    pub const EMPTY_SELECTION: &str = "EMPTY_SELECTION";
+    pub const TARGET_BUSY: &str = "TARGET_BUSY";
+    pub const INVALID_SPEC: &str = "INVALID_SPEC";
+    pub const AUTH_FAILED: &str = "AUTH_FAILED";
+    pub const REMOTE_FAILED: &str = "REMOTE_FAILED";
+    pub const STATE_NOT_WRITABLE: &str = "STATE_NOT_WRITABLE";
+    pub const PROTOCOL_MISMATCH: &str = "PROTOCOL_MISMATCH";
+    pub const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
+}

@@ -1,0 +1,250 @@
+//! Where everything of one project lies. Paths are computed here and nowhere else.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A folder with `.specweave` in it, its symbolic links resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    root: PathBuf,
+}
+
+/// Why there is no project.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    #[error("no SpecWeave project here: neither {0} nor a folder above it has a .specweave folder")]
+    NotFound(PathBuf),
+    #[error("cannot look at {path}")]
+    Unreadable { path: PathBuf, source: io::Error },
+}
+
+impl Project {
+    /// The project that `start` lies in: the nearest folder, upwards, that has `.specweave`.
+    pub fn find(start: &Path) -> Result<Self, ProjectError> {
+        let unreadable = |source| ProjectError::Unreadable { path: start.to_path_buf(), source };
+        let start = start.canonicalize().map_err(unreadable)?;
+        start
+            .ancestors()
+            .find(|folder| folder.join(".specweave").is_dir())
+            .map(|root| Self { root: root.to_path_buf() })
+            .ok_or(ProjectError::NotFound(start))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn specweave(&self) -> PathBuf {
+        self.root.join(".specweave")
+    }
+
+    /// SpecWeave's own settings; people write it, so it is changed with care.
+    pub fn config(&self) -> PathBuf {
+        self.specweave().join("config.json")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.specweave().join("state")
+    }
+
+    /// The documented list of jobs.
+    pub fn background_jobs(&self) -> PathBuf {
+        self.state().join("background-jobs.json")
+    }
+
+    /// The documented lock around changes of [`Self::background_jobs`].
+    pub fn background_jobs_lock(&self) -> PathBuf {
+        self.state().join("background-jobs.lock")
+    }
+
+    pub fn jobs(&self) -> PathBuf {
+        self.state().join("jobs")
+    }
+
+    pub fn job(&self, id: &JobId) -> JobFiles {
+        JobFiles { folder: self.jobs().join(id.as_str()) }
+    }
+
+    /// The daemon's own folder.
+    pub fn daemon(&self) -> DaemonFiles {
+        DaemonFiles { folder: self.state().join("jobs-daemon") }
+    }
+}
+
+/// The files of one job.
+#[derive(Clone, Debug)]
+pub struct JobFiles {
+    pub folder: PathBuf,
+}
+
+impl JobFiles {
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("config.json")
+    }
+    pub fn pid(&self) -> PathBuf {
+        self.folder.join("worker.pid")
+    }
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("worker.log")
+    }
+    pub fn result(&self) -> PathBuf {
+        self.folder.join("result.json")
+    }
+    /// The truth across restarts; ours alone.
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join("journal.jsonl")
+    }
+}
+
+/// The files of the daemon.
+#[derive(Clone, Debug)]
+pub struct DaemonFiles {
+    pub folder: PathBuf,
+}
+
+impl DaemonFiles {
+    /// Held for life by the daemon, never deleted: the truth about who lives.
+    pub fn lock(&self) -> PathBuf {
+        self.folder.join("daemon.lock")
+    }
+    /// Held by the client that starts a daemon.
+    pub fn start_lock(&self) -> PathBuf {
+        self.folder.join("start.lock")
+    }
+    pub fn endpoint(&self) -> PathBuf {
+        self.folder.join("endpoint.json")
+    }
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("daemon.log")
+    }
+    /// What a person last saw of each job, for `(up from ..)`.
+    pub fn looks(&self) -> PathBuf {
+        self.folder.join("looks.json")
+    }
+}
+
+/// A job's id, safe to be a folder's name: 1 to 64 letters, digits, `-` and `_`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId(String);
+
+impl JobId {
+    /// `None` when the text could leave the folder of jobs or hide in a listing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len())
+            && !text.starts_with('-')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// Eight random hexadecimal digits, as SpecWeave's ids look.
+    pub fn random() -> Self {
+        Self(format!("{:08x}", crate::disk::random() as u32))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("{text:?} is no job id"))
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the daemon publishes about itself; clients read it and compute nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// `unix:` and the absolute path of the socket.
+    pub endpoint: String,
+    pub pid: u32,
+    pub protocol: u32,
+    #[serde(default)]
+    pub version: String,
+    #[serde(default)]
+    pub project: PathBuf,
+    /// Names the machine's or container's life, so that a client elsewhere can tell.
+    #[serde(default)]
+    pub host: String,
+}
+
+/// Why there is no usable endpoint file.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    #[error("no daemon has published an endpoint")]
+    Missing,
+    #[error("{path} is not an endpoint file")]
+    Garbage { path: PathBuf },
+    #[error("cannot read {path}")]
+    Unreadable { path: PathBuf, source: io::Error },
+}
+
+/// An endpoint file is a few hundred bytes; more is not one.
+const ENDPOINT_LIMIT: u64 = 64 * 1024;
+
+impl Endpoint {
+    /// Reads the endpoint file. Whether that daemon lives, only a connection tells.
+    pub fn read(path: &Path) -> Result<Self, EndpointError> {
+        let unreadable = |source| EndpointError::Unreadable { path: path.to_path_buf(), source };
+        let garbage = || EndpointError::Garbage { path: path.to_path_buf() };
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(EndpointError::Missing),
+            Err(error) => return Err(unreadable(error)),
+            Ok(facts) if !facts.is_file() || facts.len() > ENDPOINT_LIMIT => return Err(garbage()),
+            Ok(_) => {}
+        }
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let endpoint: Self = serde_json::from_slice(&bytes).map_err(|_| garbage())?;
+        endpoint.socket().is_some().then_some(endpoint).ok_or_else(garbage)
+    }
+
+    /// The socket's path; `None` when the endpoint is not an absolute Unix path.
+    pub fn socket(&self) -> Option<&Path> {
+        let path = Path::new(self.endpoint.strip_prefix("unix:")?);
+        path.is_absolute().then_some(path)
+    }
+}
+
+/// The machine's boot, so that a pid of another container or an earlier boot is not taken for ours.
+pub fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{name}/{}", boot.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_could_leave_the_folder_is_refused() {
+        for bad in ["", "..", "a/b", "/etc", "a b", "a\n", "-rf", &"x".repeat(65)] {
+            assert_eq!(JobId::parse(bad), None, "{bad:?}");
+        }
+        for good in ["ae362dfe", "bf-558070e4", "5e5e0001-1111-4222"] {
+            assert_eq!(JobId::parse(good).unwrap().as_str(), good);
+        }
+    }
+}
