@@ -61,15 +61,31 @@ pub enum Outcome {
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The first event of every journal.
-    Created { order: Order, request_id: String, settings: BTreeMap<String, String> },
+    Created {
+        order: Order,
+        request_id: String,
+        settings: BTreeMap<String, String>,
+    },
     /// A run began.
     Started,
     /// The items are known. Once a job.
-    Planned { items: Vec<String> },
-    ItemDone { item: u32, how: Done },
-    ItemFailed { item: u32, error: String },
+    Planned {
+        items: Vec<String>,
+    },
+    ItemDone {
+        item: u32,
+        how: Done,
+    },
+    ItemFailed {
+        item: u32,
+        error: String,
+    },
     /// The run ended before the work was done.
-    Paused { reason: PauseReason, message: String, resume_at: Option<Millis> },
+    Paused {
+        reason: PauseReason,
+        message: String,
+        resume_at: Option<Millis>,
+    },
     /// Failed items wait again.
     Retried,
     Ended(Outcome),

@@ -75,17 +75,50 @@ pub enum KeeperError {
 type Reply<T> = oneshot::Sender<Result<T, KeeperError>>;
 
 enum Command {
-    Start { request_id: String, order: Order, caller: Caller, reply: Reply<Started> },
-    Kill { id: JobId, reply: Reply<Arc<Entry>> },
-    Resume { id: JobId, caller: Caller, reply: Reply<Resumed> },
-    Prune { keep: usize, reply: Reply<Vec<JobId>> },
+    Start {
+        request_id: String,
+        order: Order,
+        caller: Caller,
+        reply: Reply<Started>,
+    },
+    Kill {
+        id: JobId,
+        reply: Reply<Arc<Entry>>,
+    },
+    Resume {
+        id: JobId,
+        caller: Caller,
+        reply: Reply<Resumed>,
+    },
+    Prune {
+        keep: usize,
+        reply: Reply<Vec<JobId>>,
+    },
     /// Forgets ended jobs whose folder a person has removed.
     Sweep,
-    Checkpoint { id: JobId, run: u64, event: Event, reply: Reply<()> },
-    Live { id: JobId, run: u64, live: Live },
-    StandInGone { id: JobId, run: u64 },
-    Over { id: JobId, run: u64, result: Result<Finish, Stop> },
-    Stop { reply: oneshot::Sender<()> },
+    Checkpoint {
+        id: JobId,
+        run: u64,
+        event: Event,
+        reply: Reply<()>,
+    },
+    Live {
+        id: JobId,
+        run: u64,
+        live: Live,
+    },
+    StandInGone {
+        id: JobId,
+        run: u64,
+    },
+    Over {
+        id: JobId,
+        run: u64,
+        result: Result<Finish, Stop>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Answer to a start.
@@ -146,7 +179,12 @@ impl KeeperHandle {
         board.jobs.get(id)?.job.items.clone()
     }
 
-    pub async fn start(&self, request_id: String, order: Order, caller: Caller) -> Result<Started, KeeperError> {
+    pub async fn start(
+        &self,
+        request_id: String,
+        order: Order,
+        caller: Caller,
+    ) -> Result<Started, KeeperError> {
         self.ask(|reply| Command::Start { request_id, order, caller, reply }).await
     }
 

@@ -27,7 +27,9 @@ pub enum StartError {
          (set SPECWEAVE_JOBS_SOCKET_DIR to a folder that only you can use)"
     )]
     UnsafeFolder { path: PathBuf, why: &'static str },
-    #[error("the socket's path {path} has {len} bytes, {LONGEST_SOCKET_PATH} are possible (set SPECWEAVE_JOBS_SOCKET_DIR to a shorter folder)")]
+    #[error(
+        "the socket's path {path} has {len} bytes, {LONGEST_SOCKET_PATH} are possible (set SPECWEAVE_JOBS_SOCKET_DIR to a shorter folder)"
+    )]
     TooLong { path: PathBuf, len: usize },
 }
 
@@ -51,7 +53,7 @@ impl DaemonLock {
             .mode(0o600)
             .open(&path)
             .map_err(fail)?;
-        match file.try_lock() {
+        match try_lock_for_a_moment(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -66,6 +68,20 @@ impl DaemonLock {
             .and_then(|()| write!(file, "{}", std::process::id()))
             .map_err(fail)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// A client that looks whether the lock is held holds it for an instant itself; that is no daemon.
+fn try_lock_for_a_moment(file: &File) -> Result<(), TryLockError> {
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if tries < 5 => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
     }
 }
 
@@ -98,8 +114,11 @@ impl Socket {
             _ => {}
         }
         let fail = |source| StartError::Io { path: path.clone(), source };
-        // The process's umask is 077, so that there is no moment at which others could connect.
-        let listener = UnixListener::bind(&path).map_err(fail)?;
+        // No moment at which others could connect; everything else is made with the user's own umask.
+        let usual = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let bound = UnixListener::bind(&path);
+        rustix::process::umask(usual);
+        let listener = bound.map_err(fail)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
         let identity = identity(&path).map_err(fail)?;

@@ -67,6 +67,9 @@ enum Action {
         /// Stay in this terminal and log to it.
         #[arg(long)]
         foreground: bool,
+        /// End when standard input does: the starter's life bounds this one's.
+        #[arg(long)]
+        attached: bool,
     },
     /// Stand for one job in its worker.pid (started by the daemon itself).
     #[command(hide = true)]
@@ -79,15 +82,22 @@ enum Action {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Action::StandIn { .. } => standin::live().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
-        Action::Serve { project, foreground } => {
-            if !foreground {
+        Action::Serve { project, foreground, attached } => {
+            let tie = match (foreground, attached) {
+                (true, _) => Tie::Terminal,
+                (false, true) => Tie::Starter,
+                (false, false) => Tie::Nothing,
+            };
+            if tie == Tie::Nothing {
                 detach();
             }
-            match serve(&project, foreground) {
+            match serve(&project, tie) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    tell_starter(&serde_json::json!({"error": error.to_string(), "held_by": held_by(&error)}));
-                    if foreground {
+                    tell_starter(
+                        &serde_json::json!({"error": error.to_string(), "held_by": held_by(&error)}),
+                    );
+                    if tie == Tie::Terminal {
                         eprintln!("error: {error}");
                     }
                     ExitCode::FAILURE
@@ -95,6 +105,15 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// What the daemon's life is bound to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tie {
+    Nothing,
+    /// The process that started it: its end of standard input.
+    Starter,
+    Terminal,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -130,45 +149,57 @@ fn close_inherited() {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|descriptor| *descriptor > 2)
         .collect();
-    for descriptor in open {
-        // SAFETY: nothing in this process has opened a descriptor yet, so that none of them is owned here;
-        // the listing's own is closed already, and closing it again only fails.
+    // The listing's own descriptor is gone by now.
+    for descriptor in
+        open.into_iter().filter(|one| std::fs::symlink_metadata(format!("/dev/fd/{one}")).is_ok())
+    {
+        // SAFETY: nothing in this process has opened a descriptor yet, so that none of them is owned here.
         unsafe { rustix::io::close(descriptor) };
     }
 }
 
 /// The boot story.
-fn serve(project: &std::path::Path, foreground: bool) -> Result<(), ServeError> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
     let project = Project::find(project)?;
-    let home = lifecycle::identity(&project.specweave()).map_err(|error| ServeError::Io("cannot look at .specweave", error))?;
+    let home = lifecycle::identity(&project.specweave())
+        .map_err(|error| ServeError::Io("cannot look at .specweave", error))?;
     let lock = DaemonLock::take(&project)?;
     let (socket, listener) = Socket::bind(&project, &lock)?;
-    start_log(&project, foreground)?;
+    start_log(&project, tie)?;
     raise_descriptor_limit();
     rustls::crypto::ring::default_provider().install_default().ok();
     tracing::info!(project = %project.root().display(), version = env!("CARGO_PKG_VERSION"), "started");
-    if !foreground {
+    if tie != Tie::Terminal {
         tell_starter(&serde_json::json!({"ready": true}));
-        release_starter(&project)?;
+        release_starter(&project, tie)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4))
         .enable_all()
         .build()
         .map_err(|error| ServeError::Io("cannot start the runtime", error))?;
-    runtime.block_on(live(project, home, socket, listener, lock));
+    runtime.block_on(live(project, home, socket, listener, lock, tie));
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(())
 }
 
 /// From the first connection to the last.
-async fn live(project: Project, home: (u64, u64), mut socket: Socket, listener: StdListener, lock: DaemonLock) {
+async fn live(
+    project: Project,
+    home: (u64, u64),
+    mut socket: Socket,
+    listener: StdListener,
+    lock: DaemonLock,
+    tie: Tie,
+) {
     let started_at = clock::now();
     let (keeper, handle) = Keeper::new(project.clone());
     let stopping = CancellationToken::new();
     let stop_requested = CancellationToken::new();
     let stop_mirror = CancellationToken::new();
+    if tie == Tie::Starter {
+        stop_with_starter(stop_requested.clone());
+    }
     let activity = Arc::new(Activity::default());
     activity.called();
     let foreign = Arc::new(ForeignJobs::new(project.clone()));
@@ -245,7 +276,11 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn until_something_happens(&self, socket: &Socket, stop_requested: &CancellationToken) -> Happening {
+    async fn until_something_happens(
+        &self,
+        socket: &Socket,
+        stop_requested: &CancellationToken,
+    ) -> Happening {
         let on = |kind| signal(kind).expect("the runtime can take signals");
         let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
         let mut look = on(SignalKind::hangup());
@@ -339,13 +374,23 @@ fn tell_starter(line: &serde_json::Value) {
 
 /// Standard input and output become nothing and standard error the log, so that the starter sees the end
 /// of its pipe, and a panic is kept.
-fn release_starter(project: &Project) -> Result<(), ServeError> {
+fn release_starter(project: &Project, tie: Tie) -> Result<(), ServeError> {
     let fail = |error| ServeError::Io("cannot detach", error);
     let nothing = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(fail)?;
     let log = open_log(project).map_err(fail)?;
-    rustix::stdio::dup2_stdin(&nothing).map_err(|error| fail(error.into()))?;
+    if tie == Tie::Nothing {
+        rustix::stdio::dup2_stdin(&nothing).map_err(|error| fail(error.into()))?;
+    }
     rustix::stdio::dup2_stdout(&nothing).map_err(|error| fail(error.into()))?;
     rustix::stdio::dup2_stderr(&log).map_err(|error| fail(error.into()))
+}
+
+/// A thread of its own: a read of standard input cannot be cancelled.
+fn stop_with_starter(stop_requested: CancellationToken) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        stop_requested.cancel();
+    });
 }
 
 fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
@@ -353,9 +398,9 @@ fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
 }
 
 /// The daemon's own log: `daemon.log`, or the terminal in the foreground.
-fn start_log(project: &Project, foreground: bool) -> Result<(), ServeError> {
+fn start_log(project: &Project, tie: Tie) -> Result<(), ServeError> {
     let layer = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::INFO);
-    if foreground {
+    if tie == Tie::Terminal {
         layer.with_writer(std::io::stderr).with_target(false).init();
         return Ok(());
     }

@@ -89,8 +89,7 @@ async fn keep(
         }
         if shown.revision < board.revision {
             let (project, snapshot, foreign) = (project.clone(), board.clone(), foreign.clone());
-            let written =
-                tokio::task::spawn_blocking(move || write(&project, &snapshot, &foreign)).await;
+            let written = tokio::task::spawn_blocking(move || write(&project, &snapshot, &foreign)).await;
             match written.map_err(|panic| MirrorWriteError::Io(io::Error::other(panic))).flatten() {
                 Ok(written) => {
                     notices.lock().expect("no holder panics").extend(written.notice);
@@ -131,15 +130,17 @@ impl Shown {
         }
         let Some(written) = self.written_at else { return Duration::ZERO };
         let state_changed = self.ours.len() != board.jobs.len()
-            || board.jobs.iter().any(|(id, entry)| {
-                self.ours.get(id).is_none_or(|(state, _)| *state != entry.job.state)
-            });
+            || board
+                .jobs
+                .iter()
+                .any(|(id, entry)| self.ours.get(id).is_none_or(|(state, _)| *state != entry.job.state));
         if state_changed || self.revision == board.revision {
             return Duration::ZERO;
         }
         let (mut updates, mut total) = (0, 0);
         for (id, entry) in &board.jobs {
-            let (current, all) = entry.job.items.as_ref().map_or((0, 0), |items| (items.current(), items.len()));
+            let (current, all) =
+                entry.job.items.as_ref().map_or((0, 0), |items| (items.current(), items.len()));
             let before = self.ours.get(id).map_or(0, |(_, current)| *current);
             if current != before {
                 updates += current.abs_diff(before) as u64;
@@ -311,7 +312,8 @@ impl ForeignJobs {
     pub fn besides(&self, board: &Board) -> Vec<v1::Job> {
         let ours = |job: &v1::Job| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
         let entries = self.entries();
-        let jobs = entries.iter().filter_map(|entry| specweave_jobs::mirror::from_entry(entry, &self.project));
+        let jobs =
+            entries.iter().filter_map(|entry| specweave_jobs::mirror::from_entry(entry, &self.project));
         // A job that was ours and is pruned may be in the file for a moment longer.
         jobs.filter(|job| !ours(job)).collect()
     }

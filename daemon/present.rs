@@ -175,7 +175,9 @@ pub fn restart_command(order: &Order) -> String {
             option(name, &number.to_string());
         }
     }
-    for (name, wanted) in [("--include-archived", spec.include_archived), ("--include-forks", spec.include_forks)] {
+    for (name, wanted) in
+        [("--include-archived", spec.include_archived), ("--include-forks", spec.include_forks)]
+    {
         if wanted {
             words.push(name.to_owned());
         }

@@ -122,7 +122,10 @@ impl Service {
         match self.find(board, wanted)? {
             Found::Ours(entry) => Ok(entry),
             Found::Foreign(job) => {
-                let text = format!("job {} belongs to another tool ({}) and cannot be taken over", job.id, job.type_name);
+                let text = format!(
+                    "job {} belongs to another tool ({}) and cannot be taken over",
+                    job.id, job.type_name
+                );
                 Err(error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, []))
             }
         }
@@ -188,7 +191,10 @@ impl JobsService for Service {
         }))
     }
 
-    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+    async fn list_jobs(
+        &self,
+        request: Request<ListJobsRequest>,
+    ) -> Result<Response<ListJobsResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
         let mut jobs = self.jobs(&board);
@@ -229,7 +235,10 @@ impl JobsService for Service {
         Ok(Response::new(response))
     }
 
-    async fn preview_job(&self, request: Request<PreviewJobRequest>) -> Result<Response<PreviewJobResponse>, Status> {
+    async fn preview_job(
+        &self,
+        request: Request<PreviewJobRequest>,
+    ) -> Result<Response<PreviewJobResponse>, Status> {
         self.enter(&request).await?;
         let request = request.into_inner();
         let mut caller = caller(request.environment);
@@ -257,10 +266,16 @@ impl JobsService for Service {
             reason: refusal.reason,
             ..Default::default()
         });
-        Ok(Response::new(PreviewJobResponse { items: targets.chain(refused).collect(), notes: selection.notes }))
+        Ok(Response::new(PreviewJobResponse {
+            items: targets.chain(refused).collect(),
+            notes: selection.notes,
+        }))
     }
 
-    async fn start_job(&self, request: Request<StartJobRequest>) -> Result<Response<StartJobResponse>, Status> {
+    async fn start_job(
+        &self,
+        request: Request<StartJobRequest>,
+    ) -> Result<Response<StartJobResponse>, Status> {
         self.enter(&request).await?;
         let request = request.into_inner();
         let mut caller = caller(request.environment);
@@ -268,7 +283,9 @@ impl JobsService for Service {
         let request_id = match request.request_id.as_str() {
             "" => format!("{:016x}", specweave_jobs::disk::random()),
             id if id.len() <= 128 => id.to_owned(),
-            _ => return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", [])),
+            _ => {
+                return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
+            }
         };
         let started = self.keeper.start(request_id, order, caller).await.map_err(from_keeper)?;
         self.mirror.told(started.entry.revision).await;
@@ -278,13 +295,17 @@ impl JobsService for Service {
 
     type FollowJobStream = Streamed<FollowJobResponse>;
 
-    async fn follow_job(&self, request: Request<FollowJobRequest>) -> Result<Response<Self::FollowJobStream>, Status> {
+    async fn follow_job(
+        &self,
+        request: Request<FollowJobRequest>,
+    ) -> Result<Response<Self::FollowJobStream>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
         let stream = match self.find(&board, &request.id)? {
             Found::Ours(entry) => streams::follow(self, entry.job.id.clone(), request),
             Found::Foreign(job) => {
-                let text = format!("job {} is run by another tool; only its list entry and log can be read", job.id);
+                let text =
+                    format!("job {} is run by another tool; only its list entry and log can be read", job.id);
                 return Err(error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, []));
             }
         };
@@ -293,14 +314,20 @@ impl JobsService for Service {
 
     type WatchJobsStream = Streamed<WatchJobsResponse>;
 
-    async fn watch_jobs(&self, request: Request<WatchJobsRequest>) -> Result<Response<Self::WatchJobsStream>, Status> {
+    async fn watch_jobs(
+        &self,
+        request: Request<WatchJobsRequest>,
+    ) -> Result<Response<Self::WatchJobsStream>, Status> {
         self.enter(&request).await?;
         Ok(Response::new(streams::watch(self, request.into_inner())))
     }
 
     type TailLogStream = Streamed<TailLogResponse>;
 
-    async fn tail_log(&self, request: Request<TailLogRequest>) -> Result<Response<Self::TailLogStream>, Status> {
+    async fn tail_log(
+        &self,
+        request: Request<TailLogRequest>,
+    ) -> Result<Response<Self::TailLogStream>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
         let id = match self.find(&board, &request.id)? {
@@ -324,7 +351,10 @@ impl JobsService for Service {
         }
     }
 
-    async fn resume_job(&self, request: Request<ResumeJobRequest>) -> Result<Response<ResumeJobResponse>, Status> {
+    async fn resume_job(
+        &self,
+        request: Request<ResumeJobRequest>,
+    ) -> Result<Response<ResumeJobResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
         let entry = self.find_ours(&board, &request.id)?;
@@ -338,14 +368,20 @@ impl JobsService for Service {
         }))
     }
 
-    async fn prune_jobs(&self, request: Request<PruneJobsRequest>) -> Result<Response<PruneJobsResponse>, Status> {
+    async fn prune_jobs(
+        &self,
+        request: Request<PruneJobsRequest>,
+    ) -> Result<Response<PruneJobsResponse>, Status> {
         self.enter(&request).await?;
         let removed = self.keeper.prune(request.into_inner().keep as usize).await.map_err(from_keeper)?;
         let removed_ids = removed.into_iter().map(String::from).collect();
         Ok(Response::new(PruneJobsResponse { removed_ids }))
     }
 
-    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+    async fn shutdown(
+        &self,
+        request: Request<ShutdownRequest>,
+    ) -> Result<Response<ShutdownResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
         let busy = board.jobs.values().any(|entry| entry.job.is_active());

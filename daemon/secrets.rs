@@ -68,7 +68,11 @@ impl Caller {
         let lasting = |name: &String, value: &String| {
             specweave_jobs::environment::SETTINGS.contains(&name.as_str()) && !value.contains('@')
         };
-        self.variables.iter().filter(|(name, value)| lasting(name, value)).map(|(n, v)| (n.clone(), v.clone())).collect()
+        self.variables
+            .iter()
+            .filter(|(name, value)| lasting(name, value))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect()
     }
 }
 
@@ -84,11 +88,7 @@ pub struct Secrets {
 
 impl Secrets {
     /// `caller` is what came with the request; `settings` what the journal kept of an earlier one.
-    pub fn new(
-        project: &Project,
-        caller: Caller,
-        settings: &BTreeMap<String, String>,
-    ) -> Self {
+    pub fn new(project: &Project, caller: Caller, settings: &BTreeMap<String, String>) -> Self {
         let dotenv = std::fs::read_to_string(project.root().join(".env")).unwrap_or_default();
         let mut variables = parse_dotenv(&dotenv);
         variables.extend(settings.clone());
@@ -322,7 +322,8 @@ fn hide_tokens(text: &str, prefix: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find(prefix) {
         let after = &rest[at + prefix.len()..];
-        let token = after.find(|c: char| !c.is_ascii_alphanumeric() && !"_-=".contains(c)).unwrap_or(after.len());
+        let token =
+            after.find(|c: char| !c.is_ascii_alphanumeric() && !"_-=".contains(c)).unwrap_or(after.len());
         out.push_str(&rest[..at]);
         out.push_str(if token >= 8 { "***" } else { &rest[at..at + prefix.len() + token] });
         rest = &after[token..];
@@ -339,7 +340,11 @@ fn hide_user_parts(text: &str) -> String {
         out.push_str(before);
         match after[..authority].rfind('@') {
             // `ssh://git@host` names an account, not a secret.
-            Some(user) if after[..user].contains(':') || before.ends_with("http://") || before.ends_with("https://") => {
+            Some(user)
+                if after[..user].contains(':')
+                    || before.ends_with("http://")
+                    || before.ends_with("https://") =>
+            {
                 out.push_str("***");
                 out.push_str(&after[user..authority]);
             }
@@ -362,10 +367,7 @@ mod tests {
             "see https://bob:hunter2-hunter2@host/x and https://tok@h:80/y?z, ghp_0123456789abcdef; \
              ssh://git@host/z hunter2-hunter2 ghp_x",
         );
-        assert_eq!(
-            clean,
-            "see https://***@host/x and https://***@h:80/y?z, ***; ssh://git@host/z *** ghp_x"
-        );
+        assert_eq!(clean, "see https://***@host/x and https://***@h:80/y?z, ***; ssh://git@host/z *** ghp_x");
     }
 
     #[test]

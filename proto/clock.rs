@@ -12,10 +12,7 @@ pub fn now() -> Millis {
 
 /// `2026-11-23T00:20:41.998Z`, as JavaScript's `toISOString` writes it.
 pub fn iso(at: Millis) -> String {
-    DateTime::from_timestamp_millis(at)
-        .unwrap_or_default()
-        .format("%Y-%m-%dT%H:%M:%S%.3fZ")
-        .to_string()
+    DateTime::from_timestamp_millis(at).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// Reads RFC 3339. `None` when it is none.
@@ -25,10 +22,7 @@ pub fn parse_iso(text: &str) -> Option<Millis> {
 
 /// The moment as the contract carries it.
 pub fn timestamp(at: Millis) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: at.div_euclid(1000),
-        nanos: (at.rem_euclid(1000) * 1_000_000) as i32,
-    }
+    prost_types::Timestamp { seconds: at.div_euclid(1000), nanos: (at.rem_euclid(1000) * 1_000_000) as i32 }
 }
 
 /// The contract's moment in milliseconds.

@@ -3,10 +3,7 @@
 use crate::v1;
 use serde::Serializer;
 
-pub(crate) fn moment<S: Serializer>(
-    at: &Option<prost_types::Timestamp>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
+pub(crate) fn moment<S: Serializer>(at: &Option<prost_types::Timestamp>, to: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => to.serialize_str(&crate::clock::iso(crate::clock::millis(at))),
         None => to.serialize_none(),

@@ -3,9 +3,7 @@
 /// `text` without what could move a terminal's cursor, forge a log line or reorder what is read: control
 /// characters and bidirectional overrides become a visible mark.
 pub fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if is_harmless(c) { c } else { '\u{fffd}' })
-        .collect()
+    text.chars().map(|c| if is_harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// As [`plain`], but line breaks and tabs stay; for log files, where a remote's text may have lines.

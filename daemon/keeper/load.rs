@@ -37,7 +37,9 @@ impl Keeper {
             Ok(replay) => {
                 if let Some(aside) = replay.set_aside {
                     let name = aside.display();
-                    self.notice(format!("the end of job {id}'s journal could not be read; it was set aside as {name}"));
+                    self.notice(format!(
+                        "the end of job {id}'s journal could not be read; it was set aside as {name}"
+                    ));
                 }
                 self.requests.insert(replay.job.request_id.clone(), id.clone());
                 self.journals.insert(id.clone(), replay.journal);

@@ -56,11 +56,15 @@ pub fn from_keeper(failure: KeeperError) -> Status {
         KeeperError::Busy { id } => {
             error(Code::AlreadyExists, reason::TARGET_BUSY, text, [("job", id.to_string())])
         }
-        KeeperError::NotKillable { .. } => error(Code::FailedPrecondition, reason::JOB_NOT_KILLABLE, text, []),
+        KeeperError::NotKillable { .. } => {
+            error(Code::FailedPrecondition, reason::JOB_NOT_KILLABLE, text, [])
+        }
         KeeperError::Completed { .. } | KeeperError::Refused(_) => {
             error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, [])
         }
-        KeeperError::ConfigNotFound { .. } => error(Code::FailedPrecondition, reason::CONFIG_NOT_FOUND, text, []),
+        KeeperError::ConfigNotFound { .. } => {
+            error(Code::FailedPrecondition, reason::CONFIG_NOT_FOUND, text, [])
+        }
         KeeperError::Storage(_) => error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, []),
         KeeperError::Stopping => shutting_down(),
     }

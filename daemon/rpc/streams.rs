@@ -115,9 +115,8 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
     let gap = gap(request.gap_ms);
     let mut told = (request.epoch == epoch).then_some(request.since_revision);
     stream(service, move |to| async move {
-        let message = |event, revision| {
-            Ok(FollowJobResponse { epoch: epoch.clone(), revision, event: Some(event) })
-        };
+        let message =
+            |event, revision| Ok(FollowJobResponse { epoch: epoch.clone(), revision, event: Some(event) });
         let mut board = listener.now();
         loop {
             // Room first, then look: what is sent is what is newest when it is sent.
@@ -219,7 +218,11 @@ pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobs
     })
 }
 
-pub fn tail(service: &Service, id: JobId, request: TailLogRequest) -> Result<Streamed<TailLogResponse>, Status> {
+pub fn tail(
+    service: &Service,
+    id: JobId,
+    request: TailLogRequest,
+) -> Result<Streamed<TailLogResponse>, Status> {
     let path = service.project.job(&id).log();
     let unreadable = |error: std::io::Error| Status::internal(format!("the log cannot be read: {error}"));
     let mut offset = match request.last_lines {

@@ -9,15 +9,16 @@ use crate::job::{Done, Event, Mark, PauseReason};
 use crate::secrets::Secrets;
 use crate::work::trackers::TrackerError;
 use crate::work::{Context, Finish, Stop, net};
+use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use discover::{DiscoverError, Selection};
 use git::settings::GitSettings;
 use git::{CloneError, Engine, Success};
 use record::{Config, FailedRepo, Repository, Summary};
 use specweave_jobs::clock;
 use specweave_jobs::v1::CloneSpec;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -36,10 +37,7 @@ const SHORT_WAIT: Duration = Duration::from_secs(30);
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Shows what a request would clone.
-pub async fn preview(
-    spec: &CloneSpec,
-    secrets: &Secrets,
-) -> Result<Selection, PreviewError> {
+pub async fn preview(spec: &CloneSpec, secrets: &Secrets) -> Result<Selection, PreviewError> {
     let settings = read_settings().await;
     let http = net::client(secrets, &settings)?;
     Ok(discover::discover(spec, &http, secrets).await?)
@@ -55,7 +53,6 @@ pub enum PreviewError {
 
 /// Runs a clone job from wherever it stands.
 pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
-    context.log("Reading the git configuration");
     let settings = read_settings().await;
     let http = net::client(&context.secrets, &settings).map_err(|error| Stop::Fail(chain(&error)))?;
     let config = match &context.job.items {
@@ -63,7 +60,8 @@ pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
         None => plan(context, spec, &http).await?,
     };
     let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, context.project.root());
-    let run = Run { engine, config, notes: Mutex::default(), context };
+    let ended = AtomicUsize::new(context.job.items.as_ref().map_or(0, |items| items.current()));
+    let run = Run { engine, config, notes: Mutex::default(), ended, context };
     run.clone_waiting(spec).await?;
     run.conclude().await
 }
@@ -72,6 +70,8 @@ struct Run<'a> {
     engine: Engine,
     config: Config,
     notes: Mutex<Vec<String>>,
+    /// Items that have ended, for the log.
+    ended: AtomicUsize,
     context: &'a Context,
 }
 
@@ -115,7 +115,9 @@ impl Run<'_> {
         let context = self.context;
         let repository = &self.config.repositories[item as usize];
         let total = self.config.repositories.len() + self.config.refused.len();
-        let event = match self.attempt(repository).await {
+        let outcome = self.attempt(repository).await;
+        let place = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
+        let event = match outcome {
             Err(CloneError::Cancelled) => return Err(Stop::Cancelled),
             Err(CloneError::Limited(wait)) => return Err(limited(wait)),
             Err(error) if error.is_storage() => return Err(no_room(error.to_string())),
@@ -124,9 +126,10 @@ impl Run<'_> {
                 Event::ItemDone { item, how: Done::Before }
             }
             Ok(Success::Cloned(cloned)) => {
-                context.log(format!("Cloned: {} ({}/{total})", repository.name, item + 1));
+                context.log(format!("Cloned: {} ({place}/{total})", repository.name));
                 if cloned.uses_lfs {
-                    let note = format!("{}: large files are pointers; run `git lfs pull` in it", repository.name);
+                    let note =
+                        format!("{}: large files are pointers; run `git lfs pull` in it", repository.name);
                     self.notes.lock().expect("no holder panics").push(note);
                 }
                 Event::ItemDone { item, how: Done::Now }
@@ -187,9 +190,8 @@ impl Run<'_> {
             .collect();
         let succeeded = total - failed.len();
         let rate = format!("{:.1}", 100.0 * succeeded as f64 / total.max(1) as f64);
-        let warning = (!failed.is_empty()).then(|| {
-            format!("{} of {total} repositories failed ({rate}% success rate)", failed.len())
-        });
+        let warning = (!failed.is_empty())
+            .then(|| format!("{} of {total} repositories failed ({rate}% success rate)", failed.len()));
         context.log("\n========== CLONE JOB SUMMARY ==========");
         context.log(format!(
             "Total: {total} | Succeeded: {succeeded} | Failed: {} | Skipped (already cloned): {}",
@@ -200,13 +202,13 @@ impl Run<'_> {
             context.log(format!("  - {}: {}", one.name, one.error));
         }
         let mut notes = std::mem::take(&mut *self.notes.lock().expect("no holder panics"));
-        let cloned: Vec<&Repository> = items
-            .succeeded()
-            .filter_map(|item| self.config.repositories.get(item as usize))
-            .collect();
+        let cloned: Vec<&Repository> =
+            items.succeeded().filter_map(|item| self.config.repositories.get(item as usize)).collect();
         context.log("Persisting umbrella configuration...");
         match record::enter_into_project(&context.project, &cloned) {
-            Ok(all) => context.log(format!("Umbrella config saved: {all} repos ({} from this job)", cloned.len())),
+            Ok(all) => {
+                context.log(format!("Umbrella config saved: {all} repos ({} from this job)", cloned.len()))
+            }
             Err(why) => {
                 context.log(format!("WARNING: the project's configuration was not changed: {why}"));
                 notes.push(format!("the project's configuration was not changed: {why}"));

@@ -42,14 +42,11 @@ pub fn client(secrets: &Secrets, git: &GitSettings) -> Result<reqwest::Client, N
         .tcp_nodelay(true)
         .pool_max_idle_per_host(64)
         .no_proxy();
-    let authorities = [
-        secrets.setting("GIT_SSL_CAINFO"),
-        secrets.setting("SSL_CERT_FILE"),
-        git.ca_file.as_deref(),
-    ];
+    let authorities =
+        [secrets.setting("GIT_SSL_CAINFO"), secrets.setting("SSL_CERT_FILE"), git.ca_file.as_deref()];
     for path in authorities.into_iter().flatten() {
-        let pem = fs::read(path)
-            .map_err(|source| NetError::Certificates { path: path.to_owned(), source })?;
+        let pem =
+            fs::read(path).map_err(|source| NetError::Certificates { path: path.to_owned(), source })?;
         let certificates = reqwest::Certificate::from_pem_bundle(&pem)
             .map_err(|source| NetError::NoCertificates { path: path.to_owned(), source })?;
         builder = builder.tls_certs_merge(certificates);

@@ -67,7 +67,7 @@ pub enum CloneError {
     Refused(String),
     #[error("cannot {what}: {source}")]
     Local { what: &'static str, source: io::Error },
-    #[error("{0}")]
+    #[error("{}", .0.message())]
     Git(#[from] git2::Error),
 }
 
@@ -172,7 +172,9 @@ impl Engine {
         remove_folder(&order.partial).await?;
         let made = self.make(order, found == Existing::Unborn, cancel).await;
         let result = match made {
-            Ok(Some(cloned)) if cancel.is_cancelled() => Err(drop(cloned)).map_err(|()| CloneError::Cancelled),
+            Ok(Some(cloned)) if cancel.is_cancelled() => {
+                Err(drop(cloned)).map_err(|()| CloneError::Cancelled)
+            }
             Ok(Some(cloned)) => self.settle(order).await.map(|()| Success::Cloned(cloned)),
             Ok(None) => Ok(Success::AlreadyThere),
             Err(error) => Err(error),
@@ -330,7 +332,11 @@ pub struct PackStream {
 }
 
 impl PackStream {
-    async fn begin(mut reader: PacketReader<Reader>, dialect: &Dialect, depth: u32) -> Result<Self, CloneError> {
+    async fn begin(
+        mut reader: PacketReader<Reader>,
+        dialect: &Dialect,
+        depth: u32,
+    ) -> Result<Self, CloneError> {
         if !wire::has_side_band(dialect) {
             return Err(CloneError::NotGit("the server is too old: it has no side band".into()));
         }
@@ -368,7 +374,13 @@ fn route(address: &str) -> Result<Route, CloneError> {
             .map_err(|error| CloneError::Refused(format!("the address is not valid: {error}")))?;
         return Ok(Route::Http(url));
     }
-    if address.starts_with("file://") || address.starts_with("git://") || Path::new(address).is_absolute() {
+    if Path::new(address).is_absolute() {
+        return match Path::new(address).exists() {
+            true => Ok(Route::Libgit2(address.to_owned())),
+            false => Err(CloneError::NotFound(format!("{address} does not exist"))),
+        };
+    }
+    if address.starts_with("file://") || address.starts_with("git://") {
         return Ok(Route::Libgit2(address.to_owned()));
     }
     ssh::Address::parse(address)

@@ -175,7 +175,8 @@ pub fn enter_into_project(project: &Project, cloned: &[&Repository]) -> Result<u
         use std::os::unix::fs::PermissionsExt;
         facts.permissions().mode() & 0o777
     });
-    disk::replace(&real, &out, mode).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    disk::replace(&real, &out, mode)
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     Ok(count)
 }
 
@@ -282,7 +283,10 @@ mod tests {
         let project = project("{\"workspace\":{\"name\":\"w\"}}\n");
         enter_into_project(&project, &[&repository("a", "x-api")]).unwrap();
         let config = read(&project);
-        assert_eq!(config["workspace"]["repos"], json!([{"id":"x-api","path":"repositories/a/x-api","name":"x-api"}]));
+        assert_eq!(
+            config["workspace"]["repos"],
+            json!([{"id":"x-api","path":"repositories/a/x-api","name":"x-api"}])
+        );
         assert!(config.get("umbrella").is_none());
         assert!(std::fs::read_to_string(project.config()).unwrap().ends_with('\n'));
         std::fs::remove_dir_all(project.root()).unwrap();
@@ -302,7 +306,9 @@ mod tests {
     fn a_linked_folder_on_the_way_is_refused() {
         let project = project("{}");
         std::os::unix::fs::symlink("/tmp", project.root().join("repositories")).unwrap();
-        assert!(make_parents(project.root(), "repositories/a/x").unwrap_err().contains("links are not followed"));
+        assert!(
+            make_parents(project.root(), "repositories/a/x").unwrap_err().contains("links are not followed")
+        );
         assert!(make_parents(project.root(), "../a/x").is_err());
         std::fs::remove_dir_all(project.root()).unwrap();
     }

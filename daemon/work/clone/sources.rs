@@ -45,7 +45,8 @@ impl Source {
         }
         let (owner, name) = text.split_once('/').ok_or_else(bad)?;
         let word = |text: &str, more: &str| {
-            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(c))
+            !text.is_empty()
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(c))
         };
         if !word(owner, "") || !word(name, "*?[]{},!") {
             return Err(bad());
@@ -61,8 +62,12 @@ impl Source {
 /// Takes the user part out of an address: the address without it, and the user part if there was one.
 pub fn split_login(address: &str) -> (String, Option<(String, String)>) {
     match Url::parse(address) {
-        Ok(mut url) if matches!(url.scheme(), "http" | "https") && (!url.username().is_empty() || url.password().is_some()) => {
-            let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        Ok(mut url)
+            if matches!(url.scheme(), "http" | "https")
+                && (!url.username().is_empty() || url.password().is_some()) =>
+        {
+            let decoded =
+                |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
             let (user, password) = (decoded(url.username()), url.password().map(decoded));
             let _ = url.set_username("");
             let _ = url.set_password(None);
@@ -93,7 +98,8 @@ enum Pattern {
 
 impl Filter {
     pub fn new(wanted: &[String], unwanted: &[String]) -> Result<Self, SourceError> {
-        let parse = |patterns: &[String]| patterns.iter().map(|p| Pattern::parse(p)).collect::<Result<_, _>>();
+        let parse =
+            |patterns: &[String]| patterns.iter().map(|p| Pattern::parse(p)).collect::<Result<_, _>>();
         Ok(Self { wanted: parse(wanted)?, unwanted: parse(unwanted)? })
     }
 
@@ -237,7 +243,9 @@ fn unsafe_component(text: &str) -> Option<&'static str> {
         _ if text.len() > 200 => Some("it is too long"),
         _ if lower == ".git" || lower.starts_with(".git/") || lower == "git~1" => Some("git itself uses it"),
         _ if RESERVED.contains(&stem) || numbered => Some("it is reserved"),
-        _ if text.ends_with(['.', ' ']) || text.starts_with(' ') => Some("it begins or ends with a dot or space"),
+        _ if text.ends_with(['.', ' ']) || text.starts_with(' ') => {
+            Some("it begins or ends with a dot or space")
+        }
         _ if text.contains(['<', '>', ':', '"', '|', '?', '*']) => Some("it has a reserved character"),
         _ if lower.contains(".partial-") => Some("unfinished clones are named so"),
         _ => None,

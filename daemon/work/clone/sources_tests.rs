@@ -72,7 +72,21 @@ fn addresses_suggest_owner_and_name() {
 
 #[test]
 fn a_name_that_would_leave_the_project_or_hide_is_refused_and_the_others_stay() {
-    let bad = ["..", ".", "a/b", "a\\b", "x\u{1b}[2J", "CON", "com1.x", ".GIT", "x.", " x", "", "q?", &"n".repeat(201)];
+    let bad = [
+        "..",
+        ".",
+        "a/b",
+        "a\\b",
+        "x\u{1b}[2J",
+        "CON",
+        "com1.x",
+        ".GIT",
+        "x.",
+        " x",
+        "",
+        "q?",
+        &"n".repeat(201),
+    ];
     let mut all: Vec<Listed> = bad.iter().map(|name| listed("acme", name, None, "https://h/x")).collect();
     all.push(listed("..", "fine", None, "https://h/y"));
     all.push(listed("acme", "fine", None, "https://h/acme/fine"));

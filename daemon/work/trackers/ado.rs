@@ -35,7 +35,8 @@ pub async fn repositories(
     project: &str,
 ) -> Result<Vec<Listed>, TrackerError> {
     let what = format!("the Azure DevOps project {org}/{project}");
-    let malformed = |cause: url::ParseError| TrackerError::Malformed { what: what.clone(), cause: cause.to_string() };
+    let malformed =
+        |cause: url::ParseError| TrackerError::Malformed { what: what.clone(), cause: cause.to_string() };
     let base = match secrets.setting("AZURE_DEVOPS_ORG_URL") {
         Some(base) => base.trim_end_matches('/').to_owned(),
         None => format!("https://dev.azure.com/{}", encode(org)),

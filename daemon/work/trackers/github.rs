@@ -47,9 +47,7 @@ impl GitHub {
         })?;
         let login = secrets.first_login(&address).await;
         let with_login = login.is_some();
-        let service = tower::service_fn(move |request| {
-            send(http.clone(), login.clone(), request)
-        });
+        let service = tower::service_fn(move |request| send(http.clone(), login.clone(), request));
         let built: Result<_, Infallible> =
             OctocrabBuilder::new_empty().with_service(service).with_auth(AuthState::None).build();
         let Ok(crab) = built;

@@ -64,9 +64,7 @@ fn index_pack(
         if cancel.is_cancelled() {
             return Err(CloneError::Cancelled);
         }
-        indexer
-            .write_all(&bytes?)
-            .map_err(|source| CloneError::Local { what: "write the pack", source })?;
+        indexer.write_all(&bytes?).map_err(|source| CloneError::Local { what: "write the pack", source })?;
     }
     indexer.commit()?;
     Ok(())
@@ -211,7 +209,9 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
         return Existing::Other("a folder that is no git repository stands at the target".into());
     }
     let broken = |why: &str| {
-        Existing::Other(format!("a broken repository stands at the target ({why}); move it away to clone again"))
+        Existing::Other(format!(
+            "a broken repository stands at the target ({why}); move it away to clone again"
+        ))
     };
     let repository = match Repository::open(at) {
         Ok(repository) => repository,

@@ -60,9 +60,8 @@ impl Session {
     /// Connects and asks what the repository has.
     pub async fn open(engine: &Engine, address: &Address) -> Result<(Self, RemoteRefs), CloneError> {
         let mut command = command(engine, address);
-        let mut child = command
-            .spawn()
-            .map_err(|error| CloneError::Network(format!("cannot start ssh: {error}")))?;
+        let mut child =
+            command.spawn().map_err(|error| CloneError::Network(format!("cannot start ssh: {error}")))?;
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("both are piped");
         let mut reader: PacketReader<Reader> = PacketReader::new(Box::new(stdout), engine.stall);
         match wire::read_advertisement(&mut reader).await {
@@ -85,7 +84,8 @@ impl Session {
 
 fn command(engine: &Engine, address: &Address) -> Command {
     let quoted = address.path.replace('\'', "'\\''");
-    let mut arguments: Vec<String> = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"].map(Into::into).into();
+    let mut arguments: Vec<String> =
+        ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"].map(Into::into).into();
     if let Some(port) = address.port {
         arguments.extend(["-p".into(), port.to_string()]);
     }
@@ -115,8 +115,12 @@ async fn told_by_ssh(mut child: Child) -> Option<CloneError> {
         .find(|line| !line.starts_with("Please make sure") && !line.starts_with("and the repository"))?
         .to_owned();
     Some(match reason.to_ascii_lowercase() {
-        lower if lower.contains("permission denied") || lower.contains("host key") => CloneError::Auth(reason),
-        lower if lower.contains("not found") || lower.contains("does not appear") => CloneError::NotFound(reason),
+        lower if lower.contains("permission denied") || lower.contains("host key") => {
+            CloneError::Auth(reason)
+        }
+        lower if lower.contains("not found") || lower.contains("does not appear") => {
+            CloneError::NotFound(reason)
+        }
         lower if lower.contains("connect") || lower.contains("resolve") => CloneError::Network(reason),
         _ => CloneError::Remote(reason),
     })
@@ -129,10 +133,18 @@ mod tests {
     #[test]
     fn both_ways_of_writing_an_ssh_address_are_read_and_options_are_refused() {
         let url = Address::parse("ssh://git@host:2222/acme/x.git").unwrap();
-        assert_eq!((url.account.as_str(), url.port, url.path.as_str()), ("git@host", Some(2222), "/acme/x.git"));
+        assert_eq!(
+            (url.account.as_str(), url.port, url.path.as_str()),
+            ("git@host", Some(2222), "/acme/x.git")
+        );
         let short = Address::parse("git@github.com:acme/x.git").unwrap();
-        assert_eq!((short.account.as_str(), short.port, short.path.as_str()), ("git@github.com", None, "acme/x.git"));
-        for bad in ["-oProxyCommand=x:y", "git@-oProxyCommand=x:y", "host:-x", "./a:b", "https://h/x", "host:"] {
+        assert_eq!(
+            (short.account.as_str(), short.port, short.path.as_str()),
+            ("git@github.com", None, "acme/x.git")
+        );
+        for bad in
+            ["-oProxyCommand=x:y", "git@-oProxyCommand=x:y", "host:-x", "./a:b", "https://h/x", "host:"]
+        {
             assert_eq!(Address::parse(bad), None, "{bad}");
         }
     }

@@ -130,10 +130,8 @@ pub async fn read_advertisement<R: AsyncRead + Unpin>(
             _ => refs.refs.push(RemoteRef { name: name.to_owned(), oid, peeled: None }),
         }
     }
-    refs.head_branch = capabilities
-        .iter()
-        .find_map(|capability| capability.strip_prefix("symref=HEAD:"))
-        .map(str::to_owned);
+    refs.head_branch =
+        capabilities.iter().find_map(|capability| capability.strip_prefix("symref=HEAD:")).map(str::to_owned);
     Ok((Dialect::V0 { capabilities }, refs))
 }
 
@@ -327,7 +325,9 @@ async fn read_until_flush<R: AsyncRead + Unpin>(
 
 fn refuse_sha256<'a>(mut capabilities: impl Iterator<Item = &'a String>) -> Result<(), CloneError> {
     match capabilities.any(|capability| capability == "object-format=sha256") {
-        true => Err(CloneError::Refused("the repository uses SHA-256 object names, which are not supported".into())),
+        true => Err(CloneError::Refused(
+            "the repository uses SHA-256 object names, which are not supported".into(),
+        )),
         false => Ok(()),
     }
 }

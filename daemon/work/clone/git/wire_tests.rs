@@ -77,7 +77,8 @@ async fn the_pack_follows_the_shallow_commits() {
     assert!(read_pack(&mut from).await.unwrap().is_none());
 
     let v2 = Dialect::V2 { capabilities: vec![] };
-    let bytes = lines(&["shallow-info\n", &format!("shallow {A}\n"), "0001", "packfile\n", "\u{1}PACK", "0000"]);
+    let bytes =
+        lines(&["shallow-info\n", &format!("shallow {A}\n"), "0001", "packfile\n", "\u{1}PACK", "0000"]);
     assert_eq!(read_until_pack(&mut reader(&bytes), &v2, 1).await.unwrap().len(), 1);
 }
 

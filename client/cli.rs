@@ -1,0 +1,150 @@
+//! What a person may type. Defined once: help, completions and the manual page come from here.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+const AFTER: &str = "\
+Exit status: 0 done; 1 the job failed, ended with warnings or stays paused, or a general error; 2 usage;
+3 no such job; 4 the daemon cannot be reached; 124 `wait` timed out; 130 Ctrl-C (the job goes on).
+
+Environment: SPECWEAVE_JOBS_SOCKET_DIR, SPECWEAVE_JOBS_NO_DAEMON, SPECWEAVE_JOBSD, GITHUB_TOKEN, GITHUB_API_URL,
+AZURE_DEVOPS_PAT, AZURE_DEVOPS_ORG_URL, HTTPS_PROXY, SSL_CERT_FILE, NO_COLOR.";
+
+/// Background jobs of a SpecWeave project: list, follow, kill, resume, start.
+#[derive(Parser)]
+#[command(name = "specweave-jobs", version, after_help = AFTER, disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub look: Look,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// A folder inside the project [default: the current one]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Print JSON, one document a line for streams; field names as in jobs.proto
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The documented options. Without one, the active jobs are listed.
+#[derive(Args)]
+#[group(multiple = false)]
+pub struct Look {
+    /// Include finished jobs (the last 10)
+    #[arg(long)]
+    pub all: bool,
+    /// Show one job in detail
+    #[arg(long, value_name = "JOB")]
+    pub id: Option<String>,
+    /// Follow a job's progress [default: the only active job]
+    #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "")]
+    pub follow: Option<String>,
+    /// Show the last 50 lines of a job's log [default: the only active job]
+    #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "")]
+    pub logs: Option<String>,
+    /// Stop a running job; it is paused and can be resumed
+    #[arg(long, value_name = "JOB")]
+    pub kill: Option<String>,
+    /// Let a paused or failed job go on, or retry the failed items of a finished one
+    #[arg(long, value_name = "JOB")]
+    pub resume: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make the current folder a project (.specweave with the minimum in it)
+    Init,
+    /// Clone repositories in the background
+    Clone(CloneArgs),
+    /// Wait until a job has ended
+    Wait {
+        job: String,
+        /// Give up after so many seconds, with status 124
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<f64>,
+    },
+    /// Remove finished jobs, with their folders
+    Prune {
+        /// Keep so many of the newest
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        keep: u32,
+    },
+    /// Show every change of every job until interrupted
+    Watch,
+    /// Print where the daemon listens, as JSON
+    Endpoint {
+        /// Start the daemon if none runs
+        #[arg(long)]
+        start: bool,
+    },
+    /// Look after the daemon itself
+    Daemon {
+        #[command(subcommand)]
+        action: DaemonAction,
+    },
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Subcommand)]
+pub enum DaemonAction {
+    /// Start it, if none runs
+    Start,
+    /// Stop it; returns when it is gone
+    Stop,
+    /// Say whether one runs, and since when
+    Status,
+    /// Be the daemon, in this terminal
+    Run,
+    /// Print the end of its log
+    Logs,
+}
+
+/// What to clone.
+#[derive(Args)]
+pub struct CloneArgs {
+    /// owner/repo, owner/glob*, a URL (https, ssh, git, file) or a path beginning with / or .
+    #[arg(value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// More sources, one a line, # for comments; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// All repositories of a GitHub organisation
+    #[arg(long, value_name = "ORG")]
+    pub github_org: Option<String>,
+    /// All repositories of a GitHub user
+    #[arg(long, value_name = "USER")]
+    pub github_user: Option<String>,
+    /// All repositories of a project of this Azure DevOps organisation
+    #[arg(long, value_name = "ORG", requires = "ado_project")]
+    pub ado_org: Option<String>,
+    #[arg(long, value_name = "PROJECT", requires = "ado_org")]
+    pub ado_project: Option<String>,
+    /// Only repositories whose name matches: a glob, a prefix, or regex:RE
+    #[arg(long = "match", value_name = "PATTERN")]
+    pub matching: Vec<String>,
+    /// Not those whose name matches
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Take archived and disabled repositories of a listing too
+    #[arg(long)]
+    pub include_archived: bool,
+    /// Take forks of a listing too
+    #[arg(long)]
+    pub include_forks: bool,
+    /// Clones at a time [default: 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub concurrency: Option<u32>,
+    /// Only so many commits of history
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub depth: Option<u32>,
+    /// Say what would be cloned, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Follow the job once it is started
+    #[arg(long)]
+    pub follow: bool,
+}

@@ -1,0 +1,333 @@
+//! Finding the daemon, or starting it. The client reads where the daemon listens and computes nothing; it
+//! never unlinks a socket, and signals only the process that a held lock names.
+
+use crate::failure::Failure;
+use specweave_jobs::project::{Endpoint, EndpointError, Project, host};
+use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
+use specweave_jobs::v1::{GetInfoRequest, ShutdownRequest};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+/// A daemon on this machine that takes longer to take a connection hangs.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+/// The longest a call may take, unless it asks a remote.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// A new daemon says that it is ready within this time; so does one whose socket was gone.
+const READY_DEADLINE: Duration = Duration::from_secs(10);
+/// A stopping daemon is gone within this time; its own watchdog sees to that.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(5);
+
+pub type Client = JobsServiceClient<InterceptedService<Channel, Protocol>>;
+
+/// Names the protocol in every request.
+#[derive(Clone)]
+pub struct Protocol;
+
+impl Interceptor for Protocol {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(PROTOCOL_HEADER, MetadataValue::from(PROTOCOL));
+        Ok(request)
+    }
+}
+
+/// A daemon that answers.
+pub struct Connection {
+    pub client: Client,
+    pub endpoint: Endpoint,
+    /// A daemon that lives only as long as this command.
+    _attached: Option<Attached>,
+}
+
+/// A request with the usual deadline.
+pub fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_DEADLINE);
+    request
+}
+
+/// The daemon, if one listens. A missing, stale or unreadable endpoint is no daemon.
+pub async fn find(project: &Project) -> Result<Option<Connection>, Failure> {
+    let endpoint = match Endpoint::read(&project.daemon().endpoint()) {
+        Ok(endpoint) => endpoint,
+        Err(EndpointError::Missing | EndpointError::Garbage { .. }) => return Ok(None),
+        Err(error) => return Err(Failure::Endpoint(error)),
+    };
+    let Some(socket) = endpoint.socket().map(Path::to_path_buf) else { return Ok(None) };
+    let connecting = tokio::time::timeout(CONNECT_DEADLINE, connect_to(socket)).await;
+    match connecting {
+        Ok(Ok(client)) => Ok(Some(Connection { client, endpoint, _attached: None })),
+        Ok(Err(_)) => Ok(None),
+        Err(_) => Err(Failure::Silent("no connection within a second".into())),
+    }
+}
+
+async fn connect_to(socket: PathBuf) -> Result<Client, io::Error> {
+    let stream = UnixStream::connect(&socket).await?;
+    // Whoever listens there sees our tokens: it must be ourselves.
+    if stream.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("the socket belongs to another user"));
+    }
+    let mut first = Some(stream);
+    let connector = tower::service_fn(move |_| {
+        let first = first.take();
+        let socket = socket.clone();
+        async move {
+            let stream = match first {
+                Some(stream) => stream,
+                None => UnixStream::connect(socket).await?,
+            };
+            Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(stream))
+        }
+    });
+    let channel = Channel::from_static("http://localhost")
+        .connect_with_connector(connector)
+        .await
+        .map_err(io::Error::other)?;
+    Ok(JobsServiceClient::with_interceptor(channel, Protocol).max_decoding_message_size(64 * 1024 * 1024))
+}
+
+/// The daemon, started if none runs; an idle one of another version is replaced.
+pub async fn find_or_start(project: &Project) -> Result<Connection, Failure> {
+    if let Some(connection) = find(project).await? {
+        if connection.endpoint.version == env!("CARGO_PKG_VERSION") || !retire(&connection, project).await? {
+            return Ok(connection);
+        }
+    }
+    let _turn = StartTurn::take(project)?;
+    if let Some(connection) = find(project).await? {
+        return Ok(connection);
+    }
+    start(project).await
+}
+
+/// Asks an idle daemon of another version to leave. A busy one stays and is used.
+async fn retire(connection: &Connection, project: &Project) -> Result<bool, Failure> {
+    let mut client = connection.client.clone();
+    let reason = format!("replaced by version {}", env!("CARGO_PKG_VERSION"));
+    let response = client.shutdown(timed(ShutdownRequest { reason, only_if_idle: true })).await?;
+    if !response.into_inner().stopping {
+        eprintln!("note: the daemon is version {}; it is busy and stays", connection.endpoint.version);
+        return Ok(false);
+    }
+    wait_until_gone(project)?;
+    Ok(true)
+}
+
+/// Held by the one client that starts the daemon; the others wait and then find it.
+struct StartTurn {
+    _file: File,
+}
+
+impl StartTurn {
+    fn take(project: &Project) -> Result<Self, Failure> {
+        let files = project.daemon();
+        let path = files.start_lock();
+        let fail = |source| Failure::Write { path: path.clone(), source };
+        std::fs::create_dir_all(&files.folder).map_err(fail)?;
+        let file = open_lock(&path).map_err(fail)?;
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if began.elapsed() < READY_DEADLINE => std::thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Failure::Start("another client has been starting it for too long".into()));
+                }
+                Err(TryLockError::Error(source)) => return Err(fail(source)),
+            }
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// A daemon whose life is bound to this command's: it ends when the pipe to it closes.
+struct Attached {
+    child: Child,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // It stops in order and has a watchdog of its own.
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether jobs are to end with the command (`SPECWEAVE_JOBS_NO_DAEMON`).
+pub fn wants_no_daemon() -> bool {
+    std::env::var_os("SPECWEAVE_JOBS_NO_DAEMON").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+async fn start(project: &Project) -> Result<Connection, Failure> {
+    let attached = wants_no_daemon();
+    let mut command = daemon_command(project);
+    if attached {
+        command.arg("--attached").stdin(Stdio::piped());
+    } else {
+        command.stdin(Stdio::null());
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| Failure::Start(format!("{}: {error}", daemon_binary().display())))?;
+    let stdout = child.stdout.take().expect("it is piped");
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        BufReader::new(stdout.take(64 * 1024)).read_line(&mut line).map(|_| line)
+    });
+    let line = match tokio::time::timeout(READY_DEADLINE, line).await {
+        Ok(Ok(Ok(line))) => line,
+        Ok(_) => String::new(),
+        Err(_) => return Err(Failure::Start("it did not say that it is ready".into())),
+    };
+    let word: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+    if word["ready"] == true {
+        let mut connection = find(project)
+            .await?
+            .ok_or_else(|| Failure::Start("it said that it is ready, but does not listen".into()))?;
+        connection._attached = attached.then(|| Attached { child });
+        return Ok(connection);
+    }
+    let _ = child.wait();
+    match (word["held_by"].as_u64(), word["error"].as_str()) {
+        (Some(_), _) => wake_hidden(project).await,
+        (None, Some(error)) => Err(Failure::Start(error.to_owned())),
+        (None, None) => Err(Failure::Start("it died before it was ready".into())),
+    }
+}
+
+/// A daemon lives, but its socket or endpoint file is gone: it is asked to look, and binds again.
+async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
+    if let Some(pid) = lock_holder(project) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
+    }
+    let began = Instant::now();
+    while began.elapsed() < READY_DEADLINE {
+        if let Some(connection) = find(project).await? {
+            return Ok(connection);
+        }
+        // Stopping daemons hold the lock to their end; then a new one may start.
+        if lock_holder(project).is_none() {
+            return Box::pin(start(project)).await;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let elsewhere =
+        Endpoint::read(&project.daemon().endpoint()).is_ok_and(|endpoint| endpoint.host != host());
+    Err(Failure::Start(match elsewhere {
+        true => "a daemon of another machine or container holds this project's lock".into(),
+        false => "a daemon holds this project's lock but does not listen".into(),
+    }))
+}
+
+/// The process that the held lock names; `None` when nobody holds it.
+fn lock_holder(project: &Project) -> Option<rustix::process::Pid> {
+    let mut file = OpenOptions::new().read(true).open(project.daemon().lock()).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).ok()?;
+            rustix::process::Pid::from_raw(text.trim().parse().ok()?)
+        }
+        _ => None,
+    }
+}
+
+/// The daemon's command with a clean environment: where it is and who it serves, not what the first
+/// client happened to have set.
+fn daemon_command(project: &Project) -> Command {
+    const KEPT: [&str; 12] = [
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "XDG_RUNTIME_DIR",
+        "XDG_CONFIG_HOME",
+        "RUST_BACKTRACE",
+        "LD_LIBRARY_PATH",
+    ];
+    let mut command = Command::new(daemon_binary());
+    command.env_clear();
+    for (name, value) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if KEPT.contains(&&*name_text) || name_text.starts_with("SPECWEAVE_JOBS_") {
+            command.env(name, value);
+        }
+    }
+    command.args(["serve", "--project"]).arg(project.root());
+    command
+}
+
+/// Beside this program, else `SPECWEAVE_JOBSD`, else in PATH.
+fn daemon_binary() -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
+    let beside = beside.map(|exe| exe.with_file_name("specweave-jobsd")).filter(|path| path.exists());
+    beside
+        .or_else(|| std::env::var_os("SPECWEAVE_JOBSD").map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from("specweave-jobsd"))
+}
+
+/// Becomes the daemon. Returns only when that is impossible.
+pub fn become_daemon(project: &Project) -> Failure {
+    use std::os::unix::process::CommandExt;
+    let error = daemon_command(project).arg("--foreground").exec();
+    Failure::Start(error.to_string())
+}
+
+/// Stops the daemon and returns when it is gone. False when none ran.
+pub async fn stop(project: &Project) -> Result<bool, Failure> {
+    if lock_holder(project).is_none() {
+        return Ok(false);
+    }
+    let asked = async {
+        let mut client = find(project).await.ok()??.client;
+        let request = ShutdownRequest { reason: "specweave-jobs daemon stop".into(), only_if_idle: false };
+        client.shutdown(timed(request)).await.ok()
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(2), asked).await;
+    if !matches!(asked, Ok(Some(_))) {
+        // It does not answer; the lock proves that this process is the daemon.
+        if let Some(pid) = lock_holder(project) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+    wait_until_gone(project)?;
+    Ok(true)
+}
+
+fn wait_until_gone(project: &Project) -> Result<(), Failure> {
+    let began = Instant::now();
+    while lock_holder(project).is_some() {
+        if began.elapsed() > STOP_DEADLINE {
+            return Err(Failure::Silent("it was asked to stop and has not".into()));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// What the daemon says about itself.
+pub async fn info(connection: &Connection) -> Result<specweave_jobs::v1::GetInfoResponse, Failure> {
+    let mut client = connection.client.clone();
+    Ok(client.get_info(timed(GetInfoRequest {})).await?.into_inner())
+}

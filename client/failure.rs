@@ -1,0 +1,150 @@
+//! How a command ends badly: what failed, why, a command to type, and the exit status.
+
+use specweave_jobs::project::{EndpointError, ProjectError};
+use specweave_jobs::text::plain;
+use specweave_jobs::{mirror::MirrorError, reason};
+use std::io;
+use std::path::PathBuf;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+pub const GENERAL: u8 = 1;
+pub const NO_SUCH_JOB: u8 = 3;
+pub const UNREACHABLE: u8 = 4;
+pub const TIMED_OUT: u8 = 124;
+pub const INTERRUPTED: u8 = 130;
+
+/// Everything that can go wrong in the client.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    #[error(transparent)]
+    Endpoint(EndpointError),
+    /// The daemon answered, and said no.
+    #[error("{}", plain(.0.message()))]
+    Refused(Box<tonic::Status>),
+    #[error("the daemon does not answer: {0}")]
+    Silent(String),
+    #[error("the daemon could not be started: {0}")]
+    Start(String),
+    #[error("no daemon runs in this project")]
+    NoDaemon,
+    #[error("there is no job {wanted:?}")]
+    NoSuchJob { wanted: String, known: Vec<String> },
+    #[error("{wanted:?} fits several jobs: {}", .candidates.join(" "))]
+    Ambiguous { wanted: String, candidates: Vec<String> },
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    /// Whoever read our output has gone away; that is no failure.
+    #[error("the output was closed")]
+    Closed,
+}
+
+impl From<tonic::Status> for Failure {
+    fn from(status: tonic::Status) -> Self {
+        match status.code() {
+            // A daemon that was killed gives `Unknown` with a transport error beneath.
+            Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => {
+                Self::Silent("the connection broke".into())
+            }
+            Code::DeadlineExceeded => Self::Silent("it took too long".into()),
+            _ => Self::Refused(Box::new(status)),
+        }
+    }
+}
+
+impl Failure {
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::NoSuchJob { .. } => NO_SUCH_JOB,
+            Self::Silent(_) | Self::Start(_) | Self::NoDaemon | Self::Endpoint(_) => UNREACHABLE,
+            Self::Refused(status) => match status.code() {
+                Code::NotFound => NO_SUCH_JOB,
+                Code::Unavailable if reason(status) != reason::REMOTE_FAILED => UNREACHABLE,
+                Code::InvalidArgument => 2,
+                _ => GENERAL,
+            },
+            Self::Ambiguous { .. } | Self::Usage(_) => 2,
+            Self::Closed => 0,
+            _ => GENERAL,
+        }
+    }
+
+    /// A command to type.
+    fn hint(&self) -> String {
+        match self {
+            Self::Project(_) => "specweave-jobs init".into(),
+            Self::Mirror(_) => {
+                "specweave-jobs daemon start   (it sets an unreadable file aside and rebuilds it)".into()
+            }
+            Self::Silent(_) => "specweave-jobs daemon stop".into(),
+            Self::Start(_) | Self::Endpoint(_) => "specweave-jobs daemon logs".into(),
+            Self::NoDaemon => "specweave-jobs daemon start".into(),
+            Self::NoSuchJob { known, .. } => known_ids(known.iter().map(String::as_str)),
+            Self::Ambiguous { candidates, .. } => candidates_hint(candidates.iter().map(String::as_str)),
+            Self::Refused(status) => hint_of(status),
+            _ => "specweave-jobs --help".into(),
+        }
+    }
+
+    /// Prints the failure as `error: .. / caused by: .. / hint: ..`.
+    pub fn print(&self) {
+        if matches!(self, Self::Closed) {
+            return;
+        }
+        eprintln!("error: {}", plain(&self.to_string()));
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            eprintln!("caused by: {}", plain(&error.to_string()));
+            cause = error.source();
+        }
+        eprintln!("hint: {}", self.hint());
+    }
+}
+
+/// The `ErrorInfo` reason of a status.
+fn reason(status: &tonic::Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+fn hint_of(status: &tonic::Status) -> String {
+    let Some(info) = status.get_details_error_info() else {
+        return "specweave-jobs daemon logs".into();
+    };
+    let data = |name: &str| info.metadata.get(name).map(|value| plain(value)).unwrap_or_default();
+    match info.reason.as_str() {
+        reason::JOB_NOT_FOUND => known_ids(data("known").split_whitespace()),
+        reason::JOB_AMBIGUOUS => candidates_hint(data("candidates").split_whitespace()),
+        reason::JOB_NOT_KILLABLE | reason::JOB_NOT_RESUMABLE => "specweave-jobs --all".into(),
+        reason::CONFIG_NOT_FOUND => format!("start fresh with: {}", data("restart")),
+        reason::TARGET_BUSY => format!("specweave-jobs --follow {}", data("job")),
+        reason::AUTH_FAILED => {
+            "set GITHUB_TOKEN or AZURE_DEVOPS_PAT (or run `gh auth login`) and try again".into()
+        }
+        reason::REMOTE_FAILED => "check the network and try again".into(),
+        reason::STATE_NOT_WRITABLE => "df -h .specweave".into(),
+        reason::PROTOCOL_MISMATCH => "specweave-jobs daemon stop   (then try again)".into(),
+        reason::SHUTTING_DOWN => "try again in a moment".into(),
+        reason::INVALID_SPEC | reason::EMPTY_SELECTION => "specweave-jobs clone --help".into(),
+        _ => "specweave-jobs daemon logs".into(),
+    }
+}
+
+fn known_ids<'a>(known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    match known[..] {
+        [] => "there are no jobs; start one with: specweave-jobs clone owner/repo".into(),
+        _ => format!("specweave-jobs --all   (jobs: {})", known.join(" ")),
+    }
+}
+
+fn candidates_hint<'a>(mut candidates: impl Iterator<Item = &'a str>) -> String {
+    format!("specweave-jobs --id {}", candidates.next().unwrap_or("JOB"))
+}

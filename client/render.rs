@@ -1,0 +1,173 @@
+//! Messages as people read them, in the documented shapes. Every function here makes text from values; only
+//! [`follow`] draws on a terminal.
+
+pub mod details;
+pub mod follow;
+pub mod list;
+
+use specweave_jobs::text::{plain, thousands};
+use specweave_jobs::v1::*;
+use specweave_jobs::{clock, mirror};
+use std::io::IsTerminal;
+use unicode_width::UnicodeWidthStr;
+
+/// Whether words may be coloured. Colour only repeats what a word says.
+#[derive(Clone, Copy)]
+pub struct Paint(bool);
+
+impl Paint {
+    pub fn for_stdout() -> Self {
+        let plain_terminal = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self(std::io::stdout().is_terminal() && !plain_terminal && !no_color)
+    }
+
+    fn paint(self, code: &str, word: &str) -> String {
+        match self.0 {
+            true => format!("\u{1b}[{code}m{word}\u{1b}[0m"),
+            false => word.to_owned(),
+        }
+    }
+
+    pub fn heading(self, state: JobState, word: &str) -> String {
+        let code = match state {
+            JobState::Running | JobState::Pending => "1;36",
+            JobState::Paused | JobState::CompletedWithWarnings => "1;33",
+            JobState::Failed => "1;31",
+            _ => "1;32",
+        };
+        self.paint(code, word)
+    }
+}
+
+/// `1,234/10,000 (12%)`, or what the worker does while there are no items.
+pub fn progress_text(progress: &Progress) -> String {
+    if progress.total == 0 && !progress.phase.is_empty() {
+        return format!("{}...", progress.phase);
+    }
+    let counts = format!("{}/{}", thousands(progress.current), thousands(progress.total));
+    format!("{counts} ({}%)", progress.percentage)
+}
+
+/// `0.1/s`.
+pub fn rate_text(progress: &Progress) -> String {
+    match progress.rate {
+        rate if rate <= 0.0 => "-".into(),
+        rate if rate < 0.05 => format!("{:.1}/min", rate * 60.0),
+        rate => format!("{rate:.1}/s"),
+    }
+}
+
+/// `~15 min`; `-` while unknown.
+pub fn eta_text(progress: &Progress) -> String {
+    progress.eta_seconds.map_or("-".into(), |seconds| format!("~{}", span(seconds)))
+}
+
+/// `45s`, `15 min`, `3h 7m`.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..=89 => format!("{seconds}s"),
+        90..=5_399 => format!("{} min", (seconds + 30) / 60),
+        _ => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Seconds since a moment; 0 for one in the future.
+pub fn seconds_since(at: &Option<prost_types::Timestamp>) -> u64 {
+    let at = at.as_ref().map_or(0, clock::millis);
+    (clock::now() - at).max(0) as u64 / 1000
+}
+
+/// `just now`, `~23 min ago`.
+pub fn about_ago(at: &Option<prost_types::Timestamp>) -> String {
+    match seconds_since(at) {
+        0..=59 => "just now".into(),
+        seconds => format!("~{} ago", span(seconds)),
+    }
+}
+
+/// `just now`, `5 mins ago`, `2 hours ago`.
+pub fn ago(at: &Option<prost_types::Timestamp>) -> String {
+    let seconds = seconds_since(at);
+    let (count, unit) = match seconds {
+        0..=59 => return "just now".into(),
+        60..=3_599 => (seconds / 60, "min"),
+        3_600..=86_399 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+/// `2024-01-15 10:30:00`, local.
+pub fn local(at: &Option<prost_types::Timestamp>) -> String {
+    let at = at.as_ref().map_or(0, clock::millis);
+    let moment = chrono::DateTime::from_timestamp_millis(at).unwrap_or_default();
+    moment.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// `Rate limited (resumes in 45s)`.
+pub fn pause_text(pause: &Pause) -> String {
+    let message = plain(&pause.message);
+    match &pause.resume_at {
+        None => message,
+        Some(at) => {
+            let left = (clock::millis(at) - clock::now()).max(0) as u64 / 1000;
+            format!("{message} (resumes in {})", span(left))
+        }
+    }
+}
+
+/// `repo` and `repositories`, or `item` and `items`.
+pub fn item_words(job: &Job) -> (&'static str, &'static str) {
+    mirror::item_words(job.r#type())
+}
+
+/// `clone-repos`, or `import-issues (GitHub)`.
+pub fn type_text(job: &Job) -> String {
+    let provider = match job.provider.as_str() {
+        "github" => "GitHub",
+        "jira" => "JIRA",
+        "ado" => "Azure DevOps",
+        _ => return plain(&job.type_name),
+    };
+    format!("{} ({provider})", plain(&job.type_name))
+}
+
+/// The documented table: columns as wide as their widest cell, never wrapped.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].width());
+        cells.chain([header[column].width()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!(" {cell}{} |", " ".repeat(width.saturating_sub(cell.width()))));
+        format!("|{}\n", padded.collect::<String>())
+    };
+    let mut out = line(&mut header.iter().copied());
+    let rule: String = widths.iter().map(|width| format!("{}|", "-".repeat(width + 2))).collect();
+    out.push_str(&format!("|{rule}\n"));
+    for row in rows {
+        out.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        let shown = [45, 90, 1_380, 7_300].map(span);
+        assert_eq!(shown, ["45s", "2 min", "23 min", "2h 1m"]);
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_its_widest_cell() {
+        let text = table(&["Id", "N"], &[vec!["ae362dfe".into(), "é".into()], vec!["b".into(), "22".into()]]);
+        assert_eq!(text, "| Id       | N  |\n|----------|----|\n| ae362dfe | é  |\n| b        | 22 |\n");
+    }
+}

@@ -1,0 +1,159 @@
+//! One job in detail, and the answers to kill and resume.
+
+use super::list::failed_names;
+use super::*;
+use crate::source::Failed;
+use std::fmt::Write;
+
+/// The documented `Job Details`.
+pub fn text(job: &Job, failed: &[Failed], paint: Paint) -> String {
+    let progress = job.progress.clone().unwrap_or_default();
+    let id = plain(&job.id);
+    let (one, many) = item_words(job);
+    let status = paint.heading(job.state(), &mirror::status_word(job.state()).replace('_', " "));
+    let mut out = format!("Job Details: {id}\n\nType: {}\nStatus: {status}\n", type_text(job));
+    if job.pid != 0 {
+        let _ = writeln!(out, "PID: {} ({})", job.pid, if job.alive { "alive" } else { "dead" });
+    }
+    if job.foreign {
+        out.push_str("Written by: SpecWeave\n");
+    }
+    let _ = writeln!(out, "\nStarted: {}", local(&job.started_at));
+    let _ = writeln!(out, "Updated: {} ({})", local(&job.updated_at), short_ago(&job.updated_at));
+    if job.completed_at.is_some() {
+        let _ = writeln!(out, "Completed: {}", local(&job.completed_at));
+    }
+    let _ = writeln!(out, "\nProgress: {}", progress_text(&progress));
+    if !progress.current_item.is_empty() {
+        let _ = writeln!(out, "Current: {}", plain(&progress.current_item));
+    }
+    if progress.rate > 0.0 {
+        let _ = writeln!(out, "Rate: {:.1} items/sec", progress.rate);
+    }
+    if let Some(eta) = progress.eta_seconds {
+        let _ = writeln!(out, "ETA: ~{}", span(eta).replace(" min", " minutes"));
+    }
+    if let Some(pause) = &job.pause {
+        let _ = writeln!(out, "Reason: {}", pause_text(pause));
+    }
+    let done = progress.succeeded + progress.skipped;
+    let _ = writeln!(out, "\nCompleted: {} {}", thousands(done), if done == 1 { one } else { many });
+    if progress.skipped > 0 {
+        let _ = writeln!(out, "Skipped: {} (were there already)", thousands(progress.skipped));
+    }
+    if progress.failed > 0 {
+        let _ = writeln!(out, "Failed: {} ({})", thousands(progress.failed), failed_names(&progress));
+    }
+    for (name, error) in failed {
+        let _ = writeln!(out, "  {}: {}", plain(name), plain(error));
+    }
+    if !job.error.is_empty() {
+        let word = if job.state() == JobState::CompletedWithWarnings { "Warning" } else { "Error" };
+        let _ = writeln!(out, "\n{word}: {}", plain(&job.error));
+    }
+    out.push_str(&next_step(job));
+    let folder = format!(".specweave/state/jobs/{id}");
+    let _ = write!(
+        out,
+        "\nFiles:\n  Config: {folder}/config.json\n  Logs: {folder}/worker.log\n  PID: {folder}/worker.pid\n"
+    );
+    out
+}
+
+fn next_step(job: &Job) -> String {
+    let id = plain(&job.id);
+    match job.state() {
+        JobState::Paused => format!("\nResume: specweave-jobs --resume {id}\n"),
+        JobState::Failed | JobState::CompletedWithWarnings if !job.foreign => {
+            format!("\nRetry: specweave-jobs --resume {id}\n")
+        }
+        JobState::Running if job.pid != 0 && !job.alive => {
+            format!("\nThe worker is dead. Go on with: specweave-jobs --resume {id}\n")
+        }
+        _ => String::new(),
+    }
+}
+
+/// `30s ago`.
+fn short_ago(at: &Option<prost_types::Timestamp>) -> String {
+    match seconds_since(at) {
+        seconds @ 0..=59 => format!("{seconds}s ago"),
+        _ => ago(at),
+    }
+}
+
+/// The documented answer to `--kill`.
+pub fn killed(job: &Job, pid: u32) -> String {
+    let id = plain(&job.id);
+    let progress = job.progress.clone().unwrap_or_default();
+    let mut out = format!("Killing job {id}...\n\nType: {}\n", type_text(job));
+    if pid != 0 {
+        let _ = writeln!(out, "PID: {pid}");
+    }
+    let _ = writeln!(out, "Progress: {}\n", progress_text(&progress));
+    match job.state() {
+        JobState::Paused => {
+            let _ = writeln!(
+                out,
+                "Job killed. Status changed to 'paused'.\nResume later: specweave-jobs --resume {id}"
+            );
+        }
+        _ if job.foreign => {
+            let _ = writeln!(out, "SpecWeave's worker was asked to end.");
+        }
+        state => {
+            let word = mirror::status_word(state).replace('_', " ");
+            let _ = writeln!(out, "Job had just ended ({word}); there was nothing left to kill.");
+        }
+    }
+    out
+}
+
+/// The documented answer to `--resume`.
+pub fn resumed(job: &Job, already_running: bool) -> String {
+    let id = plain(&job.id);
+    let progress = job.progress.clone().unwrap_or_default();
+    if already_running {
+        return format!("Job {id} is already running.\nCheck progress: specweave-jobs --follow {id}\n");
+    }
+    let mut out = format!("Resuming job {id}...\n\nType: {}\n", type_text(job));
+    if progress.total > 0 {
+        let next = (progress.current + 1).min(progress.total);
+        let _ = writeln!(out, "Resuming from: item {} of {}", thousands(next), thousands(progress.total));
+    }
+    let _ = write!(
+        out,
+        "\nStarting background worker...\nNew PID: {}\n\nJob resumed in background.\nCheck progress: specweave-jobs --follow {id}\n",
+        job.pid
+    );
+    out
+}
+
+/// How a job ended, for `--follow` and `wait`.
+pub fn ending(job: &Job) -> String {
+    let id = plain(&job.id);
+    let progress = job.progress.clone().unwrap_or_default();
+    let (_, many) = item_words(job);
+    match job.state() {
+        JobState::Completed => {
+            let skipped = match progress.skipped {
+                0 => String::new(),
+                skipped => format!(", {} of them were there already", thousands(skipped)),
+            };
+            format!("Job completed: {} {many}{skipped}\n", thousands(progress.total))
+        }
+        JobState::CompletedWithWarnings => format!(
+            "Job completed with warnings: {}\nFailed: {}\nReasons: specweave-jobs --id {id}\nRetry: specweave-jobs --resume {id}\n",
+            plain(&job.error),
+            failed_names(&progress)
+        ),
+        JobState::Failed => {
+            format!("Job failed: {}\nRetry: specweave-jobs --resume {id}\n", plain(&job.error))
+        }
+        JobState::Paused => format!(
+            "Job paused: {}\nResume: specweave-jobs --resume {id}\n",
+            job.pause.as_ref().map(pause_text).unwrap_or_default()
+        ),
+        state => format!("Job is {}\n", mirror::status_word(state)),
+    }
+}

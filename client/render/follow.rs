@@ -1,0 +1,89 @@
+//! A job as it goes: a bar where a terminal watches, plain lines where a pipe does. Drawing never holds up
+//! the stream: only the newest state is drawn.
+
+use super::*;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// A pipe gets a line at most this often, and for every change of state.
+const LINE_GAP: Duration = Duration::from_secs(1);
+
+pub enum View {
+    Bar(ProgressBar),
+    Lines { last: Option<(Instant, JobState, String)> },
+}
+
+impl View {
+    pub fn new() -> Self {
+        if !io::stdout().is_terminal() || std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+            return Self::Lines { last: None };
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(10));
+        let style = ProgressStyle::with_template("{bar:30} {prefix} {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏░"));
+        Self::Bar(bar)
+    }
+
+    /// Shows the job as it is now.
+    pub fn show(&mut self, job: &Job) -> io::Result<()> {
+        let progress = job.progress.clone().unwrap_or_default();
+        match self {
+            Self::Bar(bar) => {
+                bar.set_length(progress.total.max(1));
+                bar.set_position(progress.current);
+                bar.set_prefix(progress_text(&progress));
+                bar.set_message(bar_message(job, &progress));
+                Ok(())
+            }
+            Self::Lines { last } => {
+                let line =
+                    format!("Progress: {} → {}", progress_text(&progress), line_message(job, &progress));
+                let due = match last {
+                    None => true,
+                    Some((_, state, _)) if *state != job.state() => true,
+                    Some((at, _, shown)) => at.elapsed() >= LINE_GAP && *shown != line,
+                };
+                if due {
+                    let now = chrono::Local::now().format("%H:%M:%S");
+                    writeln!(io::stdout(), "[{now}] {line}")?;
+                    *last = Some((Instant::now(), job.state(), line));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves the terminal as a reader expects it.
+    pub fn close(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.abandon();
+        }
+    }
+}
+
+fn bar_message(job: &Job, progress: &Progress) -> String {
+    if let Some(pause) = &job.pause {
+        return pause_text(pause);
+    }
+    let mut parts = vec![plain(&progress.current_item)];
+    if progress.rate > 0.0 {
+        parts.push(rate_text(progress));
+    }
+    if progress.eta_seconds.is_some() {
+        parts.push(format!("ETA {}", eta_text(progress)));
+    }
+    if progress.failed > 0 {
+        parts.push(format!("{} failed", progress.failed));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(" · ")
+}
+
+fn line_message(job: &Job, progress: &Progress) -> String {
+    match &job.pause {
+        Some(pause) => pause_text(pause),
+        None if progress.current_item.is_empty() => mirror::status_word(job.state()).replace('_', " "),
+        None => plain(&progress.current_item),
+    }
+}

@@ -1,0 +1,174 @@
+//! The listing: active jobs, and with `--all` the finished ones.
+
+use super::*;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Finished jobs that are shown of each kind.
+const FINISHED_SHOWN: usize = 10;
+
+/// Item counts that a person saw last, by job.
+pub type Looks = BTreeMap<String, u64>;
+
+/// The whole listing. `looks` is what was shown before.
+pub fn text(jobs: &[Job], all: bool, looks: &Looks, paint: Paint) -> String {
+    let of = |state: JobState| jobs.iter().filter(move |job| job.state() == state).collect::<Vec<_>>();
+    let mut sections: Vec<String> = Vec::new();
+    let running = of(JobState::Running);
+    if !running.is_empty() {
+        sections.push(running_section(&running, looks, paint));
+    }
+    let block_sections = [
+        (JobState::Pending, "Pending", true),
+        (JobState::Paused, "Paused", true),
+        (JobState::Unspecified, "Unknown", true),
+        (JobState::CompletedWithWarnings, "Completed with Warnings", all),
+        (JobState::Failed, "Failed", all),
+    ];
+    for (state, heading, shown) in block_sections {
+        let jobs = of(state);
+        if shown && !jobs.is_empty() {
+            let heading = paint.heading(state, &format!("{heading} ({}):", jobs.len()));
+            let blocks = jobs.iter().take(FINISHED_SHOWN).map(|job| block(job));
+            sections.push(format!("{heading}\n{}", blocks.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    let completed = of(JobState::Completed);
+    if all && !completed.is_empty() {
+        sections.push(completed_section(&completed, paint));
+    }
+    if sections.is_empty() {
+        sections.push(match all {
+            true => "No background jobs. Start one: specweave-jobs clone owner/repo\n".into(),
+            false => "No active jobs. Start one: specweave-jobs clone owner/repo\n".into(),
+        });
+    }
+    if !all {
+        sections.extend(finished_line(jobs));
+    }
+    format!("Background Jobs Status\n\n{}", sections.join("\n"))
+}
+
+fn finished_line(jobs: &[Job]) -> Option<String> {
+    let count = |states: &[JobState]| jobs.iter().filter(|job| states.contains(&job.state())).count();
+    let finished = count(&[JobState::Completed, JobState::CompletedWithWarnings, JobState::Failed]);
+    let mut notes = Vec::new();
+    for (state, word) in [(JobState::Failed, "failed"), (JobState::CompletedWithWarnings, "with warnings")] {
+        match count(&[state]) {
+            0 => {}
+            count => notes.push(format!("{count} {word}")),
+        }
+    }
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    (finished > 0).then(|| format!("Finished: {finished}{notes}; specweave-jobs --all shows them\n"))
+}
+
+fn running_section(jobs: &[&Job], looks: &Looks, paint: Paint) -> String {
+    let rows: Vec<Vec<String>> = jobs
+        .iter()
+        .map(|job| {
+            let progress = job.progress.clone().unwrap_or_default();
+            vec![
+                plain(&job.id),
+                plain(&job.type_name),
+                progress_text(&progress),
+                plain(&progress.current_item),
+                rate_text(&progress),
+                eta_text(&progress),
+            ]
+        })
+        .collect();
+    let mut out = paint.heading(JobState::Running, &format!("Running ({}):", jobs.len()));
+    out.push_str("\n\n");
+    out.push_str(&table(&["Job ID", "Type", "Progress", "Current Item", "Rate", "ETA"], &rows));
+    for job in jobs {
+        out.push('\n');
+        if jobs.len() > 1 {
+            let _ = writeln!(out, "{}:", plain(&job.id));
+        }
+        out.push_str(&summary(job, looks));
+    }
+    out
+}
+
+/// `Started: ..`, `Cloned: .. (up from ..)`, `Failed: ..`.
+fn summary(job: &Job, looks: &Looks) -> String {
+    let progress = job.progress.clone().unwrap_or_default();
+    let (one, many) = item_words(job);
+    let mut out = format!("Started: {}\n", about_ago(&job.started_at));
+    let done = progress.succeeded + progress.skipped;
+    let verb = if many == "repositories" { "Cloned" } else { "Done" };
+    let before = looks.get(&job.id).filter(|before| **before < done);
+    let up_from = before.map(|before| format!(" (up from {})", thousands(*before))).unwrap_or_default();
+    let _ = writeln!(out, "{verb}: {} {many}{up_from}", thousands(done));
+    if progress.failed > 0 {
+        let word = if progress.failed == 1 { one.to_owned() } else { format!("{one}s") };
+        let _ = writeln!(out, "Failed: {} {word} ({})", thousands(progress.failed), failed_names(&progress));
+    }
+    if job.pid != 0 && !job.alive {
+        let _ =
+            writeln!(out, "PID: {} (dead); go on with: specweave-jobs --resume {}", job.pid, plain(&job.id));
+    }
+    out
+}
+
+/// The names of failed items, cut where there are many.
+pub fn failed_names(progress: &Progress) -> String {
+    let names: Vec<String> = progress.failed_items.iter().map(|name| plain(name)).collect();
+    let more = progress.failed.saturating_sub(names.len() as u64);
+    match more {
+        0 => names.join(", "),
+        more => format!("{}, and {more} more", names.join(", ")),
+    }
+}
+
+fn block(job: &Job) -> String {
+    let progress = job.progress.clone().unwrap_or_default();
+    let id = plain(&job.id);
+    let mut out = format!("  [{id}] {}\n", type_text(job));
+    let mut line = |name: &str, text: &str| {
+        let _ = writeln!(out, "     {name}: {text}");
+    };
+    match job.state() {
+        JobState::Paused => {
+            line("Progress", &progress_text(&progress));
+            line("Reason", &job.pause.as_ref().map(pause_text).unwrap_or_default());
+            line("Resume", &format!("specweave-jobs --resume {id}"));
+        }
+        JobState::Failed => {
+            line("Error", &plain(&job.error));
+            let place = format!("item {} of {}", thousands(progress.current), thousands(progress.total));
+            line("Failed at", &place);
+            let first =
+                if job.error.starts_with("Authentication failed") { "Update token, then " } else { "" };
+            line("Retry", &format!("{first}specweave-jobs --resume {id}"));
+        }
+        JobState::CompletedWithWarnings => {
+            line("Progress", &progress_text(&progress));
+            line("Warning", &plain(&job.error));
+            line("Failed", &failed_names(&progress));
+            line("Retry", &format!("specweave-jobs --resume {id}"));
+        }
+        _ => {
+            line("Progress", &progress_text(&progress));
+            line("Started", &about_ago(&job.started_at));
+            if job.foreign && !job.alive {
+                line("Worker", "not running; the job may have crashed before it started");
+            }
+        }
+    }
+    out
+}
+
+fn completed_section(jobs: &[&Job], paint: Paint) -> String {
+    let rows: Vec<Vec<String>> = jobs
+        .iter()
+        .take(FINISHED_SHOWN)
+        .map(|job| {
+            let total = job.progress.as_ref().map_or(0, |progress| progress.total);
+            vec![plain(&job.id), plain(&job.type_name), thousands(total), ago(&job.completed_at)]
+        })
+        .collect();
+    let heading = paint.heading(JobState::Completed, &format!("Completed ({}):", jobs.len()));
+    format!("{heading}\n\n{}", table(&["Job ID", "Type", "Items", "Completed"], &rows))
+}

@@ -1,0 +1,163 @@
+//! Where jobs are read from: the daemon if one answers, else the documented files. Both give the same
+//! messages, so that nothing else needs to know.
+
+use crate::connect::{self, Connection, timed};
+use crate::failure::Failure;
+use serde_json::Value;
+use specweave_jobs::mirror::{Document, from_entry};
+use specweave_jobs::project::{JobFiles, JobId, Project};
+use specweave_jobs::v1::*;
+use specweave_jobs::{clock, tail};
+
+/// Failed items that a detailed view shows.
+const FAILED_SHOWN: u32 = 50;
+
+pub enum Source {
+    Daemon(Box<Connection>),
+    Files,
+}
+
+/// What a listing shows.
+pub struct Listing {
+    /// Newest first.
+    pub jobs: Vec<Job>,
+    /// What the daemon set right, for people.
+    pub notices: Vec<String>,
+}
+
+/// A failed item and why.
+pub type Failed = (String, String);
+
+impl Source {
+    /// Looks for a daemon; one that hangs is reported and passed by.
+    pub async fn open(project: &Project) -> Result<Self, Failure> {
+        match connect::find(project).await {
+            Ok(Some(connection)) => Ok(Self::Daemon(Box::new(connection))),
+            Ok(None) => Ok(Self::Files),
+            Err(Failure::Silent(why)) => {
+                eprintln!("note: the daemon does not answer ({why}); showing what it wrote last");
+                Ok(Self::Files)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub async fn list(&mut self, project: &Project) -> Result<Listing, Failure> {
+        match self {
+            Self::Daemon(connection) => {
+                let request = timed(ListJobsRequest { page_size: 1_000, ..Default::default() });
+                let listing = connection.client.list_jobs(request).await;
+                match listing.map_err(Failure::from) {
+                    Ok(response) => {
+                        let ListJobsResponse { jobs, notices, .. } = response.into_inner();
+                        Ok(Listing { jobs, notices })
+                    }
+                    // It stopped, or hangs: what it wrote last still stands.
+                    Err(error) if error.exit_status() == crate::failure::UNREACHABLE => {
+                        eprintln!("note: {error}; showing what it wrote last");
+                        *self = Self::Files;
+                        from_files(project)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Self::Files => from_files(project),
+        }
+    }
+
+    /// One job, with its first failed items.
+    pub async fn get(&mut self, project: &Project, wanted: &str) -> Result<(Job, Vec<Failed>), Failure> {
+        if let Self::Daemon(connection) = self {
+            let request = timed(GetJobRequest {
+                id: wanted.to_owned(),
+                item_page_size: FAILED_SHOWN,
+                item_states: vec![ItemState::Failed as i32],
+                ..Default::default()
+            });
+            let response = connection.client.get_job(request).await.map_err(Failure::from);
+            match response {
+                Ok(response) => {
+                    let GetJobResponse { job, items, .. } = response.into_inner();
+                    let failed = items.into_iter().map(|item| (item.name, item.error)).collect();
+                    return Ok((job.unwrap_or_default(), failed));
+                }
+                Err(error) if error.exit_status() != crate::failure::UNREACHABLE => return Err(error),
+                Err(error) => eprintln!("note: {error}; showing what it wrote last"),
+            }
+            *self = Self::Files;
+        }
+        let job = choose(from_files(project)?.jobs, wanted)?;
+        let files = JobId::parse(&job.id).map(|id| project.job(&id));
+        let failed = files.map(|files| failed_in_result(&files)).unwrap_or_default();
+        Ok((job, failed))
+    }
+
+    /// The id that a person means: what they typed, or the only active job if they typed nothing.
+    pub async fn id_or_only_active(&mut self, project: &Project, wanted: &str) -> Result<String, Failure> {
+        if !wanted.is_empty() {
+            return Ok(wanted.to_owned());
+        }
+        let active =
+            |job: &Job| matches!(job.state(), JobState::Pending | JobState::Running | JobState::Paused);
+        let mut ids: Vec<String> =
+            self.list(project).await?.jobs.into_iter().filter(active).map(|job| job.id).collect();
+        match ids.len() {
+            1 => Ok(ids.remove(0)),
+            0 => Err(Failure::Usage("no job is active; name one".into())),
+            _ => Err(Failure::Ambiguous { wanted: String::new(), candidates: ids }),
+        }
+    }
+}
+
+fn from_files(project: &Project) -> Result<Listing, Failure> {
+    let document = Document::read(&project.background_jobs())?;
+    let mut jobs: Vec<Job> = document.jobs.iter().filter_map(|entry| from_entry(entry, project)).collect();
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.started_at.as_ref().map_or(0, clock::millis)));
+    Ok(Listing { jobs, notices: Vec::new() })
+}
+
+fn choose(jobs: Vec<Job>, wanted: &str) -> Result<Job, Failure> {
+    let known = || jobs.iter().map(|job| job.id.clone()).collect();
+    let fits: Vec<&Job> =
+        jobs.iter().filter(|job| !wanted.is_empty() && job.id.starts_with(wanted)).collect();
+    if let Some(exact) = fits.iter().find(|job| job.id == wanted) {
+        return Ok((*exact).clone());
+    }
+    match fits[..] {
+        [one] => Ok(one.clone()),
+        [] => Err(Failure::NoSuchJob { wanted: wanted.to_owned(), known: known() }),
+        _ => {
+            let candidates = fits.iter().map(|job| job.id.clone()).collect();
+            Err(Failure::Ambiguous { wanted: wanted.to_owned(), candidates })
+        }
+    }
+}
+
+fn failed_in_result(files: &JobFiles) -> Vec<Failed> {
+    let result: Value = std::fs::read(files.result())
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or("").to_owned();
+    let failed = result["failedRepos"].as_array().into_iter().flatten();
+    failed.take(FAILED_SHOWN as usize).map(|entry| (text(entry, "name"), text(entry, "error"))).collect()
+}
+
+/// The last lines of a job's log. The log is a file of this machine: no daemon is needed to read it.
+pub fn log_tail(project: &Project, id: &str, lines: u32) -> Result<Vec<u8>, Failure> {
+    let Some(id) = JobId::parse(id) else { return Ok(Vec::new()) };
+    let path = project.job(&id).log();
+    let read = || -> std::io::Result<Vec<u8>> {
+        use std::io::{Read, Seek, SeekFrom};
+        let offset = tail::offset_of_last_lines(&path, lines)?;
+        let mut file = match std::fs::File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(16 * 1024 * 1024).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|source| Failure::Read { path: path.clone(), source })
+}

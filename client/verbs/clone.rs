@@ -1,0 +1,120 @@
+//! `clone`: gather the sources, show the plan or start the job.
+
+use super::{follow, print, print_json};
+use crate::cli::CloneArgs;
+use crate::connect::{self, timed};
+use crate::failure::Failure;
+use crate::render::table;
+use specweave_jobs::project::Project;
+use specweave_jobs::text::plain;
+use specweave_jobs::v1::*;
+use specweave_jobs::{disk, environment};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub async fn clone(project: &Project, arguments: CloneArgs, json: bool) -> Result<u8, Failure> {
+    let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
+    let spec = JobSpec { work: Some(job_spec::Work::Clone(spec(arguments)?)) };
+    let environment = environment::carried();
+    let mut connection = connect::find_or_start(project).await?;
+    if dry_run {
+        // Listings of thousands of repositories take their time; the daemon bounds each request.
+        let request = PreviewJobRequest { spec: Some(spec), environment };
+        let preview = connection.client.preview_job(request).await?.into_inner();
+        match json {
+            true => print_json(&preview)?,
+            false => print(&plan(&preview))?,
+        }
+        return Ok(0);
+    }
+    let request_id = format!("{:016x}{:016x}", disk::random(), disk::random());
+    let request = timed(StartJobRequest { request_id, spec: Some(spec), environment });
+    let job = connection.client.start_job(request).await?.into_inner().job.unwrap_or_default();
+    let id = job.id.clone();
+    match (json, follow) {
+        (true, false) => print_json(&job)?,
+        (true, true) => {}
+        (false, _) => print(&format!("Started job {id} ({}).\n", plain(&job.type_name)))?,
+    }
+    if follow {
+        return follow::until_over(project, connection, &id, json).await;
+    }
+    if !json {
+        eprintln!("It goes on in the background. Check progress: specweave-jobs --follow {id}");
+    }
+    Ok(0)
+}
+
+fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {
+    let mut sources = arguments.sources;
+    if let Some(path) = &arguments.from {
+        let text = read(path)?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        sources.extend(lines.map(str::to_owned));
+    }
+    let sources = sources.into_iter().map(absolute).collect::<Result<_, _>>()?;
+    Ok(CloneSpec {
+        sources,
+        github_org: arguments.github_org.unwrap_or_default(),
+        github_user: arguments.github_user.unwrap_or_default(),
+        ado_org: arguments.ado_org.unwrap_or_default(),
+        ado_project: arguments.ado_project.unwrap_or_default(),
+        r#match: arguments.matching,
+        exclude: arguments.exclude,
+        include_archived: arguments.include_archived,
+        include_forks: arguments.include_forks,
+        concurrency: arguments.concurrency.unwrap_or(0),
+        depth: arguments.depth.unwrap_or(0),
+    })
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let fail = |source| Failure::Read { path: path.to_path_buf(), source };
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(fail)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).map_err(fail)
+}
+
+/// The daemon works elsewhere: a path that begins with a dot is made absolute here.
+fn absolute(source: String) -> Result<String, Failure> {
+    let relative = source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
+    if !relative {
+        return Ok(source);
+    }
+    let path = PathBuf::from(&source);
+    // One that does not exist is the job's to report, like any other repository that fails.
+    let absolute = path.canonicalize().or_else(|_| std::path::absolute(&path));
+    let absolute = absolute.map_err(|error| Failure::Read { path, source: error })?;
+    Ok(absolute.to_string_lossy().into_owned())
+}
+
+fn plan(preview: &PreviewJobResponse) -> String {
+    let rows: Vec<Vec<String>> = preview
+        .items
+        .iter()
+        .map(|item| {
+            vec![
+                item.action.clone(),
+                plain(&item.name),
+                plain(&item.source),
+                plain(&item.target),
+                plain(&item.reason),
+            ]
+        })
+        .collect();
+    let mut out = table(&["Action", "Name", "Source", "Target", "Why"], &rows);
+    let count = |action: &str| preview.items.iter().filter(|item| item.action == action).count();
+    out.push_str(&format!(
+        "\nWould clone {}, check {} that stand there already, refuse {}. Nothing was changed.\n",
+        count("clone"),
+        count("check"),
+        count("refuse")
+    ));
+    for note in &preview.notes {
+        out.push_str(&format!("({})\n", plain(note)));
+    }
+    out
+}

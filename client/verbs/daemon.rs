@@ -1,0 +1,85 @@
+//! `daemon` and `endpoint`: the daemon itself.
+
+use super::{print, print_json};
+use crate::cli::DaemonAction;
+use crate::connect;
+use crate::failure::Failure;
+use crate::render::about_ago;
+use serde_json::json;
+use specweave_jobs::project::Project;
+use specweave_jobs::{tail, text};
+
+const LOG_LINES: u32 = 50;
+
+pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Result<u8, Failure> {
+    match action {
+        DaemonAction::Run => Err(connect::become_daemon(project)),
+        DaemonAction::Start => {
+            let connection = connect::find_or_start(project).await?;
+            match json {
+                true => print_json(&connect::info(&connection).await?)?,
+                false => print(&format!("The daemon runs (process {}).\n", connection.endpoint.pid))?,
+            }
+            Ok(0)
+        }
+        DaemonAction::Stop => {
+            let ran = connect::stop(project).await?;
+            match json {
+                true => print_json(&json!({"stopped": ran}))?,
+                false if ran => print("The daemon has stopped. Running jobs go on at its next start.\n")?,
+                false => print("No daemon was running.\n")?,
+            }
+            Ok(0)
+        }
+        DaemonAction::Status => {
+            let connection = connect::find(project).await?.ok_or(Failure::NoDaemon)?;
+            let info = connect::info(&connection).await?;
+            if json {
+                print_json(&info)?;
+                return Ok(0);
+            }
+            print(&format!(
+                "The daemon runs (process {}, version {}, protocol {}).\nStarted: {}\nActive jobs: {}\nOpen streams: {}\nEndpoint: {}\n",
+                info.pid,
+                info.version,
+                info.protocol,
+                about_ago(&info.started_at),
+                info.active_jobs,
+                info.streams,
+                connection.endpoint.endpoint
+            ))?;
+            for notice in &info.notices {
+                print(&format!("Note: {}\n", text::plain(notice)))?;
+            }
+            Ok(0)
+        }
+        DaemonAction::Logs => {
+            let path = project.daemon().log();
+            let read = tail::offset_of_last_lines(&path, LOG_LINES)
+                .and_then(|offset| Ok(std::fs::read(&path)?.split_off(offset as usize)));
+            match read {
+                Ok(bytes) => print(&text::plain_lines(&String::from_utf8_lossy(&bytes)))?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    print("No daemon has run here yet.\n")?
+                }
+                Err(source) => return Err(Failure::Read { path, source }),
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// The documented line for editors: `{"endpoint":"unix:..","pid":..,"protocol":1}`.
+pub async fn endpoint(project: &Project, start: bool) -> Result<u8, Failure> {
+    let connection = match start {
+        true => connect::find_or_start(project).await?,
+        false => connect::find(project).await?.ok_or(Failure::NoDaemon)?,
+    };
+    let endpoint = &connection.endpoint;
+    print_json(&json!({
+        "endpoint": endpoint.endpoint,
+        "pid": endpoint.pid,
+        "protocol": endpoint.protocol,
+    }))?;
+    Ok(0)
+}

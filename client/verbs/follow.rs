@@ -1,0 +1,224 @@
+//! Following jobs. The stream is read as fast as it comes and only the newest state is drawn, so that a slow
+//! terminal shows the present and not the past. Ctrl-C detaches; the job goes on.
+
+use super::{print, print_json};
+use crate::connect::{self, Connection};
+use crate::failure::{self, Failure};
+use crate::render::details::ending;
+use crate::render::follow::View;
+use crate::source::Source;
+use specweave_jobs::project::Project;
+use specweave_jobs::text::plain;
+use specweave_jobs::v1::*;
+use std::time::Duration;
+use tonic::Streaming;
+
+/// A stream that broke is tried again for so long: the daemon may be being replaced.
+const RECONNECT: Duration = Duration::from_secs(5);
+
+/// The exit status that a job's state stands for.
+fn exit_status(job: &Job) -> u8 {
+    match job.state() {
+        JobState::Completed => 0,
+        _ => failure::GENERAL,
+    }
+}
+
+pub async fn follow(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
+    let mut from = Source::open(project).await?;
+    let id = from.id_or_only_active(project, id).await?;
+    let (job, _) = from.get(project, &id).await?;
+    match from {
+        Source::Daemon(connection) if !job.foreign => until_over(project, *connection, &job.id, json).await,
+        _ => {
+            match json {
+                true => print_json(&job)?,
+                false => print(&ending(&job))?,
+            }
+            if job.state() == JobState::Running && !job.foreign {
+                return Err(Failure::NoDaemon);
+            }
+            Ok(exit_status(&job))
+        }
+    }
+}
+
+/// Follows a job to its end, or until it waits for a person.
+pub async fn until_over(
+    project: &Project,
+    connection: Connection,
+    id: &str,
+    json: bool,
+) -> Result<u8, Failure> {
+    if !json {
+        print(&format!("Following job {} (Ctrl+C to stop)\n\n", plain(id)))?;
+    }
+    let mut view = View::new();
+    let following = async {
+        let job = each_state(project, connection, id, |response, job| match json {
+            true => print_json(response),
+            false => view.show(job).map_err(|_| Failure::Closed),
+        })
+        .await?;
+        Ok::<_, Failure>(job)
+    };
+    let result = tokio::select! {
+        result = following => result,
+        _ = tokio::signal::ctrl_c() => {
+            view.close();
+            eprintln!("\nDetached; job {id} goes on. Follow it again: specweave-jobs --follow {id}");
+            return Ok(failure::INTERRUPTED);
+        }
+    };
+    view.close();
+    let job = result?;
+    if !json {
+        print(&format!("\n{}", ending(&job)))?;
+    }
+    Ok(exit_status(&job))
+}
+
+/// Calls `show` with every state until the stream ends; gives the last one. A broken stream is resumed.
+async fn each_state(
+    project: &Project,
+    mut connection: Connection,
+    id: &str,
+    mut show: impl FnMut(&FollowJobResponse, &Job) -> Result<(), Failure>,
+) -> Result<Job, Failure> {
+    let mut request = FollowJobRequest { id: id.to_owned(), ..Default::default() };
+    let mut last: Option<Job> = None;
+    loop {
+        let broken = match connection.client.follow_job(request.clone()).await {
+            Err(status) => Failure::from(status),
+            Ok(stream) => {
+                let mut stream = stream.into_inner();
+                loop {
+                    match stream.message().await {
+                        Ok(Some(response)) => {
+                            request.epoch.clone_from(&response.epoch);
+                            request.since_revision = response.revision;
+                            if let Some(job) = state_of(&response) {
+                                show(&response, job)?;
+                                last = Some(job.clone());
+                            }
+                        }
+                        Ok(None) => {
+                            return last.ok_or_else(|| Failure::Silent("the stream was empty".into()));
+                        }
+                        Err(status) => break Failure::from(status),
+                    }
+                }
+            }
+        };
+        if broken.exit_status() != failure::UNREACHABLE {
+            return Err(broken);
+        }
+        connection = reconnect(project).await.ok_or(broken)?;
+    }
+}
+
+fn state_of(response: &FollowJobResponse) -> Option<&Job> {
+    match response.event.as_ref()? {
+        follow_job_response::Event::Snapshot(job) | follow_job_response::Event::Changed(job) => Some(job),
+        follow_job_response::Event::Heartbeat(_) => None,
+    }
+}
+
+/// Waits for a daemon to come back. It is not started: that is for a person to decide.
+async fn reconnect(project: &Project) -> Option<Connection> {
+    let looking = async {
+        loop {
+            if let Ok(Some(connection)) = connect::find(project).await {
+                return connection;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(RECONNECT, looking).await.ok()
+}
+
+pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool) -> Result<u8, Failure> {
+    let mut from = Source::open(project).await?;
+    let (job, _) = from.get(project, id).await?;
+    let waiting = async {
+        match from {
+            Source::Daemon(connection) if !job.foreign => {
+                each_state(project, *connection, &job.id, |_, _| Ok(())).await
+            }
+            _ if matches!(job.state(), JobState::Running | JobState::Pending) => Err(Failure::NoDaemon),
+            _ => Ok(job),
+        }
+    };
+    let limit = match timeout {
+        None => Duration::MAX,
+        Some(seconds) => Duration::try_from_secs_f64(seconds)
+            .map_err(|_| Failure::Usage(format!("{seconds} is no number of seconds")))?,
+    };
+    let result = tokio::select! {
+        result = tokio::time::timeout(limit, waiting) => result,
+        _ = tokio::signal::ctrl_c() => return Ok(failure::INTERRUPTED),
+    };
+    let Ok(job) = result else {
+        eprintln!("error: job {} has not ended in time\nhint: specweave-jobs --follow {0}", plain(id));
+        return Ok(failure::TIMED_OUT);
+    };
+    let job = job?;
+    match json {
+        true => print_json(&job)?,
+        false => print(&ending(&job))?,
+    }
+    Ok(exit_status(&job))
+}
+
+/// Every change of every job, until interrupted. It outlives the daemon and finds the next one.
+pub async fn watch(project: &Project, json: bool) -> Result<u8, Failure> {
+    let watching = async {
+        loop {
+            match connect::find(project).await? {
+                Some(mut connection) => match connection.client.watch_jobs(WatchJobsRequest::default()).await
+                {
+                    Ok(stream) => show_changes(stream.into_inner(), json).await?,
+                    Err(status) => match Failure::from(status) {
+                        broken if broken.exit_status() == failure::UNREACHABLE => {}
+                        refused => return Err(refused),
+                    },
+                },
+                None => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        }
+    };
+    tokio::select! {
+        result = watching => result,
+        _ = tokio::signal::ctrl_c() => Ok(failure::INTERRUPTED),
+    }
+}
+
+async fn show_changes(mut stream: Streaming<WatchJobsResponse>, json: bool) -> Result<(), Failure> {
+    while let Ok(Some(response)) = stream.message().await {
+        if json {
+            print_json(&response)?;
+            continue;
+        }
+        let (jobs, removed) = match response.event {
+            Some(watch_jobs_response::Event::Snapshot(list)) => (list.jobs, Vec::new()),
+            Some(watch_jobs_response::Event::Changed(changes)) => (changes.jobs, changes.removed_ids),
+            _ => continue,
+        };
+        for job in jobs {
+            let progress = job.progress.clone().unwrap_or_default();
+            let now = chrono::Local::now().format("%H:%M:%S");
+            print(&format!(
+                "[{now}] {} {} {}: {} {}\n",
+                plain(&job.id),
+                plain(&job.type_name),
+                specweave_jobs::mirror::status_word(job.state()),
+                crate::render::progress_text(&progress),
+                plain(&progress.current_item)
+            ))?;
+        }
+        for id in removed {
+            print(&format!("{} was removed\n", plain(&id)))?;
+        }
+    }
+    Ok(())
+}
