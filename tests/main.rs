@@ -1,0 +1,10 @@
+//! What is promised, tested on the real binaries: one module a promise.
+
+mod cloning;
+mod commands;
+mod interruption;
+mod lifecycle;
+mod listings;
+mod secrets;
+mod state;
+mod world;

@@ -1,0 +1,106 @@
+//! Git repositories made on the spot, with libgit2: no git program is needed.
+
+use git2::{Repository, Signature, Time};
+use std::path::{Path, PathBuf};
+
+/// What a made repository holds.
+#[derive(Clone, Copy)]
+pub struct Size {
+    pub files: usize,
+    pub commits: usize,
+    /// Bytes of each file.
+    pub bytes: usize,
+}
+
+pub const SMALL: Size = Size { files: 10, commits: 10, bytes: 600 };
+
+/// A bare repository `<folder>/<name>.git` with a branch `main`, a branch `side` and an annotated tag `v1`.
+pub fn make(folder: &Path, name: &str, size: Size) -> PathBuf {
+    let path = folder.join(format!("{name}.git"));
+    let repository = Repository::init_bare(&path).unwrap();
+    let mut seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut parent: Option<git2::Oid> = None;
+    let mut blobs: Vec<git2::Oid> =
+        (0..size.files).map(|_| repository.blob(&text(&mut seed, size.bytes)).unwrap()).collect();
+    for number in 0..size.commits {
+        // Each commit changes one file.
+        if let Some(blob) = blobs.get_mut(number % size.files.max(1)) {
+            *blob = repository.blob(&text(&mut seed, size.bytes)).unwrap();
+        }
+        let mut sub = repository.treebuilder(None).unwrap();
+        for (place, blob) in blobs.iter().enumerate().skip(1) {
+            sub.insert(format!("file-{place}.txt"), *blob, 0o100644).unwrap();
+        }
+        let mut root = repository.treebuilder(None).unwrap();
+        if let Some(blob) = blobs.first() {
+            root.insert("README.md", *blob, 0o100644).unwrap();
+        }
+        root.insert("src", sub.write().unwrap(), 0o040000).unwrap();
+        let tree = repository.find_tree(root.write().unwrap()).unwrap();
+        let who = Signature::new("Ada", "ada@example.org", &Time::new(1_700_000_000 + number as i64, 0)).unwrap();
+        let parents: Vec<git2::Commit> =
+            parent.iter().map(|oid| repository.find_commit(*oid).unwrap()).collect();
+        let parents: Vec<&git2::Commit> = parents.iter().collect();
+        let message = format!("change {number}");
+        let oid = repository.commit(Some("refs/heads/main"), &who, &who, &message, &tree, &parents).unwrap();
+        if number == 0 {
+            repository.reference("refs/heads/side", oid, true, "side").unwrap();
+            let object = repository.find_object(oid, None).unwrap();
+            repository.tag("v1", &object, &who, "first", false).unwrap();
+        }
+        parent = Some(oid);
+    }
+    repository.set_head("refs/heads/main").unwrap();
+    path
+}
+
+/// Text that compresses about as source code does.
+fn text(seed: &mut u64, bytes: usize) -> Vec<u8> {
+    const WORDS: [&str; 16] = [
+        "fn ", "let ", "mut ", "self.", "return ", "match ", "=> ", "{\n", "}\n", "value", "index", "error",
+        "(", ")", ";\n", "    ",
+    ];
+    let mut out = Vec::with_capacity(bytes + 16);
+    while out.len() < bytes {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        out.extend_from_slice(WORDS[(*seed >> 60) as usize].as_bytes());
+        if *seed & 0x700 == 0 {
+            out.extend_from_slice(format!("{:x}", *seed >> 32).as_bytes());
+        }
+    }
+    out
+}
+
+/// `count` small repositories `repo-000..` of the owner `acme`.
+pub fn make_many(root: &Path, count: usize) -> Vec<String> {
+    let folder = root.join("acme");
+    std::fs::create_dir_all(&folder).unwrap();
+    let names: Vec<String> = (0..count).map(|number| format!("repo-{number:03}")).collect();
+    for name in &names {
+        make(&folder, name, SMALL);
+    }
+    names
+}
+
+/// Checks that a clone is whole: opens, its HEAD is the remote's, every object is there, and the work tree is
+/// clean.
+pub fn assert_whole(clone: &Path, remote: &Path) {
+    let repository = Repository::open(clone).unwrap_or_else(|error| panic!("{}: {error}", clone.display()));
+    let head = repository.head().unwrap().peel_to_commit().unwrap().id();
+    let wanted = Repository::open(remote).unwrap().head().unwrap().peel_to_commit().unwrap().id();
+    assert_eq!(head, wanted, "{}", clone.display());
+    let mut walk = repository.revwalk().unwrap();
+    walk.push_head().unwrap();
+    for commit in walk {
+        let tree = repository.find_commit(commit.unwrap()).unwrap().tree().unwrap();
+        tree.walk(git2::TreeWalkMode::PreOrder, |_, entry| {
+            entry.to_object(&repository).unwrap();
+            git2::TreeWalkResult::Ok
+        })
+        .unwrap();
+    }
+    let mut options = git2::StatusOptions::new();
+    options.include_untracked(true);
+    let changed = repository.statuses(Some(&mut options)).unwrap();
+    assert!(changed.is_empty(), "{} has changes", clone.display());
+}
