@@ -166,7 +166,7 @@ fn one_failure_stops_nothing_and_resume_retries_just_what_failed() {
     assert!(reason("repo-001").contains("not found"), "{}", reason("repo-001"));
     assert!(!reason("repo-002").contains("Cloning into"), "{}", reason("repo-002"));
     assert!(reason("repo-003").contains("no git repository"), "{}", reason("repo-003"));
-    assert!(reason("repo-004").contains("connection") || reason("repo-004").contains("early"), "{}", reason("repo-004"));
+    assert!(reason("repo-004").contains("the connection broke"), "{}", reason("repo-004"));
     let details = world.run(["--id", &id]).ok();
     let log = world.run(["--logs", &id]).ok();
     for name in ["repo-001", "repo-002", "repo-003", "repo-004"] {
@@ -284,7 +284,7 @@ fn an_empty_repository_is_a_success_and_so_is_its_second_clone() {
     let id = world.start_clone([server.repository("empty")]);
     assert_eq!(world.wait(&id)["state"], "completed");
     let repository = git2::Repository::open(clone_of(&world, "empty")).unwrap();
-    assert!(repository.is_empty().unwrap());
+    assert!(repository.head().is_err() && repository.references().unwrap().count() == 0);
     let id = world.start_clone([server.repository("empty")]);
     assert_eq!(world.wait(&id)["progress"]["skipped"], 1);
 }
@@ -318,6 +318,7 @@ fn a_large_pack_streams_through_the_indexer() {
     let big = Size { files: 40, commits: 60, bytes: 600_000 };
     let remote = make(&root.join("acme"), "big", big);
     let server = GitServer::http(&root);
+    server.warm(&["big".to_owned()]);
     let id = world.start_clone([server.repository("big")]);
     assert_eq!(world.wait(&id)["state"], "completed", "{}", world.run(["--id", &id]).stdout);
     assert_whole(&clone_of(&world, "big"), &remote);

@@ -188,7 +188,7 @@ fn waiting_has_a_limit_of_its_own() {
     server.fault("repo-000", Fault::Silent);
     let id = world.start_clone([server.repository("repo-000")]);
     world.run(["wait", &id, "--timeout", "0.1"]).with_status(124);
-    world.run(["wait", &id, "--timeout", "-1"]).with_status(1);
+    world.run(["wait", &id, "--timeout", "-1"]).with_status(2);
     world.run(["--kill", &id]).ok();
     world.run(["wait", &id]).with_status(1).says("Job paused: killed");
 }
@@ -212,7 +212,7 @@ fn help_completions_and_manual_come_from_the_same_tree() {
     for (arguments, text) in [
         (vec!["--help"], "--resume <JOB>"),
         (vec!["clone", "--help"], "--github-org"),
-        (vec!["completions", "bash"], "_specweave-jobs"),
+        (vec!["completions", "bash"], "complete -F"),
         (vec!["man"], ".TH specweave-jobs"),
         (vec!["--version"], "specweave-jobs "),
     ] {

@@ -92,9 +92,9 @@ impl CloneError {
 
     fn from_stream(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Network("the remote ended the connection early".into()),
+            io::ErrorKind::UnexpectedEof => Self::Network("the connection broke: it ended early".into()),
             io::ErrorKind::TimedOut => Self::Stalled(net::stall_deadline()),
-            _ => Self::Network(error.to_string()),
+            _ => Self::Network(format!("the connection broke: {error}")),
         }
     }
 

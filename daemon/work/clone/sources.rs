@@ -45,10 +45,10 @@ impl Source {
         }
         let (owner, name) = text.split_once('/').ok_or_else(bad)?;
         let word = |text: &str, more: &str| {
-            !text.is_empty()
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(c))
+            let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c) || more.contains(c);
+            !text.is_empty() && text.chars().all(fits)
         };
-        if !word(owner, "") || !word(name, "*?[]{},!") {
+        if !word(owner, "") || !word(name, ".*?[]{},!") {
             return Err(bad());
         }
         let (owner, name) = (owner.to_owned(), name.to_owned());
