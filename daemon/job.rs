@@ -2,6 +2,7 @@
 //! journal always gives the same job. [`Job::apply`] is the only way to change one; the keeper is its
 //! only caller.
 
+use crate::chunked::Chunked;
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
@@ -108,16 +109,18 @@ pub enum Mark {
     Failed,
 }
 
-/// The items of a job: names in one shared text, a byte of state each, so that ten thousand cost little.
+/// The items of a job: names in one shared text, a byte of state each, copies that share what has not
+/// changed, so that ten thousand cost little and a snapshot of them nearly nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Items {
     names: Arc<Names>,
-    marks: Vec<Mark>,
+    marks: Chunked<Mark>,
     /// Successful items in the order in which they ended, as the documented file lists them.
-    order: Vec<u32>,
-    errors: BTreeMap<u32, Arc<str>>,
+    order: Chunked<u32>,
+    errors: Chunked<Option<Arc<str>>>,
     waiting: usize,
     before: usize,
+    failed: usize,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -136,7 +139,8 @@ impl Items {
         }
         Self {
             names: Arc::new(Names { text, ends }),
-            marks: vec![Mark::Waiting; names.len()],
+            marks: Chunked::filled(Mark::Waiting, names.len()),
+            errors: Chunked::filled(None, names.len()),
             waiting: names.len(),
             ..Self::default()
         }
@@ -152,21 +156,31 @@ impl Items {
         &self.names.text[start..self.names.ends[at] as usize]
     }
 
-    pub fn mark(&self, item: u32) -> Mark {
-        self.marks[item as usize]
+    /// `None` when there is no such item.
+    pub fn mark(&self, item: u32) -> Option<Mark> {
+        self.marks.get(item as usize).copied()
     }
 
     pub fn error(&self, item: u32) -> Option<&str> {
-        self.errors.get(&item).map(AsRef::as_ref)
+        self.errors.get(item as usize)?.as_deref()
     }
 
     /// Successful items in the order in which they ended.
-    pub fn succeeded(&self) -> impl ExactSizeIterator<Item = u32> {
+    pub fn succeeded(&self) -> impl Iterator<Item = u32> {
         self.order.iter().copied()
     }
 
-    pub fn failed(&self) -> impl ExactSizeIterator<Item = (u32, &str)> {
-        self.errors.iter().map(|(item, error)| (*item, error.as_ref()))
+    pub fn failed(&self) -> impl Iterator<Item = (u32, &str)> {
+        let marked = self.marks.iter().enumerate().filter(|(_, mark)| **mark == Mark::Failed);
+        marked.take(self.failed).map(|(at, _)| (at as u32, self.error(at as u32).unwrap_or("")))
+    }
+
+    pub fn failed_count(&self) -> usize {
+        self.failed
+    }
+
+    pub fn succeeded_count(&self) -> usize {
+        self.order.len()
     }
 
     pub fn waiting(&self) -> usize {
@@ -183,23 +197,19 @@ impl Items {
         self.len() - self.waiting
     }
 
-    fn end(&mut self, item: u32, mark: Mark) -> Result<(), Refused> {
-        match self.marks.get(item as usize) {
-            None => Err(Refused::NoSuchItem(item)),
-            Some(Mark::Waiting) => {
-                self.marks[item as usize] = mark;
-                self.waiting -= 1;
-                Ok(())
-            }
-            Some(_) => Err(Refused::ItemHasEnded(item)),
-        }
+    fn end(&mut self, item: u32, mark: Mark) {
+        self.marks.set(item as usize, mark);
+        self.waiting -= 1;
     }
 
     fn retry(&mut self) {
-        for item in std::mem::take(&mut self.errors).into_keys() {
-            self.marks[item as usize] = Mark::Waiting;
-            self.waiting += 1;
+        let failed: Vec<u32> = self.failed().map(|(item, _)| item).collect();
+        for item in failed {
+            self.marks.set(item as usize, Mark::Waiting);
+            self.errors.set(item as usize, None);
         }
+        self.waiting += self.failed;
+        self.failed = 0;
     }
 }
 
@@ -265,63 +275,76 @@ impl Job {
         })
     }
 
-    /// Changes the job as the event says, or refuses it and changes nothing.
-    pub fn apply(&mut self, at: Millis, event: Event) -> Result<(), Refused> {
+    /// Whether the event applies to the job as it is.
+    pub fn check(&self, event: &Event) -> Result<(), Refused> {
         if matches!(self.state, State::Ended { outcome: Outcome::Completed, .. }) {
             return Err(Refused::Complete);
         }
         let running = self.state == State::Running;
         match event {
-            Event::Created { .. } => return Err(Refused::Creation),
+            Event::Created { .. } => Err(Refused::Creation),
+            // A running job that starts again is one whose daemon died.
+            Event::Started => Ok(()),
+            Event::Retried if running => Err(Refused::Running),
+            Event::Retried => Ok(()),
+            _ if !running => Err(Refused::NotRunning),
+            Event::Planned { .. } if self.items.is_some() => Err(Refused::PlannedTwice),
+            Event::Planned { .. } | Event::Paused { .. } | Event::Ended(Outcome::Failed { .. }) => Ok(()),
+            Event::ItemDone { item, .. } | Event::ItemFailed { item, .. } => {
+                match self.items.as_ref().and_then(|items| items.mark(*item)) {
+                    None => Err(Refused::NoSuchItem(*item)),
+                    Some(Mark::Waiting) => Ok(()),
+                    Some(_) => Err(Refused::ItemHasEnded(*item)),
+                }
+            }
+            Event::Ended(_) => match &self.items {
+                Some(items) if items.waiting() == 0 => Ok(()),
+                _ => Err(Refused::ItemsWait),
+            },
+        }
+    }
+
+    /// Changes the job as the event says, or refuses it and changes nothing.
+    pub fn apply(&mut self, at: Millis, event: Event) -> Result<(), Refused> {
+        self.check(&event)?;
+        let mut progress = true;
+        match event {
+            Event::Created { .. } => {}
             Event::Started => {
-                // A running job that starts again is one whose daemon died.
                 self.state = State::Running;
                 self.run_started_at = Some(at);
                 self.run_base = self.items.as_ref().map_or(0, Items::current);
                 self.fruitless_runs += 1;
+                progress = false;
             }
-            Event::Retried if running => return Err(Refused::Running),
             Event::Retried => {
                 if let Some(items) = &mut self.items {
                     items.retry();
                 }
-                self.fruitless_runs = 0;
             }
-            _ if !running => return Err(Refused::NotRunning),
-            Event::Planned { items } => {
-                if self.items.is_some() {
-                    return Err(Refused::PlannedTwice);
-                }
-                self.items = Some(Items::new(&items));
-                self.fruitless_runs = 0;
-            }
+            Event::Planned { items } => self.items = Some(Items::new(&items)),
             Event::ItemDone { item, how } => {
-                let items = self.items.as_mut().ok_or(Refused::NoSuchItem(item))?;
-                items.end(item, if how == Done::Now { Mark::Done } else { Mark::Before })?;
-                items.order.push(item);
-                items.before += usize::from(how == Done::Before);
-                self.fruitless_runs = 0;
+                if let Some(items) = &mut self.items {
+                    items.end(item, if how == Done::Now { Mark::Done } else { Mark::Before });
+                    items.order.push(item);
+                    items.before += usize::from(how == Done::Before);
+                }
             }
             Event::ItemFailed { item, error } => {
-                let items = self.items.as_mut().ok_or(Refused::NoSuchItem(item))?;
-                items.end(item, Mark::Failed)?;
-                items.errors.insert(item, error.into());
-                self.fruitless_runs = 0;
+                if let Some(items) = &mut self.items {
+                    items.end(item, Mark::Failed);
+                    items.errors.set(item as usize, Some(error.into()));
+                    items.failed += 1;
+                }
             }
             Event::Paused { reason, message, resume_at } => {
+                progress = reason != PauseReason::Crashes;
                 self.state = State::Paused { reason, message, resume_at };
-                if reason != PauseReason::Crashes {
-                    self.fruitless_runs = 0;
-                }
             }
-            Event::Ended(outcome) => {
-                let waits = self.items.as_ref().is_none_or(|items| items.waiting() > 0);
-                if waits && !matches!(outcome, Outcome::Failed { .. }) {
-                    return Err(Refused::ItemsWait);
-                }
-                self.state = State::Ended { outcome, at };
-                self.fruitless_runs = 0;
-            }
+            Event::Ended(outcome) => self.state = State::Ended { outcome, at },
+        }
+        if progress {
+            self.fruitless_runs = 0;
         }
         self.updated_at = self.updated_at.max(at);
         Ok(())

@@ -481,14 +481,14 @@ impl Keeper {
     /// Applies an event and journals it; durable after the next [`Self::settle`].
     fn commit(&mut self, id: &JobId, event: Event) -> Result<(), KeeperError> {
         let entry = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
+        entry.job.check(&event)?;
         let now = clock::now();
-        let mut job = entry.job.clone();
-        job.apply(now, event.clone())?;
         let journal = self.journals.get_mut(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
         journal.append(now, &event).map_err(|error| KeeperError::Storage(Arc::new(error)))?;
         self.unsynced.insert(id.clone());
-        self.touch(id, |entry| entry.job = job);
-        Ok(())
+        let mut applied = Ok(());
+        self.touch(id, |entry| applied = entry.job.apply(now, event));
+        Ok(applied?)
     }
 
     /// Changes an entry and gives it a new revision.

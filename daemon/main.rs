@@ -3,6 +3,7 @@
 //!
 //! Naming: `_handle` talks to an owner, `stop*` are tokens that travel down, news travels in `watch`.
 
+mod chunked;
 mod job;
 mod journal;
 mod keeper;
@@ -343,13 +344,17 @@ where
         connection.ok().filter(|stream| stream.peer_cred().is_ok_and(|peer| peer.uid() == uid))
     };
     let connections = UnixListenerStream::new(listener).filter_map(ours).map(Ok::<_, std::io::Error>);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(specweave_jobs::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    let reflection = match reflection {
-        Ok(reflection) => reflection,
-        Err(error) => return tracing::error!(%error, "the contract's descriptors are broken"),
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(specweave_jobs::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Python's library still asks by the older name.
+    let (reflection, reflection_alpha) = match (described().build_v1(), described().build_v1alpha()) {
+        (Ok(reflection), Ok(alpha)) => (reflection, alpha),
+        (Err(error), _) | (_, Err(error)) => {
+            return tracing::error!(%error, "the contract's descriptors are broken");
+        }
     };
     let jobs = JobsServiceServer::from_arc(service).max_decoding_message_size(MOST_MESSAGE);
     let served = tonic::transport::Server::builder()
@@ -357,6 +362,7 @@ where
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .add_service(health)
         .add_service(reflection)
+        .add_service(reflection_alpha)
         .add_service(jobs)
         .serve_with_incoming(connections)
         .await;

@@ -65,9 +65,9 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
         current,
         total,
         percentage: (current * 100 + total / 2).checked_div(total).unwrap_or(0) as u32,
-        succeeded: (items.succeeded().len() - items.before()) as u64,
+        succeeded: (items.succeeded_count() - items.before()) as u64,
         skipped: items.before() as u64,
-        failed: items.failed().len() as u64,
+        failed: items.failed_count() as u64,
         current_item: entry.item.to_string(),
         rate,
         eta_seconds: (running && rate > 0.0 && left > 0).then(|| (left as f64 / rate).ceil() as u64),
@@ -100,10 +100,10 @@ pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec
     let mut page = Vec::new();
     for index in from..items.len() as u32 {
         let state = match items.mark(index) {
-            Mark::Waiting => v1::ItemState::Waiting,
-            Mark::Done => v1::ItemState::Done,
-            Mark::Before => v1::ItemState::Skipped,
-            Mark::Failed => v1::ItemState::Failed,
+            None | Some(Mark::Waiting) => v1::ItemState::Waiting,
+            Some(Mark::Done) => v1::ItemState::Done,
+            Some(Mark::Before) => v1::ItemState::Skipped,
+            Some(Mark::Failed) => v1::ItemState::Failed,
         };
         if !wanted.is_empty() && !wanted.contains(&state) {
             continue;

@@ -176,8 +176,12 @@ fn one_failure_stops_nothing_and_resume_retries_just_what_failed() {
     }
     assert_no_partials(&world);
     let config: Value = serde_json::from_str(&read(&world.project.join(".specweave/config.json"))).unwrap();
-    let entered: Vec<&str> =
-        config["umbrella"]["childRepos"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let entered: Vec<&str> = config["umbrella"]["childRepos"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap())
+        .collect();
     assert_eq!(entered.len(), 2);
     assert!(!entered.contains(&"repo-001"), "what failed is not entered as cloned");
 
@@ -246,7 +250,10 @@ fn what_stands_there_already_is_checked_and_never_overwritten() {
     let id = world.start_clone(&sources);
     let job = world.wait(&id);
     let progress = &job["progress"];
-    assert_eq!((&progress["skipped"], &progress["succeeded"], &progress["failed"]), (&1.into(), &1.into(), &4.into()));
+    assert_eq!(
+        (&progress["skipped"], &progress["succeeded"], &progress["failed"]),
+        (&1.into(), &1.into(), &4.into())
+    );
     let text = result(&world, &id)["failedRepos"].to_string();
     for reason in ["broken repository", "another repository", "no git repository", "a file or link"] {
         assert!(text.contains(reason), "no {reason:?} in {text}");
@@ -378,7 +385,12 @@ fn a_short_limit_stays_inside_the_job_and_a_long_one_pauses_it_until_it_opens() 
     let id = world.start_clone([server.repository("repo-001"), server.repository("repo-002")]);
     let job = world.until(&id, "a pause", |job| job["state"] == "paused");
     assert_eq!(job["pause"]["reason"], "rate_limited");
-    world.run::<&str>([]).ok().says("Paused (1):").says("Reason: Rate limited (resumes in").says(&format!("--resume {id}"));
+    world
+        .run::<&str>([])
+        .ok()
+        .says("Paused (1):")
+        .says("Reason: Rate limited (resumes in")
+        .says(&format!("--resume {id}"));
     assert_eq!(world.mirror()["jobs"][1]["status"], "paused");
     // Sooner than the remote asked, because a person said so.
     world.run(["--resume", &id]).ok();
@@ -413,7 +425,9 @@ fn clones_have_the_users_own_permissions() {
     let source = server.repository("repo-000");
     let said = world.finish(world.program("sh", ["-c", &script, "sh", "clone", &source, "--follow"]));
     said.ok();
-    let mode = |path: &str| fs::metadata(clone_of(&world, "repo-000").join(path)).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &str| {
+        fs::metadata(clone_of(&world, "repo-000").join(path)).unwrap().permissions().mode() & 0o777
+    };
     assert_eq!((mode(""), mode("README.md")), (0o755, 0o644));
 }
 

@@ -72,7 +72,11 @@ fn finished_jobs_are_shown_with_all_and_counted_without() {
     world.wait(&id);
     let said = world.run::<&str>([]).ok().says("No active jobs").says("Finished: 1; specweave-jobs --all");
     assert!(!said.stdout.contains("Completed (1)"));
-    let all = world.run(["--all"]).ok().says("Completed (1):").says("| Job ID   | Type        | Items | Completed |");
+    let all = world
+        .run(["--all"])
+        .ok()
+        .says("Completed (1):")
+        .says("| Job ID   | Type        | Items | Completed |");
     assert!(all.stdout.contains(&format!("| {id} | clone-repos | 1     | just now  |")), "{}", all.stdout);
     let json = world.run(["--all", "--json"]).ok().json();
     assert_eq!(json["jobs"][0]["state"], "completed");
@@ -152,7 +156,11 @@ fn everything_that_only_reads_works_without_a_daemon() {
     world.run(["daemon", "stop"]).ok();
     let without = (world.run(["--all"]).ok().stdout, world.run(["--logs", &id]).ok().stdout);
     assert_eq!(with, without);
-    world.run(["--id", &id]).ok().says("Status: completed with warnings").says("  repo-001: repository not found");
+    world
+        .run(["--id", &id])
+        .ok()
+        .says("Status: completed with warnings")
+        .says("  repo-001: repository not found");
     world.run(["--follow", &id]).with_status(1).says("Job completed with warnings");
     world.run(["wait", &id]).with_status(1);
     assert_eq!(world.daemon_pid(), None);
@@ -197,7 +205,11 @@ fn waiting_has_a_limit_of_its_own() {
 fn sources_come_from_a_file_and_from_standard_input() {
     let (world, server, _) = world_with(2);
     let list = world.dir.join("list.txt");
-    fs::write(&list, format!("# mine\n\n{}\n  {}  \n", server.repository("repo-000"), server.repository("repo-001"))).unwrap();
+    fs::write(
+        &list,
+        format!("# mine\n\n{}\n  {}  \n", server.repository("repo-000"), server.repository("repo-001")),
+    )
+    .unwrap();
     let id = world.start_clone(["--from", list.to_str().unwrap()]);
     assert_eq!(world.wait(&id)["progress"]["succeeded"], 2);
     let mut command = world.command(["clone", "--follow", "--from", "-"]);

@@ -266,7 +266,10 @@ fn a_caller_of_another_protocol_is_told_so() {
         request.metadata_mut().insert(specweave_jobs::PROTOCOL_HEADER, "999".parse().unwrap());
         let status = client.list_jobs(request).await.unwrap_err();
         use tonic_types::StatusExt;
-        assert_eq!(status.get_details_error_info().unwrap().reason, specweave_jobs::reason::PROTOCOL_MISMATCH);
+        assert_eq!(
+            status.get_details_error_info().unwrap().reason,
+            specweave_jobs::reason::PROTOCOL_MISMATCH
+        );
     });
 }
 

@@ -1,8 +1,8 @@
 //! Repositories found through GitHub's and Azure DevOps' listings.
 
+use crate::world::World;
 use crate::world::git_server::GitServer;
 use crate::world::repositories::make_many;
-use crate::world::World;
 use serde_json::{Value, json};
 
 fn repository(server: &GitServer, name: &str, more: Value) -> Value {
@@ -99,7 +99,11 @@ fn a_wrong_token_fails_the_job_with_the_documented_words() {
     let id = world.start_clone(["--github-org", "acme"]);
     let job = world.wait(&id);
     assert_eq!(job["state"], "failed");
-    world.run(["--all"]).ok().says("Failed (1):").says("Error: Authentication failed - token expired")
+    world
+        .run(["--all"])
+        .ok()
+        .says("Failed (1):")
+        .says("Error: Authentication failed - token expired")
         .says("Retry: Update token, then specweave-jobs --resume");
     world.set("GITHUB_TOKEN", "right-token-123456");
     world.run(["--resume", &id]).ok();

@@ -2,6 +2,7 @@
 
 mod cloning;
 mod commands;
+mod contract;
 mod interruption;
 mod lifecycle;
 mod listings;

@@ -147,7 +147,10 @@ fn tokens_in_a_remotes_words_do_not_reach_the_log() {
             let line = format!("ERR denied for {TOKEN}\n");
             let packet = format!("{:04x}{line}", line.len() + 4);
             let kind = "application/x-git-upload-pack-advertisement";
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", packet.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+                packet.len()
+            );
             let _ = stream.write_all((head + &packet).as_bytes());
         }
     });

@@ -39,11 +39,16 @@ fn the_documented_files_have_the_documented_fields() {
         let text = job[moment].as_str().unwrap();
         assert!(text.len() == 24 && text.ends_with('Z') && text.as_bytes()[19] == b'.', "{text}");
     }
-    let config: Value = serde_json::from_str(&read(&world.state().join(format!("jobs/{id}/config.json")))).unwrap();
+    let config: Value =
+        serde_json::from_str(&read(&world.state().join(format!("jobs/{id}/config.json")))).unwrap();
     assert_eq!(config["jobId"], id.as_str());
     assert_eq!(config["repositories"][0]["cloneUrl"], server.repository("repo-000"));
-    let result: Value = serde_json::from_str(&read(&world.state().join(format!("jobs/{id}/result.json")))).unwrap();
-    assert_eq!((&result["totalCount"], &result["succeeded"], &result["successRate"]), (&3.into(), &2.into(), &"66.7".into()));
+    let result: Value =
+        serde_json::from_str(&read(&world.state().join(format!("jobs/{id}/result.json")))).unwrap();
+    assert_eq!(
+        (&result["totalCount"], &result["succeeded"], &result["successRate"]),
+        (&3.into(), &2.into(), &"66.7".into())
+    );
     assert_eq!(result["failedRepos"][0]["name"], "repo-001");
 }
 
@@ -55,7 +60,11 @@ fn an_unreadable_list_of_jobs_is_set_aside_reported_and_rebuilt() {
     world.run(["daemon", "stop"]).ok();
     let path = world.state().join("background-jobs.json");
     fs::write(&path, "{\"jobs\": [ {\"id\": ").unwrap();
-    world.run(["--all"]).with_status(1).complains("is not the documented JSON").complains("hint: specweave-jobs daemon start");
+    world
+        .run(["--all"])
+        .with_status(1)
+        .complains("is not the documented JSON")
+        .complains("hint: specweave-jobs daemon start");
     assert_eq!(read(&path), "{\"jobs\": [ {\"id\": ", "a reader changes nothing");
     world.run(["daemon", "start"]).ok();
     crate::world::eventually("it is rebuilt", || {
@@ -102,7 +111,8 @@ fn the_last_ten_finished_jobs_are_kept() {
         ids.push(id);
     }
     let kept = world.run(["--all", "--json"]).ok().json();
-    let kept: Vec<&str> = kept["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
+    let kept: Vec<&str> =
+        kept["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
     let expected: Vec<&str> = ids.iter().rev().take(10).map(String::as_str).collect();
     assert_eq!(kept, expected);
     assert_eq!(world.mirror()["jobs"].as_array().unwrap().len(), 10);
@@ -152,18 +162,23 @@ fn specweaves_lock_is_waited_for_and_a_stale_one_is_broken() {
 
     fs::write(&lock, format!("1\n{}", now - 31_000)).unwrap();
     world.start_clone([server.repository("repo-000")]);
-    crate::world::eventually("the stale lock is broken", || world.mirror()["jobs"].as_array().unwrap().len() == 2);
+    crate::world::eventually("the stale lock is broken", || {
+        world.mirror()["jobs"].as_array().unwrap().len() == 2
+    });
 }
 
 #[test]
 fn the_same_request_is_the_same_job() {
-    use specweave_jobs::v1::{CloneSpec, JobSpec, StartJobRequest, job_spec, jobs_service_client::JobsServiceClient};
+    use specweave_jobs::v1::{
+        CloneSpec, JobSpec, StartJobRequest, job_spec, jobs_service_client::JobsServiceClient,
+    };
     let (world, server, _) = world_with(1);
     let endpoint = world.run(["endpoint", "--start"]).ok().json()["endpoint"].as_str().unwrap().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let start = || {
         runtime.block_on(async {
-            let channel = tonic::transport::Endpoint::from_shared(endpoint.clone()).unwrap().connect().await.unwrap();
+            let channel =
+                tonic::transport::Endpoint::from_shared(endpoint.clone()).unwrap().connect().await.unwrap();
             let spec = CloneSpec { sources: vec![server.repository("repo-000")], ..Default::default() };
             let request = StartJobRequest {
                 request_id: "editor-17".into(),

@@ -10,6 +10,8 @@ use crate::source::Source;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tonic::Streaming;
 
@@ -53,24 +55,16 @@ pub async fn until_over(
     if !json {
         print(&format!("Following job {} (Ctrl+C to stop)\n\n", plain(id)))?;
     }
-    let mut view = View::new();
-    let following = async {
-        let job = each_state(project, connection, id, |response, job| match json {
-            true => print_json(response),
-            false => view.show(job).map_err(|_| Failure::Closed),
-        })
-        .await?;
-        Ok::<_, Failure>(job)
-    };
+    let painter = Painter::start(json);
+    let following = each_state(project, connection, id, |response| painter.show(response));
     let result = tokio::select! {
         result = following => result,
         _ = tokio::signal::ctrl_c() => {
-            view.close();
             eprintln!("\nDetached; job {id} goes on. Follow it again: specweave-jobs --follow {id}");
             return Ok(failure::INTERRUPTED);
         }
     };
-    view.close();
+    painter.finish()?;
     let job = result?;
     if !json {
         print(&format!("\n{}", ending(&job)))?;
@@ -78,12 +72,52 @@ pub async fn until_over(
     Ok(exit_status(&job))
 }
 
+/// Draws on a thread of its own: a terminal or pipe that takes its time never holds up the stream, and sees the
+/// newest state when it is ready again.
+struct Painter {
+    states: mpsc::Sender<FollowJobResponse>,
+    thread: JoinHandle<Result<(), Failure>>,
+}
+
+impl Painter {
+    fn start(json: bool) -> Self {
+        let (states, received) = mpsc::channel::<FollowJobResponse>();
+        let thread = std::thread::spawn(move || {
+            let mut view = View::new();
+            while let Ok(mut newest) = received.recv() {
+                while let Ok(newer) = received.try_recv() {
+                    newest = newer;
+                }
+                match (json, state_of(&newest)) {
+                    (true, _) => print_json(&newest)?,
+                    (false, Some(job)) => view.show(job).map_err(|_| Failure::Closed)?,
+                    (false, None) => {}
+                }
+            }
+            view.close();
+            Ok(())
+        });
+        Self { states, thread }
+    }
+
+    fn show(&self, response: &FollowJobResponse) -> Result<(), Failure> {
+        // The thread only ends early when nobody reads any more.
+        self.states.send(response.clone()).map_err(|_| Failure::Closed)
+    }
+
+    /// Draws the last state and leaves the terminal in order.
+    fn finish(self) -> Result<(), Failure> {
+        drop(self.states);
+        self.thread.join().unwrap_or(Ok(()))
+    }
+}
+
 /// Calls `show` with every state until the stream ends; gives the last one. A broken stream is resumed.
 async fn each_state(
     project: &Project,
     mut connection: Connection,
     id: &str,
-    mut show: impl FnMut(&FollowJobResponse, &Job) -> Result<(), Failure>,
+    mut show: impl FnMut(&FollowJobResponse) -> Result<(), Failure>,
 ) -> Result<Job, Failure> {
     let mut request = FollowJobRequest { id: id.to_owned(), ..Default::default() };
     let mut last: Option<Job> = None;
@@ -98,9 +132,9 @@ async fn each_state(
                             request.epoch.clone_from(&response.epoch);
                             request.since_revision = response.revision;
                             if let Some(job) = state_of(&response) {
-                                show(&response, job)?;
                                 last = Some(job.clone());
                             }
+                            show(&response)?;
                         }
                         Ok(None) => {
                             return last.ok_or_else(|| Failure::Silent("the stream was empty".into()));
@@ -143,7 +177,7 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
     let waiting = async {
         match from {
             Source::Daemon(connection) if !job.foreign => {
-                each_state(project, *connection, &job.id, |_, _| Ok(())).await
+                each_state(project, *connection, &job.id, |_| Ok(())).await
             }
             _ if matches!(job.state(), JobState::Running | JobState::Pending) => Err(Failure::NoDaemon),
             _ => Ok(job),

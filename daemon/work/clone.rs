@@ -79,7 +79,7 @@ impl Run<'_> {
     async fn clone_waiting(&self, spec: &CloneSpec) -> Result<(), Stop> {
         let context = self.context;
         let marks = context.job.items.as_ref();
-        let waiting = |item: u32| marks.is_none_or(|items| items.mark(item) == Mark::Waiting);
+        let waiting = |item: u32| marks.is_none_or(|items| items.mark(item) == Some(Mark::Waiting));
         let count = self.config.repositories.len();
         for (place, refused) in self.config.refused.iter().enumerate() {
             let item = (count + place) as u32;

@@ -239,8 +239,10 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
             let value = value.strip_prefix("Basic ").unwrap_or(value);
             base64::engine::general_purpose::STANDARD.decode(value).ok()
         });
-        let basic = decoded.is_some_and(|pair| String::from_utf8_lossy(&pair).ends_with(&format!(":{token}")));
-        let bearer = request.headers.get("authorization").is_some_and(|value| *value == format!("Bearer {token}"));
+        let basic =
+            decoded.is_some_and(|pair| String::from_utf8_lossy(&pair).ends_with(&format!(":{token}")));
+        let bearer =
+            request.headers.get("authorization").is_some_and(|value| *value == format!("Bearer {token}"));
         if !basic && !bearer {
             return plain(out, 401, "WWW-Authenticate: Basic realm=\"git\"\r\n", "no");
         }
@@ -320,7 +322,9 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
         let middle = pack.len() / 2;
         pack[middle] ^= 0xff;
     }
-    out.write_all(format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes())?;
+    out.write_all(
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes(),
+    )?;
     chunk(out, &before)?;
     let half = pack.len() / 2;
     let mut sent = 0;
@@ -377,8 +381,13 @@ fn http_backend(state: &State, request: &Request, out: &mut impl Write) -> io::R
     let _ = writing.join();
     let split = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0);
     let headers = String::from_utf8_lossy(&answer[..split]).into_owned();
-    let status = headers.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK").to_owned();
-    let kept: String = headers.lines().filter(|line| !line.starts_with("Status:")).map(|line| format!("{line}\r\n")).collect();
+    let status =
+        headers.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK").to_owned();
+    let kept: String = headers
+        .lines()
+        .filter(|line| !line.starts_with("Status:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
     let body = &answer[(split + 4).min(answer.len())..];
     out.write_all(format!("HTTP/1.1 {status}\r\n{kept}Content-Length: {}\r\n\r\n", body.len()).as_bytes())?;
     out.write_all(body)?;
@@ -464,7 +473,8 @@ fn serve(state: &State, path: &Path) -> Result<Arc<Served>, git2::Error> {
         builder.write_buf(&mut shallow_pack)?;
         shallow.push(*oid);
     }
-    let served = Arc::new(Served { refs, head, pack: pack.to_vec(), shallow_pack: shallow_pack.to_vec(), shallow });
+    let served =
+        Arc::new(Served { refs, head, pack: pack.to_vec(), shallow_pack: shallow_pack.to_vec(), shallow });
     state.served.lock().unwrap().insert(path.to_path_buf(), served.clone());
     Ok(served)
 }
@@ -475,7 +485,8 @@ fn packet(text: &str) -> Vec<u8> {
 
 fn capabilities_v2() -> Vec<u8> {
     let mut out = Vec::new();
-    for line in ["version 2\n", "agent=test\n", "ls-refs=unborn\n", "fetch=shallow\n", "object-format=sha1\n"] {
+    for line in ["version 2\n", "agent=test\n", "ls-refs=unborn\n", "fetch=shallow\n", "object-format=sha1\n"]
+    {
         out.extend(packet(line));
     }
     out.extend_from_slice(b"0000");

@@ -37,7 +37,8 @@ pub fn make(folder: &Path, name: &str, size: Size) -> PathBuf {
         }
         root.insert("src", sub.write().unwrap(), 0o040000).unwrap();
         let tree = repository.find_tree(root.write().unwrap()).unwrap();
-        let who = Signature::new("Ada", "ada@example.org", &Time::new(1_700_000_000 + number as i64, 0)).unwrap();
+        let who =
+            Signature::new("Ada", "ada@example.org", &Time::new(1_700_000_000 + number as i64, 0)).unwrap();
         let parents: Vec<git2::Commit> =
             parent.iter().map(|oid| repository.find_commit(*oid).unwrap()).collect();
         let parents: Vec<&git2::Commit> = parents.iter().collect();
@@ -103,4 +104,55 @@ pub fn assert_whole(clone: &Path, remote: &Path) {
     options.include_untracked(true);
     let changed = repository.statuses(Some(&mut options)).unwrap();
     assert!(changed.is_empty(), "{} has changes", clone.display());
+}
+
+/// A bare repository whose pack has more than 50 MB: files that change a little many times, as source code
+/// does, and files that hardly compress, as assets do.
+pub fn make_large(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(format!("{name}.git"));
+    let repository = Repository::init_bare(&path).unwrap();
+    let mut seed = 42;
+    let mut sources: Vec<Vec<u8>> = (0..1_500).map(|_| text(&mut seed, 12_000)).collect();
+    let mut blobs: Vec<git2::Oid> = sources.iter().map(|bytes| repository.blob(bytes).unwrap()).collect();
+    let mut assets = Vec::new();
+    let mut parent: Option<git2::Oid> = None;
+    for number in 0..1_200_usize {
+        for step in 0..4 {
+            let place = (number * 31 + step * 97) % sources.len();
+            let at = (number * 611) % sources[place].len();
+            sources[place].splice(at..at, format!("// change {number}\n").into_bytes());
+            blobs[place] = repository.blob(&sources[place]).unwrap();
+        }
+        if number % 2 == 0 {
+            let mut bytes = vec![0; 90_000];
+            for byte in &mut bytes {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *byte = (seed >> 56) as u8;
+            }
+            assets.push(repository.blob(&bytes).unwrap());
+        }
+        let mut root = repository.treebuilder(None).unwrap();
+        for (folder, part) in blobs.chunks(50).enumerate() {
+            let mut sub = repository.treebuilder(None).unwrap();
+            for (place, blob) in part.iter().enumerate() {
+                sub.insert(format!("file-{place}.rs"), *blob, 0o100644).unwrap();
+            }
+            root.insert(format!("part-{folder}"), sub.write().unwrap(), 0o040000).unwrap();
+        }
+        let mut sub = repository.treebuilder(None).unwrap();
+        for (place, blob) in assets.iter().enumerate() {
+            sub.insert(format!("asset-{place}.bin"), *blob, 0o100644).unwrap();
+        }
+        root.insert("assets", sub.write().unwrap(), 0o040000).unwrap();
+        let tree = repository.find_tree(root.write().unwrap()).unwrap();
+        let who =
+            Signature::new("Ada", "ada@example.org", &Time::new(1_700_000_000 + number as i64, 0)).unwrap();
+        let parents: Vec<git2::Commit> =
+            parent.iter().map(|oid| repository.find_commit(*oid).unwrap()).collect();
+        let parents: Vec<&git2::Commit> = parents.iter().collect();
+        let oid = repository.commit(Some("refs/heads/main"), &who, &who, "change", &tree, &parents).unwrap();
+        parent = Some(oid);
+    }
+    repository.set_head("refs/heads/main").unwrap();
+    path
 }

@@ -1,0 +1,200 @@
+//! The daemon's manners: answers, starts, streams, idleness, writes.
+
+use crate::spread;
+use crate::world::{World, eventually};
+use specweave_jobs::clock;
+use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
+use specweave_jobs::v1::{FollowJobRequest, follow_job_response};
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A job of ten thousand items that fail at once, as their paths do not exist: all journal and no network.
+fn many_items(world: &World, count: usize) -> std::path::PathBuf {
+    let list = world.dir.join("list");
+    let lines: Vec<String> = (0..count).map(|number| format!("/nowhere/acme/item-{number:05}")).collect();
+    fs::write(&list, lines.join("\n")).unwrap();
+    list
+}
+
+fn quiet(mut command: Command) -> Duration {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let began = Instant::now();
+    let status = command.status().unwrap();
+    let took = began.elapsed();
+    assert!(status.success());
+    took
+}
+
+pub fn list() {
+    let world = World::new();
+    world.run(["daemon", "start"]).ok();
+    let measure = |what: &str| {
+        let (mut own, mut nothing) = (Vec::new(), Vec::new());
+        for _ in 0..300 {
+            own.push(quiet(world.command(["--all"])));
+            nothing.push(quiet(world.program("/bin/true", [""])));
+        }
+        println!("specweave-jobs --all, {what}: {}", spread(&own));
+        println!("  /bin/true in the same run: {}", spread(&nothing));
+    };
+    measure("no job");
+    let id = world.start_clone(["--from", many_items(&world, 10_000).to_str().unwrap()]);
+    world.wait(&id);
+    measure("a job of 10,000 items");
+    let sizes = ["specweave-jobs", "specweave-jobsd"].map(|name| {
+        let path = std::path::Path::new(env!("CARGO_BIN_EXE_specweave-jobs")).with_file_name(name);
+        format!("{name} {:.2} MB", fs::metadata(path).unwrap().len() as f64 / 1e6)
+    });
+    println!("binaries: {}", sizes.join(", "));
+}
+
+pub fn cold() {
+    let mut times = Vec::new();
+    let mut clones = Vec::new();
+    for _ in 0..40 {
+        let world = World::new();
+        times.push(quiet(world.command(["daemon", "start"])));
+        let world = World::new();
+        clones.push(quiet(world.command(["clone", "/nowhere/acme/x"])));
+    }
+    println!("daemon start, from nothing to its answer: {}", spread(&times));
+    println!("first clone command, daemon started for it: {}", spread(&clones));
+}
+
+pub fn follow() {
+    let world = World::new();
+    world.run(["daemon", "start"]).ok();
+    let endpoint = world.endpoint()["endpoint"].as_str().unwrap().to_owned();
+    let pid = world.daemon_pid().unwrap();
+    let list = many_items(&world, 40_000);
+    let id = world.start_clone(["--concurrency", "2", "--from", list.to_str().unwrap()]);
+    let gap = 50;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ages: Arc<Mutex<Vec<i64>>> = Arc::default();
+    let stale: Arc<Mutex<Vec<i64>>> = Arc::default();
+    let before = resident(pid);
+    runtime.block_on(async {
+        let mut followers = tokio::task::JoinSet::new();
+        for number in 0..52 {
+            let channel = tonic::transport::Endpoint::from_shared(endpoint.clone()).unwrap();
+            let mut client = JobsServiceClient::new(channel.connect().await.unwrap());
+            let request = FollowJobRequest { id: id.clone(), gap_ms: gap, ..Default::default() };
+            let mut stream = client.follow_job(request).await.unwrap().into_inner();
+            let (ages, stale) = (ages.clone(), stale.clone());
+            followers.spawn(async move {
+                let until = Instant::now() + Duration::from_secs(6);
+                match number {
+                    // One that never reads: it must not grow the daemon.
+                    50 => tokio::time::sleep(Duration::from_secs(6)).await,
+                    // One that sleeps: it reads into the latest, and looks at that once a second.
+                    51 => {
+                        let latest = Arc::new(Mutex::new(0));
+                        let reading = {
+                            let latest = latest.clone();
+                            tokio::spawn(async move {
+                                while let Ok(Some(message)) = stream.message().await {
+                                    *latest.lock().unwrap() = updated(&message.event);
+                                }
+                            })
+                        };
+                        while Instant::now() < until {
+                            tokio::time::sleep(Duration::from_secs(1)).await;
+                            stale.lock().unwrap().push(clock::now() - *latest.lock().unwrap());
+                        }
+                        reading.abort();
+                    }
+                    _ => {
+                        while let Ok(Some(message)) = stream.message().await {
+                            let age = clock::now() - updated(&message.event);
+                            ages.lock().unwrap().push(age);
+                            if Instant::now() > until {
+                                break;
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        while followers.join_next().await.is_some() {}
+    });
+    let after = resident(pid);
+    let running = world.job(&id)["state"] == "running";
+    let mut ages = ages.lock().unwrap().clone();
+    ages.sort();
+    let at = |part: f64| ages[((ages.len() - 1) as f64 * part) as usize];
+    println!("50 followers, gap {gap} ms, {} messages, job still running at the end: {running}", ages.len());
+    println!(
+        "  age of the newest update when received: p50 {} ms, p99 {} ms, most {} ms",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    println!(
+        "  a reader that looks once a second is stale by at most {} ms",
+        stale.lock().unwrap().iter().max().unwrap()
+    );
+    println!("  daemon: {before:.1} MB before, {after:.1} MB after, with one reader that never read");
+    world.run(["--kill", &id]);
+}
+
+fn updated(event: &Option<follow_job_response::Event>) -> i64 {
+    match event {
+        Some(follow_job_response::Event::Snapshot(job) | follow_job_response::Event::Changed(job)) => {
+            job.updated_at.as_ref().map_or(0, clock::millis)
+        }
+        _ => clock::now(),
+    }
+}
+
+pub fn idle() {
+    let world = World::new();
+    world.run(["daemon", "start"]).ok();
+    let pid = world.daemon_pid().unwrap();
+    for _ in 0..20 {
+        world.run(["--all"]).ok();
+    }
+    let before = ticks(pid);
+    std::thread::sleep(Duration::from_secs(10));
+    println!("idle daemon: {:.1} MB resident, {} ticks of 10 ms in 10 s", resident(pid), ticks(pid) - before);
+}
+
+pub fn writes() {
+    let world = World::new();
+    world.run(["daemon", "start"]).ok();
+    let pid = world.daemon_pid().unwrap();
+    let list = many_items(&world, 10_000);
+    let began = Instant::now();
+    let id = world.start_clone(["--from", list.to_str().unwrap()]);
+    world.wait(&id);
+    let took = began.elapsed();
+    eventually("the list tells of the end", || {
+        world.mirror()["jobs"][0]["status"] == "completed_with_warnings"
+    });
+    println!(
+        "10,000 updates of a job of 10,000 items: {:.1} MB written in {:.1} s",
+        written(pid),
+        took.as_secs_f64()
+    );
+    println!("  after it: {:.1} MB resident", resident(pid));
+}
+
+/// Megabytes that the process handed to write calls.
+fn written(pid: u32) -> f64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap();
+    line.trim().parse::<f64>().unwrap() / 1e6
+}
+
+fn resident(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
+}
+
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
