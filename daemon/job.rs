@@ -217,10 +217,11 @@ impl Items {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub id: JobId,
-    pub order: Order,
-    pub request_id: String,
+    /// Shared, as it may name thousands of sources and a job is copied with every snapshot.
+    pub order: Arc<Order>,
+    pub request_id: Arc<str>,
     /// Base addresses and the like from the caller's environment; nothing secret.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Arc<BTreeMap<String, String>>,
     pub state: State,
     pub created_at: Millis,
     pub updated_at: Millis,
@@ -262,9 +263,9 @@ impl Job {
         };
         Ok(Self {
             id,
-            order,
-            request_id,
-            settings,
+            order: Arc::new(order),
+            request_id: request_id.into(),
+            settings: Arc::new(settings),
             state: State::Pending,
             created_at: at,
             updated_at: at,

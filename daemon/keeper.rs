@@ -8,10 +8,12 @@ mod run;
 
 use crate::job::{Event, Items, Job, Order, Outcome, PauseReason, Refused, State};
 use crate::journal::Journal;
+use crate::present;
 use crate::secrets::Caller;
 use crate::work::{Finish, Stop};
 use run::Run;
 use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::disk;
 use specweave_jobs::project::{JobId, Project};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -266,7 +268,7 @@ impl Keeper {
     pub fn new(project: Project) -> (Self, KeeperHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (published, board) = watch::channel(None);
-        let epoch = format!("{:016x}", specweave_jobs::disk::random()).into();
+        let epoch = format!("{:016x}", disk::random()).into();
         let handle = KeeperHandle { inbox: sender, board, epoch };
         let keeper = Self {
             project,
@@ -363,7 +365,7 @@ impl Keeper {
             let entry = self.board.jobs[id].clone();
             return Ok(Started { entry, existing: true });
         }
-        let same = |entry: &&Arc<Entry>| entry.job.order == order && entry.job.is_active();
+        let same = |entry: &&Arc<Entry>| *entry.job.order == order && entry.job.is_active();
         if let Some(busy) = self.board.jobs.values().find(same) {
             return Err(KeeperError::Busy { id: busy.job.id.clone() });
         }
@@ -392,8 +394,13 @@ impl Keeper {
         let now = clock::now();
         let made = Journal::create(&files.journal()).and_then(|mut journal| {
             journal.append(now, &event)?;
-            specweave_jobs::disk::sync_folder(&files.folder)?;
-            specweave_jobs::disk::sync_folder(&self.project.jobs())?;
+            if let Event::Created { order, .. } = &event
+                && let Some(sources) = present::sources_file(order)
+            {
+                disk::replace_unsynced(&files.sources(), sources.as_bytes(), 0o600)?;
+            }
+            disk::sync_folder(&files.folder)?;
+            disk::sync_folder(&self.project.jobs())?;
             Ok(journal)
         });
         let journal = made.inspect_err(|_| drop(std::fs::remove_dir_all(&files.folder))).map_err(storage)?;

@@ -236,7 +236,7 @@ fn documented(project: &Project, entry: &Entry, before: Option<&Value>, now: Mil
 
 /// The documented `config`: what the file has already, else what the job's `config.json` says.
 fn config(project: &Project, entry: &Entry, known: Option<&Value>, planned: usize) -> Value {
-    let Order::Clone(_) = entry.job.order;
+    let Order::Clone(_) = &*entry.job.order;
     let listed = |config: &Value| config["repositories"].as_array().map_or(0, Vec::len);
     if let Some(known) = known.filter(|known| listed(known) > 0) {
         return known.clone();

@@ -3,6 +3,7 @@
 use crate::job::{Items, Job, Mark, Order, Outcome, PauseReason, State};
 use crate::keeper::{Entry, state_word};
 use specweave_jobs::clock::{Millis, timestamp};
+use specweave_jobs::project::JobFiles;
 use specweave_jobs::{mirror, v1};
 
 /// Names of failed items that a listing shows.
@@ -49,7 +50,6 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
         foreign: false,
         provider: provider(&job.order).to_owned(),
         revision: entry.revision,
-        restart_command: restart_command(&job.order),
     }
 }
 
@@ -150,11 +150,24 @@ fn provider(order: &Order) -> &'static str {
     }
 }
 
+/// A command with more words than this is no command to type.
+const MOST_SOURCES_IN_COMMAND: usize = 20;
+
+/// Sources that are too many for a command line stand in a file of the job, one a line.
+pub fn sources_file(order: &Order) -> Option<String> {
+    let Order::Clone(spec) = order;
+    let many = spec.sources.len() > MOST_SOURCES_IN_COMMAND;
+    many.then(|| spec.sources.iter().map(|source| format!("{source}\n")).collect())
+}
+
 /// The command that would start the same work afresh.
-pub fn restart_command(order: &Order) -> String {
+pub fn restart_command(order: &Order, files: &JobFiles) -> String {
     let Order::Clone(spec) = order;
     let mut words = vec!["specweave-jobs".to_owned(), "clone".to_owned()];
-    words.extend(spec.sources.iter().map(|source| quoted(source)));
+    match spec.sources.len() > MOST_SOURCES_IN_COMMAND {
+        true => words.extend(["--from".to_owned(), quoted(&files.sources().to_string_lossy())]),
+        false => words.extend(spec.sources.iter().map(|source| quoted(source))),
+    }
     let mut option = |name: &str, value: &str| {
         if !value.is_empty() {
             words.extend([name.to_owned(), quoted(value)]);

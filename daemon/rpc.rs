@@ -358,7 +358,7 @@ impl JobsService for Service {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
         let entry = self.find_ours(&board, &request.id)?;
-        let restart = present::restart_command(&entry.job.order);
+        let restart = present::restart_command(&entry.job.order, &self.project.job(&entry.job.id));
         let resumed = self.keeper.resume(entry.job.id.clone(), caller(request.environment)).await;
         let resumed = resumed.map_err(|error| errors::from_resume(error, &restart))?;
         self.mirror.told(resumed.entry.revision).await;

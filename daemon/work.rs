@@ -89,7 +89,7 @@ impl Context {
 
 /// Runs the work of the context's job to its end.
 pub async fn run(context: Context) -> Result<Finish, Stop> {
-    match &context.job.order {
+    match &*context.job.order {
         Order::Clone(spec) => clone::run(&context, spec).await,
     }
 }

@@ -184,7 +184,6 @@ pub fn from_entry(entry: &Value, project: &Project) -> Option<v1::Job> {
         foreign: !is_ours(entry),
         provider,
         revision: 0,
-        restart_command: String::new(),
         id,
     })
 }

@@ -92,6 +92,10 @@ impl JobFiles {
     pub fn result(&self) -> PathBuf {
         self.folder.join("result.json")
     }
+    /// What was asked for, where that is too long for a command line; ours alone.
+    pub fn sources(&self) -> PathBuf {
+        self.folder.join("sources.txt")
+    }
     /// The truth across restarts; ours alone.
     pub fn journal(&self) -> PathBuf {
         self.folder.join("journal.jsonl")

@@ -41,7 +41,7 @@ impl Keeper {
                         "the end of job {id}'s journal could not be read; it was set aside as {name}"
                     ));
                 }
-                self.requests.insert(replay.job.request_id.clone(), id.clone());
+                self.requests.insert(replay.job.request_id.to_string(), id.clone());
                 self.journals.insert(id.clone(), replay.journal);
                 self.board.jobs.insert(id.clone(), Arc::new(Entry::new(replay.job)));
                 self.touch(&id, |_| ());
