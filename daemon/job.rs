@@ -101,6 +101,20 @@ pub enum State {
     Ended { outcome: Outcome, at: Millis },
 }
 
+impl State {
+    /// The documented word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Paused { .. } => "paused",
+            Self::Ended { outcome: Outcome::Completed, .. } => "completed",
+            Self::Ended { outcome: Outcome::CompletedWithWarnings { .. }, .. } => "completed_with_warnings",
+            Self::Ended { outcome: Outcome::Failed { .. }, .. } => "failed",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     Waiting,

@@ -3,21 +3,25 @@
 //!
 //! Orders travel by token and inbox, news by the board's revision. Nothing else holds a job.
 
+mod handle;
 mod load;
 mod run;
 
-use crate::job::{Event, Items, Job, Order, Outcome, PauseReason, Refused, State};
+pub use handle::{KeeperError, KeeperHandle, Live, Resumed, Started};
+
+use crate::board::{Board, Entry};
+use crate::job::{Event, Job, Order, Outcome, PauseReason, Refused, State};
 use crate::journal::Journal;
 use crate::present;
 use crate::secrets::Caller;
 use crate::work::{Finish, Stop};
+use handle::{Command, Reply};
 use run::Run;
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobId, Project};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,221 +33,6 @@ pub const KEPT: usize = 10;
 
 /// Runs in a row that the daemon did not survive and that made no progress, before the job is left alone.
 const MOST_FRUITLESS_RUNS: u32 = 3;
-
-/// What everybody reads: all jobs as they stood at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Board {
-    /// Grows with every change.
-    pub revision: u64,
-    pub jobs: BTreeMap<JobId, Arc<Entry>>,
-    /// What was found wrong and set right, for people.
-    pub notices: Vec<String>,
-}
-
-/// One job on the board.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    pub job: Job,
-    /// The board's revision when this job last changed.
-    pub revision: u64,
-    /// The stand-in's pid while the job runs.
-    pub pid: u32,
-    /// What the work touched last; not durable.
-    pub item: Arc<str>,
-    pub phase: &'static str,
-}
-
-/// Why a command was not carried out.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum KeeperError {
-    #[error("there is no job {0}")]
-    NotFound(JobId),
-    #[error("job {id} is already on it")]
-    Busy { id: JobId },
-    #[error("job {id} does not run ({state})")]
-    NotKillable { id: JobId, state: &'static str },
-    #[error("job {id} is already completed")]
-    Completed { id: JobId },
-    #[error("config not found: job {id} ({state}) has no config.json")]
-    ConfigNotFound { id: JobId, state: &'static str },
-    #[error("the state folder cannot be written: {0}")]
-    Storage(Arc<std::io::Error>),
-    #[error("the daemon is stopping")]
-    Stopping,
-    #[error(transparent)]
-    Refused(#[from] Refused),
-}
-
-type Reply<T> = oneshot::Sender<Result<T, KeeperError>>;
-
-enum Command {
-    Start {
-        request_id: String,
-        order: Order,
-        caller: Caller,
-        reply: Reply<Started>,
-    },
-    Kill {
-        id: JobId,
-        reply: Reply<Arc<Entry>>,
-    },
-    Resume {
-        id: JobId,
-        caller: Caller,
-        reply: Reply<Resumed>,
-    },
-    Prune {
-        keep: usize,
-        reply: Reply<Vec<JobId>>,
-    },
-    /// Forgets ended jobs whose folder a person has removed.
-    Sweep,
-    Checkpoint {
-        id: JobId,
-        run: u64,
-        event: Event,
-        reply: Reply<()>,
-    },
-    Live {
-        id: JobId,
-        run: u64,
-        live: Live,
-    },
-    StandInGone {
-        id: JobId,
-        run: u64,
-    },
-    Over {
-        id: JobId,
-        run: u64,
-        result: Result<Finish, Stop>,
-    },
-    Stop {
-        reply: oneshot::Sender<()>,
-    },
-}
-
-/// Answer to a start.
-pub struct Started {
-    pub entry: Arc<Entry>,
-    /// The request was known.
-    pub existing: bool,
-}
-
-/// Answer to a resume.
-pub struct Resumed {
-    pub entry: Arc<Entry>,
-    pub already_running: bool,
-}
-
-/// What a run tells without waiting. At most one message of a run is under way: it reads the newest value.
-#[derive(Clone, Default)]
-pub struct Live {
-    value: Arc<std::sync::Mutex<(Arc<str>, &'static str)>>,
-    announced: Arc<AtomicBool>,
-}
-
-impl Live {
-    pub fn item(&self, item: &str) {
-        self.value.lock().expect("no holder panics").0 = item.into();
-    }
-
-    pub fn phase(&self, phase: &'static str) {
-        self.value.lock().expect("no holder panics").1 = phase;
-    }
-}
-
-/// How everybody else talks to the keeper.
-#[derive(Clone)]
-pub struct KeeperHandle {
-    inbox: mpsc::Sender<Command>,
-    /// `None` until the journals have been read.
-    board: watch::Receiver<Option<Arc<Board>>>,
-    pub epoch: Arc<str>,
-}
-
-impl KeeperHandle {
-    /// All jobs; waits until the journals have been read.
-    pub async fn board(&self) -> Arc<Board> {
-        let mut board = self.board.clone();
-        let loaded = board.wait_for(Option::is_some).await;
-        loaded.ok().and_then(|board| board.clone()).unwrap_or_default()
-    }
-
-    /// A view that can be waited on.
-    pub fn watch(&self) -> watch::Receiver<Option<Arc<Board>>> {
-        self.board.clone()
-    }
-
-    /// The items of a job as they stand.
-    pub fn items(&self, id: &JobId) -> Option<Items> {
-        let board = self.board.borrow().clone()?;
-        board.jobs.get(id)?.job.items.clone()
-    }
-
-    pub async fn start(
-        &self,
-        request_id: String,
-        order: Order,
-        caller: Caller,
-    ) -> Result<Started, KeeperError> {
-        self.ask(|reply| Command::Start { request_id, order, caller, reply }).await
-    }
-
-    pub async fn kill(&self, id: JobId) -> Result<Arc<Entry>, KeeperError> {
-        self.ask(|reply| Command::Kill { id, reply }).await
-    }
-
-    pub async fn resume(&self, id: JobId, caller: Caller) -> Result<Resumed, KeeperError> {
-        self.ask(|reply| Command::Resume { id, caller, reply }).await
-    }
-
-    pub async fn prune(&self, keep: usize) -> Result<Vec<JobId>, KeeperError> {
-        self.ask(|reply| Command::Prune { keep, reply }).await
-    }
-
-    pub async fn sweep(&self) {
-        let _ = self.inbox.send(Command::Sweep).await;
-    }
-
-    /// Lets every run reach a safe point, then ends the keeper.
-    pub async fn stop(&self) {
-        let (reply, done) = oneshot::channel();
-        if self.inbox.send(Command::Stop { reply }).await.is_ok() {
-            let _ = done.await;
-        }
-    }
-
-    pub(crate) async fn checkpoint(&self, id: &JobId, run: u64, event: Event) -> Result<(), Stop> {
-        let id = id.clone();
-        match self.ask(|reply| Command::Checkpoint { id, run, event, reply }).await {
-            Ok(()) => Ok(()),
-            Err(KeeperError::Storage(error)) => Err(Stop::Pause {
-                reason: PauseReason::Storage,
-                message: format!("the state folder cannot be written: {error}"),
-                resume_at: Some(clock::now() + 30_000),
-            }),
-            Err(_) => Err(Stop::Cancelled),
-        }
-    }
-
-    pub(crate) fn live_changed(&self, id: &JobId, run: u64, live: &Live) {
-        if live.announced.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let command = Command::Live { id: id.clone(), run, live: live.clone() };
-        if self.inbox.try_send(command).is_err() {
-            // The next change tries again; nothing durable travels this way.
-            live.announced.store(false, Ordering::Release);
-        }
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, KeeperError> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.send(command(reply)).await.map_err(|_| KeeperError::Stopping)?;
-        answer.await.map_err(|_| KeeperError::Stopping)?
-    }
-}
 
 /// Answers wait here until what they tell is durable.
 type Answer = Box<dyn FnOnce(Result<(), KeeperError>) + Send>;
@@ -415,7 +204,7 @@ impl Keeper {
     /// Cancels a run. The kill is answered when the run is over.
     fn kill(&mut self, id: &JobId) -> Result<(), KeeperError> {
         let entry = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
-        let state = state_word(&entry.job.state);
+        let state = entry.job.state.word();
         let run = self.runs.get_mut(id).ok_or(KeeperError::NotKillable { id: id.clone(), state })?;
         run.end_because(PauseReason::Killed);
         Ok(())
@@ -433,7 +222,7 @@ impl Keeper {
             return Err(KeeperError::Completed { id: id.clone() });
         }
         if entry.job.items.is_some() && !self.project.job(id).config().exists() {
-            let state = state_word(&entry.job.state);
+            let state = entry.job.state.word();
             return Err(KeeperError::ConfigNotFound { id: id.clone(), state });
         }
         self.commit(id, Event::Retried)?;
@@ -509,9 +298,8 @@ impl Keeper {
     }
 
     fn take_live(&mut self, id: &JobId, run: u64, live: &Live) {
-        live.announced.store(false, Ordering::Release);
+        let (item, phase) = live.take();
         if self.runs.get(id).is_some_and(|current| current.number == run) {
-            let (item, phase) = live.value.lock().expect("no holder panics").clone();
             self.touch(id, |entry| (entry.item, entry.phase) = (item, phase));
         }
     }
@@ -632,12 +420,6 @@ impl Keeper {
     }
 }
 
-impl Entry {
-    fn new(job: Job) -> Self {
-        Self { job, revision: 0, pid: 0, item: "".into(), phase: "" }
-    }
-}
-
 /// The journal goes last: a folder that has none is no job.
 fn remove_job_folder(project: &Project, id: &JobId) -> std::io::Result<()> {
     let files = project.job(id);
@@ -665,17 +447,5 @@ async fn sleep_until(at: Option<Millis>) {
     while clock::now() < at {
         let nap = (at - clock::now()).clamp(1, 1_000) as u64;
         tokio::time::sleep(Duration::from_millis(nap)).await;
-    }
-}
-
-/// The documented word for a state.
-pub fn state_word(state: &State) -> &'static str {
-    match state {
-        State::Pending => "pending",
-        State::Running => "running",
-        State::Paused { .. } => "paused",
-        State::Ended { outcome: Outcome::Completed, .. } => "completed",
-        State::Ended { outcome: Outcome::CompletedWithWarnings { .. }, .. } => "completed_with_warnings",
-        State::Ended { outcome: Outcome::Failed { .. }, .. } => "failed",
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Naming: `_handle` talks to an owner, `stop*` are tokens that travel down, news travels in `watch`.
 
+mod board;
 mod chunked;
 mod job;
 mod journal;

@@ -1,13 +1,14 @@
 //! Keeps the documented `background-jobs.json` true: one task that waits for news, and rewrites the file
 //! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the board.
 
+use crate::board::{Board, Entry};
 use crate::job::{Order, State};
-use crate::keeper::{Board, Entry, KeeperHandle};
+use crate::keeper::KeeperHandle;
 use crate::present;
 use crate::work::clone::record;
 use serde_json::{Value, json};
 use specweave_jobs::clock::{self, Millis};
-use specweave_jobs::mirror::{Document, Extra, MirrorError, is_ours, to_entry};
+use specweave_jobs::mirror::{self as documented, Document, Extra, MirrorError};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::{disk, v1};
 use std::collections::BTreeMap;
@@ -199,17 +200,15 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
         }
         Err(error) => return Err(error.into()),
     };
-    let on_board = |job: &Value| {
-        let id = job.get("id").and_then(Value::as_str).and_then(JobId::parse);
-        id.is_some_and(|id| board.jobs.contains_key(&id))
-    };
-    document.jobs.retain(|job| !is_ours(job) || on_board(job));
+    let on_board =
+        |job: &documented::Entry| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
+    document.jobs.retain(|job| !job.ours || on_board(job));
     let now = clock::now();
     let mut by_age: Vec<&Arc<Entry>> = board.jobs.values().collect();
     by_age.sort_by_key(|entry| entry.job.created_at);
     for entry in by_age {
-        let place = document.position(entry.job.id.as_str());
-        let written = documented(project, entry, place.map(|place| &document.jobs[place]), now);
+        let place = document.jobs.iter().position(|job| job.id == entry.job.id.as_str());
+        let written = translated(project, entry, place.map(|place| &document.jobs[place]), now);
         match place {
             Some(place) => document.jobs[place] = written,
             None => document.jobs.push(written),
@@ -221,28 +220,30 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
     Ok(Written { bytes: bytes.len() as u64, notice })
 }
 
-fn documented(project: &Project, entry: &Entry, before: Option<&Value>, now: Millis) -> Value {
+fn translated(
+    project: &Project,
+    entry: &Entry,
+    before: Option<&documented::Entry>,
+    now: Millis,
+) -> documented::Entry {
     let job = present::job(entry, now);
     let (mut items_completed, mut items_failed) = (Vec::new(), Vec::new());
     if let Some(items) = &entry.job.items {
         items_completed = items.succeeded().map(|item| items.name(item)).collect();
         items_failed = items.failed().map(|(item, _)| items.name(item)).collect();
     }
-    let known = before.and_then(|before| before.get("config"));
-    let planned = entry.job.items.as_ref().map_or(0, |items| items.len());
-    let config = config(project, entry, known, planned);
-    to_entry(&job, Extra { items_completed, items_failed, config }, before)
+    let config = config(project, entry, before);
+    documented::Entry::of(&job, &Extra { items_completed, items_failed, config }, before)
 }
 
-/// The documented `config`: what the file has already, else what the job's `config.json` says.
-fn config(project: &Project, entry: &Entry, known: Option<&Value>, planned: usize) -> Value {
+/// The documented `config`: nothing when the file has it already, else what the job's `config.json` says.
+fn config(project: &Project, entry: &Entry, before: Option<&documented::Entry>) -> Value {
     let Order::Clone(_) = &*entry.job.order;
-    let listed = |config: &Value| config["repositories"].as_array().map_or(0, Vec::len);
-    if let Some(known) = known.filter(|known| listed(known) > 0) {
-        return known.clone();
+    if before.is_some_and(|before| before.listed_repositories() > 0) {
+        return Value::Null;
     }
-    let read = (planned > 0).then(|| record::Config::read(&project.job(&entry.job.id)).ok()).flatten();
-    match read {
+    let planned = entry.job.items.is_some();
+    match planned.then(|| record::Config::read(&project.job(&entry.job.id)).ok()).flatten() {
         Some(config) => config.documented(),
         None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
     }
@@ -298,7 +299,7 @@ fn is_stale(path: &Path) -> bool {
 /// Jobs that other tools wrote into the file; read again only when it has changed.
 pub struct ForeignJobs {
     project: Project,
-    cache: Mutex<(Option<Stamp>, Arc<Vec<Value>>)>,
+    cache: Mutex<(Option<Stamp>, Arc<Vec<documented::Entry>>)>,
 }
 
 type Stamp = (u64, u64, SystemTime);
@@ -318,7 +319,7 @@ impl ForeignJobs {
         jobs.filter(|job| !ours(job)).collect()
     }
 
-    fn entries(&self) -> Arc<Vec<Value>> {
+    fn entries(&self) -> Arc<Vec<documented::Entry>> {
         let path = self.project.background_jobs();
         let now = stamp(&path);
         let known = self.cache.lock().expect("no holder panics").clone();
@@ -328,8 +329,8 @@ impl ForeignJobs {
         self.learn(now, Document::read(&path).unwrap_or_default())
     }
 
-    fn learn(&self, stamp: Option<Stamp>, document: Document) -> Arc<Vec<Value>> {
-        let foreign = document.jobs.into_iter().filter(|job| !is_ours(job));
+    fn learn(&self, stamp: Option<Stamp>, document: Document) -> Arc<Vec<documented::Entry>> {
+        let foreign = document.jobs.into_iter().filter(|job| !job.ours);
         let foreign = Arc::new(foreign.collect());
         *self.cache.lock().expect("no holder panics") = (stamp, Arc::clone(&foreign));
         foreign

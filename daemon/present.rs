@@ -1,7 +1,7 @@
 //! A job as the contract shows it. Pure.
 
+use crate::board::Entry;
 use crate::job::{Items, Job, Mark, Order, Outcome, PauseReason, State};
-use crate::keeper::{Entry, state_word};
 use specweave_jobs::clock::{Millis, timestamp};
 use specweave_jobs::project::JobFiles;
 use specweave_jobs::{mirror, v1};
@@ -122,7 +122,7 @@ pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec
 }
 
 pub fn state(state: &State) -> v1::JobState {
-    match state_word(state) {
+    match state.word() {
         "pending" => v1::JobState::Pending,
         "running" => v1::JobState::Running,
         "paused" => v1::JobState::Paused,

@@ -3,8 +3,9 @@
 mod errors;
 mod streams;
 
+use crate::board::{Board, Entry};
 use crate::job::Order;
-use crate::keeper::{Board, Entry, KeeperHandle};
+use crate::keeper::KeeperHandle;
 use crate::mirror::{ForeignJobs, MirrorState};
 use crate::present;
 use crate::secrets::{Caller, Secrets};

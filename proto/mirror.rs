@@ -1,4 +1,4 @@
-//! The documented `background-jobs.json`: [`Document`] is the file, [`to_entry`] and [`from_entry`]
+//! The documented `background-jobs.json`: [`Document`] is the file, [`Entry::of`] and [`from_entry`]
 //! translate one job. The daemon writes it, a client reads it when no daemon runs.
 //!
 //! Jobs and fields that we do not know are kept as they are. Nothing here decides what a job does.
@@ -6,16 +6,30 @@
 use crate::clock::{self, Millis};
 use crate::project::{JobId, Project};
 use crate::v1;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The whole file. Unknown top-level keys survive.
-#[derive(Clone, Debug, Default)]
+/// The whole file. Unknown top-level keys survive; entries stay the text they are until somebody looks into
+/// one, as a single job can be megabytes.
+#[derive(Debug, Default)]
 pub struct Document {
-    rest: Map<String, Value>,
-    pub jobs: Vec<Value>,
+    rest: BTreeMap<String, Box<RawValue>>,
+    pub jobs: Vec<Entry>,
+}
+
+/// One job of the file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Empty when the entry has none.
+    pub id: String,
+    /// Whether this project's daemon wrote it.
+    pub ours: bool,
+    text: Box<RawValue>,
 }
 
 /// Why the file cannot be used.
@@ -52,93 +66,176 @@ impl Document {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(MirrorError::Io { path: path.to_path_buf(), source }),
         };
-        let unreadable = |source| MirrorError::Unreadable { path: path.to_path_buf(), source };
-        let mut rest: Map<String, Value> =
-            serde_json::from_slice(&bytes).map_err(|error| unreadable(Some(error)))?;
-        match rest.shift_remove("jobs") {
-            Some(Value::Array(jobs)) => Ok(Self { rest, jobs }),
-            None if rest.is_empty() => Ok(Self::default()),
-            _ => Err(unreadable(None)),
-        }
+        Self::parse(&bytes).map_err(|source| MirrorError::Unreadable { path: path.to_path_buf(), source })
+    }
+
+    /// `None` as the error: it is JSON, but not this file's.
+    fn parse(bytes: &[u8]) -> Result<Self, Option<serde_json::Error>> {
+        let mut rest: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes).map_err(Some)?;
+        let Some(jobs) = rest.remove("jobs") else {
+            return if rest.is_empty() { Ok(Self::default()) } else { Err(None) };
+        };
+        let jobs: Vec<Box<RawValue>> = serde_json::from_str(jobs.get()).map_err(Some)?;
+        Ok(Self { rest, jobs: jobs.into_iter().map(Entry::new).collect() })
     }
 
     /// The file's bytes as SpecWeave writes them: two spaces, no newline at the end.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut top = Map::new();
-        top.insert("jobs".into(), Value::Array(self.jobs.clone()));
-        top.extend(self.rest.clone());
-        serde_json::to_vec_pretty(&Value::Object(top)).expect("a JSON value has no unserialisable part")
-    }
-
-    /// The place of the job with this id.
-    pub fn position(&self, id: &str) -> Option<usize> {
-        self.jobs.iter().position(|job| job.get("id").and_then(Value::as_str) == Some(id))
+        let mut out = String::from("{\n  \"jobs\": [");
+        for (place, job) in self.jobs.iter().enumerate() {
+            out.push_str(if place == 0 { "\n    " } else { ",\n    " });
+            out.push_str(job.text.get());
+        }
+        out.push_str(if self.jobs.is_empty() { "]" } else { "\n  ]" });
+        for (key, value) in &self.rest {
+            out.push_str(&format!(",\n  {}: {}", Value::from(key.as_str()), value.get()));
+        }
+        out.push_str("\n}");
+        out.into_bytes()
     }
 }
 
 /// The field by which our own entries are known, also after their journal is gone.
 const OWNER: (&str, &str) = ("owner", "specweave-jobsd");
 
-/// Whether this project's daemon wrote the entry.
-pub fn is_ours(entry: &Value) -> bool {
-    entry.get(OWNER.0).and_then(Value::as_str) == Some(OWNER.1)
-}
+/// The fields that are ours to write; any other stays.
+const FIELDS: [&str; 12] = [
+    "id",
+    "type",
+    "status",
+    "progress",
+    "startedAt",
+    "updatedAt",
+    "config",
+    "completedAt",
+    "error",
+    "pauseReason",
+    "resumeAfter",
+    OWNER.0,
+];
 
 /// What the documented form has beyond [`v1::Job`].
 pub struct Extra<'a> {
     pub items_completed: Vec<&'a str>,
     pub items_failed: Vec<&'a str>,
-    /// The documented `config` object.
+    /// The documented `config` object, for an entry that has none yet.
     pub config: Value,
 }
 
-/// Writes `job` over `entry`, keeping the fields that are not ours.
-pub fn to_entry(job: &v1::Job, extra: Extra<'_>, entry: Option<&Value>) -> Value {
-    let mut out = entry.and_then(Value::as_object).cloned().unwrap_or_default();
-    let moment = |at: &Option<prost_types::Timestamp>| {
-        at.as_ref().map(|at| Value::String(clock::iso(clock::millis(at))))
-    };
-    let progress = job.progress.clone().unwrap_or_default();
-
-    out.insert("id".into(), json!(job.id));
-    out.insert("type".into(), json!(job.type_name));
-    out.insert("status".into(), json!(status_word(job.state())));
-    let mut documented = Map::new();
-    documented.insert("current".into(), json!(progress.current.min(progress.total)));
-    documented.insert("total".into(), json!(progress.total));
-    documented.insert("percentage".into(), json!(progress.percentage));
-    documented.insert("itemsCompleted".into(), json!(extra.items_completed));
-    documented.insert("itemsFailed".into(), json!(extra.items_failed));
-    if !progress.current_item.is_empty() {
-        documented.insert("currentItem".into(), json!(progress.current_item));
-    }
-    if progress.rate > 0.0 {
-        documented.insert("rate".into(), json!((progress.rate * 10.0).round() / 10.0));
-        documented.insert("eta".into(), json!(progress.eta_seconds.unwrap_or(0)));
-    }
-    out.insert("progress".into(), Value::Object(documented));
-    out.insert("startedAt".into(), moment(&job.started_at).unwrap_or_default());
-    out.insert("updatedAt".into(), moment(&job.updated_at).unwrap_or_default());
-    out.insert("config".into(), extra.config);
-    set_or_remove(&mut out, "completedAt", moment(&job.completed_at));
-    set_or_remove(&mut out, "error", (!job.error.is_empty()).then(|| json!(job.error)));
-    let pause = job.pause.as_ref();
-    set_or_remove(&mut out, "pauseReason", pause.map(|pause| json!(pause.message)));
-    set_or_remove(&mut out, "resumeAfter", pause.and_then(|pause| moment(&pause.resume_at)));
-    out.insert(OWNER.0.into(), json!(OWNER.1));
-    Value::Object(out)
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DocumentedProgress<'a> {
+    current: u64,
+    total: u64,
+    percentage: u32,
+    items_completed: &'a [&'a str],
+    items_failed: &'a [&'a str],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    current_item: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta: Option<u64>,
 }
 
-fn set_or_remove(map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
-    match value {
-        Some(value) => drop(map.insert(key.into(), value)),
-        None => drop(map.shift_remove(key)),
+impl Entry {
+    fn new(text: Box<RawValue>) -> Self {
+        #[derive(Default, Deserialize)]
+        struct Head {
+            id: Option<String>,
+            owner: Option<String>,
+        }
+        // An entry with an odd id or none is somebody else's, and stays what it is.
+        let head: Head = serde_json::from_str(text.get()).unwrap_or_default();
+        Self { id: head.id.unwrap_or_default(), ours: head.owner.as_deref() == Some(OWNER.1), text }
     }
+
+    /// How many repositories the entry's `config` lists.
+    pub fn listed_repositories(&self) -> usize {
+        #[derive(Default, Deserialize)]
+        struct Outer {
+            #[serde(default)]
+            config: Inner,
+        }
+        #[derive(Default, Deserialize)]
+        struct Inner {
+            #[serde(default)]
+            repositories: Vec<serde::de::IgnoredAny>,
+        }
+        let outer: Outer = serde_json::from_str(self.text.get()).unwrap_or_default();
+        outer.config.repositories.len()
+    }
+
+    /// The entry of `job`, keeping from `before` the fields that are not ours and, when `extra` brings none,
+    /// its `config`.
+    pub fn of(job: &v1::Job, extra: &Extra<'_>, before: Option<&Self>) -> Self {
+        let before: BTreeMap<String, Box<RawValue>> =
+            before.and_then(|entry| serde_json::from_str(entry.text.get()).ok()).unwrap_or_default();
+        let moment =
+            |at: &Option<prost_types::Timestamp>| at.as_ref().map(|at| clock::iso(clock::millis(at)));
+        let progress = job.progress.clone().unwrap_or_default();
+        let known_rate = progress.rate > 0.0;
+        let mut fields: Vec<(&str, String)> = vec![
+            ("id", nested(&job.id)),
+            ("type", nested(&job.type_name)),
+            ("status", nested(&status_word(job.state()))),
+        ];
+        let documented = DocumentedProgress {
+            current: progress.current.min(progress.total),
+            total: progress.total,
+            percentage: progress.percentage,
+            items_completed: &extra.items_completed,
+            items_failed: &extra.items_failed,
+            current_item: &progress.current_item,
+            rate: known_rate.then(|| (progress.rate * 10.0).round() / 10.0),
+            eta: known_rate.then(|| progress.eta_seconds.unwrap_or(0)),
+        };
+        fields.push(("progress", nested(&documented)));
+        fields.push(("startedAt", nested(&moment(&job.started_at))));
+        fields.push(("updatedAt", nested(&moment(&job.updated_at))));
+        let config = match before.get("config").filter(|_| extra.config.is_null()) {
+            Some(config) => config.get().to_owned(),
+            None => nested(&extra.config),
+        };
+        fields.push(("config", config));
+        let mut when = |name: &'static str, value: Option<&str>| {
+            fields.extend(value.map(|value| (name, nested(&value))));
+        };
+        when("completedAt", moment(&job.completed_at).as_deref());
+        when("error", Some(job.error.as_str()).filter(|error| !error.is_empty()));
+        let pause = job.pause.as_ref();
+        when("pauseReason", pause.map(|pause| pause.message.as_str()));
+        when("resumeAfter", pause.and_then(|pause| moment(&pause.resume_at)).as_deref());
+        when(OWNER.0, Some(OWNER.1));
+        let foreign = before.iter().filter(|(key, _)| !FIELDS.contains(&key.as_str()));
+        fields.extend(foreign.map(|(key, value)| (key.as_str(), value.get().to_owned())));
+
+        let mut text = String::from("{");
+        for (place, (key, value)) in fields.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            text.push_str(&format!("{comma}\n      {}: {value}", Value::from(*key)));
+        }
+        text.push_str("\n    }");
+        Self::new(RawValue::from_string(text).expect("its parts are JSON"))
+    }
+
+    /// The entry as a value.
+    fn value(&self) -> Value {
+        serde_json::from_str(self.text.get()).unwrap_or_default()
+    }
+}
+
+/// A field's value, indented as deep as it stands in the file. No JSON string holds a bare line break.
+fn nested(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("plain data serialises");
+    text.replace('\n', "\n      ")
 }
 
 /// Reads one documented job, tolerantly: what is missing is empty, what is out of bounds is bounded.
 /// `None` when it has no id. The pid and whether it lives are looked up in the project.
-pub fn from_entry(entry: &Value, project: &Project) -> Option<v1::Job> {
+pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
+    let ours = entry.ours;
+    let entry = &entry.value();
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
     let id = text(entry, "id");
     if id.is_empty() {
@@ -181,7 +278,7 @@ pub fn from_entry(entry: &Value, project: &Project) -> Option<v1::Job> {
         pause,
         pid: worker.map_or(0, |(pid, _)| pid),
         alive: worker.is_some_and(|(_, alive)| alive),
-        foreign: !is_ours(entry),
+        foreign: !ours,
         provider,
         revision: 0,
         id,

@@ -1,6 +1,7 @@
 //! A daemon's first act: read every journal, and let jobs that ran when the last daemon died go on.
 
-use super::{Entry, KEPT, Keeper, MOST_FRUITLESS_RUNS};
+use super::{KEPT, Keeper, MOST_FRUITLESS_RUNS};
+use crate::board::Entry;
 use crate::job::{Event, PauseReason, State};
 use crate::journal::{Journal, JournalError};
 use specweave_jobs::project::JobId;

@@ -1,6 +1,7 @@
 //! One run of a job: its task, its token, its stand-in process.
 
-use super::{Command, Entry, Keeper, KeeperError, Live, Reply};
+use super::{Command, Keeper, KeeperError, Live, Reply};
+use crate::board::Entry;
 use crate::job::{Event, PauseReason};
 use crate::log::WorkerLog;
 use crate::secrets::{Caller, Secrets};

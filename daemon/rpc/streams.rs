@@ -3,7 +3,7 @@
 //! than a gap stale and costs nothing.
 
 use super::{Activity, Service, Streamed, errors};
-use crate::keeper::{Board, Entry};
+use crate::board::{Board, Entry};
 use crate::{log, present};
 use specweave_jobs::project::JobId;
 use specweave_jobs::v1::*;

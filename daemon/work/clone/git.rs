@@ -12,9 +12,10 @@ use crate::work::net;
 use bytes::Bytes;
 use repository::{Existing, Plan};
 use settings::GitSettings;
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -116,6 +117,8 @@ pub struct Engine {
     /// Repositories that are built at a time: indexing and checking out is bound by the processor.
     builders: Semaphore,
     syncer: Syncer,
+    /// What servers that speak version 2 announced, by origin.
+    v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
 }
 
 /// One repository and its place.
@@ -152,7 +155,18 @@ impl Engine {
             depth,
             builders: Semaphore::new(cores.max(2)),
             syncer: Syncer::start(project_root),
+            v2_servers: Mutex::default(),
         }
+    }
+
+    fn known_v2(&self, url: &Url) -> Option<Arc<[String]>> {
+        let servers = self.v2_servers.lock().expect("no holder panics");
+        servers.get(&url.origin().ascii_serialization()).cloned()
+    }
+
+    fn remember_v2(&self, url: &Url, capabilities: &[String]) {
+        let mut servers = self.v2_servers.lock().expect("no holder panics");
+        servers.entry(url.origin().ascii_serialization()).or_insert_with(|| capabilities.into());
     }
 
     /// Clones one repository, or finds that it stands there whole. After an error or a cancellation neither

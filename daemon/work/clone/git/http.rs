@@ -27,6 +27,11 @@ const VERSION_HEADER: (&str, &str) = ("git-protocol", "version=2");
 impl<'a> Session<'a> {
     /// Asks what the repository at `url` has.
     pub async fn open(engine: &'a Engine, url: &Url) -> Result<(Self, RemoteRefs), CloneError> {
+        match Self::open_known(engine, url).await {
+            Some(Ok(opened)) => return Ok(opened),
+            Some(Err(stalled @ CloneError::Stalled(_))) => return Err(stalled),
+            _ => {}
+        }
         let mut login = engine.secrets.first_login(url).await;
         let mut response = Self::ask(engine, url, login.as_ref()).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -58,12 +63,30 @@ impl<'a> Session<'a> {
         match &session.dialect {
             Dialect::V0 { .. } => Ok((session, refs)),
             Dialect::V2 { capabilities } => {
-                let request = wire::ls_refs_request(capabilities);
-                let mut reader = PacketReader::new(session.post(request).await?, engine.stall);
-                let refs = wire::read_ls_refs(&mut reader).await?;
+                let refs = session.list_refs(capabilities).await?;
+                // A repository that moved says nothing about the others of its old address.
+                if session.base == *url {
+                    engine.remember_v2(url, capabilities);
+                }
                 Ok((session, refs))
             }
         }
+    }
+
+    /// Skips the advertisement of a server that has already shown how it speaks: one round trip less. Whatever
+    /// goes wrong here is found out, and named, by asking in full.
+    async fn open_known(engine: &'a Engine, url: &Url) -> Option<Result<(Self, RemoteRefs), CloneError>> {
+        let capabilities = engine.known_v2(url)?;
+        let login = engine.secrets.first_login(url).await;
+        let dialect = Dialect::V2 { capabilities: capabilities.to_vec() };
+        let session = Self { engine, base: url.clone(), login, dialect };
+        Some(session.list_refs(&capabilities).await.map(|refs| (session, refs)))
+    }
+
+    async fn list_refs(&self, capabilities: &[String]) -> Result<RemoteRefs, CloneError> {
+        let request = wire::ls_refs_request(capabilities);
+        let mut reader = PacketReader::new(self.post(request).await?, self.engine.stall);
+        wire::read_ls_refs(&mut reader).await
     }
 
     /// Asks for a pack with everything that `wants` reach.

@@ -89,10 +89,11 @@ fn head_branch(plan: &Plan) -> Option<String> {
     })
 }
 
-/// All refs in one file, as git itself writes them after a clone; a file a ref would cost a thousand
-/// times more in a repository with many tags.
+/// All refs in one file, as git itself writes them after a clone; a file and a log a ref would cost more than
+/// the rest of a small clone. HEAD names the branch already, since the repository was made for it.
 fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Result<(), CloneError> {
     let mut packed: Vec<(String, Oid, Option<Oid>)> = Vec::new();
+    let objects = repository.odb()?;
     for remote in &plan.refs.refs {
         let name = match remote.name.strip_prefix("refs/heads/") {
             Some(_) if plan.single_branch && Some(remote.name.as_str()) != branch => continue,
@@ -100,10 +101,13 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
             None if remote.name.starts_with("refs/tags/") => remote.name.clone(),
             None => continue,
         };
-        // A tag whose commits a shallow or filtered pack does not have would be a dangling ref.
-        if git2::Reference::is_valid_name(&name) && repository.odb()?.exists(remote.oid) {
+        // A tag whose commits a shallow pack does not have would be a dangling ref.
+        if git2::Reference::is_valid_name(&name) && objects.exists(remote.oid) {
             packed.push((name, remote.oid, remote.peeled));
         }
+    }
+    if let (Some(branch), Some(head)) = (branch, plan.refs.head) {
+        packed.push((branch.to_owned(), head, None));
     }
     packed.sort();
     let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
@@ -113,36 +117,43 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
             text.push_str(&format!("^{peeled}\n"));
         }
     }
-    write(&repository.path().join("packed-refs"), text.as_bytes())?;
-    let Some(head) = plan.refs.head else { return Ok(()) };
-    let reason = format!("clone: from {}", plan.origin);
-    match branch {
-        Some(branch) => {
-            repository.reference(branch, head, true, &reason)?;
-            repository.set_head(branch)?;
+    let git = repository.path();
+    write(&git.join("packed-refs"), text.as_bytes())?;
+    match (branch, plan.refs.head) {
+        (Some(branch), Some(_)) => {
             let short = branch.trim_start_matches("refs/heads/");
-            let target = format!("refs/remotes/origin/{short}");
-            repository.reference_symbolic("refs/remotes/origin/HEAD", &target, true, &reason)?;
+            let folder = git.join("refs/remotes/origin");
+            fs::create_dir_all(&folder)
+                .map_err(|source| CloneError::Local { what: "write the repository", source })?;
+            write(&folder.join("HEAD"), format!("ref: refs/remotes/origin/{short}\n").as_bytes())
         }
-        None => repository.set_head_detached(head)?,
+        (None, Some(head)) => Ok(repository.set_head_detached(head)?),
+        (_, None) => Ok(()),
     }
-    Ok(())
 }
 
+/// Adds the remote and its branch to the configuration that libgit2 made, in one write.
 fn write_config(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Result<(), CloneError> {
-    let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
-    config.set_str("remote.origin.url", &plan.origin)?;
     let short = branch.map(|branch| branch.trim_start_matches("refs/heads/"));
     let refspec = match short.filter(|_| plan.single_branch) {
         Some(name) => format!("+refs/heads/{name}:refs/remotes/origin/{name}"),
         None => "+refs/heads/*:refs/remotes/origin/*".to_owned(),
     };
-    config.set_str("remote.origin.fetch", &refspec)?;
+    let origin = escaped(&plan.origin);
+    let mut text =
+        format!("[remote \"origin\"]\n\turl = \"{origin}\"\n\tfetch = \"{}\"\n", escaped(&refspec));
     if let (Some(name), Some(branch)) = (short, branch) {
-        config.set_str(&format!("branch.{name}.remote"), "origin")?;
-        config.set_str(&format!("branch.{name}.merge"), branch)?;
+        let (name, branch) = (escaped(name), escaped(branch));
+        text.push_str(&format!("[branch \"{name}\"]\n\tremote = origin\n\tmerge = \"{branch}\"\n"));
     }
-    Ok(())
+    let path = repository.path().join("config");
+    let append = || fs::OpenOptions::new().append(true).open(&path)?.write_all(text.as_bytes());
+    append().map_err(|source| CloneError::Local { what: "write the repository", source })
+}
+
+/// A value or a section's name inside the quotes of a git configuration.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// libgit2's path checks stay on: names that would reach `.git` or leave the tree are refused, symbolic

@@ -1,0 +1,209 @@
+//! How everybody else talks to the keeper: commands and their answers, and the board.
+
+use crate::board::{Board, Entry};
+use crate::job::{Event, Items, Order, PauseReason, Refused};
+use crate::secrets::Caller;
+use crate::work::{Finish, Stop};
+use specweave_jobs::clock;
+use specweave_jobs::project::JobId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum KeeperError {
+    #[error("there is no job {0}")]
+    NotFound(JobId),
+    #[error("job {id} is already on it")]
+    Busy { id: JobId },
+    #[error("job {id} does not run ({state})")]
+    NotKillable { id: JobId, state: &'static str },
+    #[error("job {id} is already completed")]
+    Completed { id: JobId },
+    #[error("config not found: job {id} ({state}) has no config.json")]
+    ConfigNotFound { id: JobId, state: &'static str },
+    #[error("the state folder cannot be written: {0}")]
+    Storage(Arc<std::io::Error>),
+    #[error("the daemon is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, KeeperError>>;
+
+pub(super) enum Command {
+    Start {
+        request_id: String,
+        order: Order,
+        caller: Caller,
+        reply: Reply<Started>,
+    },
+    Kill {
+        id: JobId,
+        reply: Reply<Arc<Entry>>,
+    },
+    Resume {
+        id: JobId,
+        caller: Caller,
+        reply: Reply<Resumed>,
+    },
+    Prune {
+        keep: usize,
+        reply: Reply<Vec<JobId>>,
+    },
+    /// Forgets ended jobs whose folder a person has removed.
+    Sweep,
+    Checkpoint {
+        id: JobId,
+        run: u64,
+        event: Event,
+        reply: Reply<()>,
+    },
+    Live {
+        id: JobId,
+        run: u64,
+        live: Live,
+    },
+    StandInGone {
+        id: JobId,
+        run: u64,
+    },
+    Over {
+        id: JobId,
+        run: u64,
+        result: Result<Finish, Stop>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// Answer to a start.
+pub struct Started {
+    pub entry: Arc<Entry>,
+    /// The request was known.
+    pub existing: bool,
+}
+
+/// Answer to a resume.
+pub struct Resumed {
+    pub entry: Arc<Entry>,
+    pub already_running: bool,
+}
+
+/// What a run tells without waiting. At most one message of a run is under way: it reads the newest value.
+#[derive(Clone, Default)]
+pub struct Live {
+    value: Arc<std::sync::Mutex<(Arc<str>, &'static str)>>,
+    announced: Arc<AtomicBool>,
+}
+
+impl Live {
+    pub fn item(&self, item: &str) {
+        self.value.lock().expect("no holder panics").0 = item.into();
+    }
+
+    pub fn phase(&self, phase: &'static str) {
+        self.value.lock().expect("no holder panics").1 = phase;
+    }
+
+    /// The newest value; what comes later is announced again.
+    pub(super) fn take(&self) -> (Arc<str>, &'static str) {
+        self.announced.store(false, Ordering::Release);
+        self.value.lock().expect("no holder panics").clone()
+    }
+}
+
+/// How everybody else talks to the keeper.
+#[derive(Clone)]
+pub struct KeeperHandle {
+    pub(super) inbox: mpsc::Sender<Command>,
+    /// `None` until the journals have been read.
+    pub(super) board: watch::Receiver<Option<Arc<Board>>>,
+    pub epoch: Arc<str>,
+}
+
+impl KeeperHandle {
+    /// All jobs; waits until the journals have been read.
+    pub async fn board(&self) -> Arc<Board> {
+        let mut board = self.board.clone();
+        let loaded = board.wait_for(Option::is_some).await;
+        loaded.ok().and_then(|board| board.clone()).unwrap_or_default()
+    }
+
+    /// A view that can be waited on.
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<Board>>> {
+        self.board.clone()
+    }
+
+    /// The items of a job as they stand.
+    pub fn items(&self, id: &JobId) -> Option<Items> {
+        let board = self.board.borrow().clone()?;
+        board.jobs.get(id)?.job.items.clone()
+    }
+
+    pub async fn start(
+        &self,
+        request_id: String,
+        order: Order,
+        caller: Caller,
+    ) -> Result<Started, KeeperError> {
+        self.ask(|reply| Command::Start { request_id, order, caller, reply }).await
+    }
+
+    pub async fn kill(&self, id: JobId) -> Result<Arc<Entry>, KeeperError> {
+        self.ask(|reply| Command::Kill { id, reply }).await
+    }
+
+    pub async fn resume(&self, id: JobId, caller: Caller) -> Result<Resumed, KeeperError> {
+        self.ask(|reply| Command::Resume { id, caller, reply }).await
+    }
+
+    pub async fn prune(&self, keep: usize) -> Result<Vec<JobId>, KeeperError> {
+        self.ask(|reply| Command::Prune { keep, reply }).await
+    }
+
+    pub async fn sweep(&self) {
+        let _ = self.inbox.send(Command::Sweep).await;
+    }
+
+    /// Lets every run reach a safe point, then ends the keeper.
+    pub async fn stop(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.inbox.send(Command::Stop { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    pub(crate) async fn checkpoint(&self, id: &JobId, run: u64, event: Event) -> Result<(), Stop> {
+        let id = id.clone();
+        match self.ask(|reply| Command::Checkpoint { id, run, event, reply }).await {
+            Ok(()) => Ok(()),
+            Err(KeeperError::Storage(error)) => Err(Stop::Pause {
+                reason: PauseReason::Storage,
+                message: format!("the state folder cannot be written: {error}"),
+                resume_at: Some(clock::now() + 30_000),
+            }),
+            Err(_) => Err(Stop::Cancelled),
+        }
+    }
+
+    pub(crate) fn live_changed(&self, id: &JobId, run: u64, live: &Live) {
+        if live.announced.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let command = Command::Live { id: id.clone(), run, live: live.clone() };
+        if self.inbox.try_send(command).is_err() {
+            // The next change tries again; nothing durable travels this way.
+            live.announced.store(false, Ordering::Release);
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, KeeperError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(command(reply)).await.map_err(|_| KeeperError::Stopping)?;
+        answer.await.map_err(|_| KeeperError::Stopping)?
+    }
+}
