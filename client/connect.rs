@@ -101,7 +101,8 @@ async fn connect_to(socket: PathBuf) -> Result<Client, io::Error> {
 /// The daemon, started if none runs; an idle one of another version is replaced.
 pub async fn find_or_start(project: &Project) -> Result<Connection, Failure> {
     if let Some(connection) = find(project).await? {
-        if connection.endpoint.version == env!("CARGO_PKG_VERSION") || !retire(&connection, project).await? {
+        let same_version = connection.endpoint.version == env!("CARGO_PKG_VERSION");
+        if same_version || !retire(&connection, project).await? {
             return Ok(connection);
         }
     }

@@ -70,11 +70,10 @@ impl Service {
     /// Every call begins here.
     async fn enter<T>(&self, request: &Request<T>) -> Result<Arc<Board>, Status> {
         self.activity.called();
-        if let Some(theirs) = request.metadata().get(PROTOCOL_HEADER) {
-            if theirs.to_str().ok().and_then(|text| text.parse().ok()) != Some(PROTOCOL) {
-                let text = format!("this daemon speaks protocol {PROTOCOL}");
-                return Err(error(Code::FailedPrecondition, reason::PROTOCOL_MISMATCH, text, []));
-            }
+        let theirs = request.metadata().get(PROTOCOL_HEADER);
+        if theirs.is_some_and(|theirs| theirs.as_bytes() != PROTOCOL.to_string().as_bytes()) {
+            let text = format!("this daemon speaks protocol {PROTOCOL}");
+            return Err(error(Code::FailedPrecondition, reason::PROTOCOL_MISMATCH, text, []));
         }
         if self.stopping.is_cancelled() {
             return Err(errors::shutting_down());

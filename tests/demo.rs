@@ -34,12 +34,11 @@ fn show(folder: &Path, project: &Path) -> Result<(), String> {
     client(project, &["--all"])?;
     let cloned =
         std::fs::read_dir(project.join("repositories/acme")).map_err(|error| error.to_string())?.count();
-    match cloned {
-        REPOSITORIES => {
-            Ok(println!("{cloned} repositories stand in {}/repositories/acme.\n", project.display()))
-        }
-        _ => Err(format!("{cloned} of {REPOSITORIES} repositories were cloned")),
+    if cloned != REPOSITORIES {
+        return Err(format!("{cloned} of {REPOSITORIES} repositories were cloned"));
     }
+    println!("{cloned} repositories stand in {}/repositories/acme.\n", project.display());
+    Ok(())
 }
 
 /// Runs the client that was built beside this program, and shows its command.

@@ -186,9 +186,7 @@ impl Engine {
         remove_folder(&order.partial).await?;
         let made = self.make(order, found == Existing::Unborn, cancel).await;
         let result = match made {
-            Ok(Some(cloned)) if cancel.is_cancelled() => {
-                Err(drop(cloned)).map_err(|()| CloneError::Cancelled)
-            }
+            Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
             Ok(Some(cloned)) => self.settle(order).await.map(|()| Success::Cloned(cloned)),
             Ok(None) => Ok(Success::AlreadyThere),
             Err(error) => Err(error),

@@ -34,11 +34,11 @@ impl<'a> Session<'a> {
         }
         let mut login = engine.secrets.first_login(url).await;
         let mut response = Self::ask(engine, url, login.as_ref()).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            if let Some(second) = engine.secrets.second_login(url).await {
-                login = Some(second);
-                response = Self::ask(engine, url, login.as_ref()).await?;
-            }
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(second) = engine.secrets.second_login(url).await
+        {
+            login = Some(second);
+            response = Self::ask(engine, url, login.as_ref()).await?;
         }
         let response = check(response, login.is_some())?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
