@@ -274,6 +274,33 @@ fn a_caller_of_another_protocol_is_told_so() {
 }
 
 #[test]
+fn an_idle_daemon_of_another_version_is_replaced_and_a_busy_one_is_used() {
+    let world = World::new();
+    let pretend = || {
+        let path = world.state().join("jobs-daemon/endpoint.json");
+        let mut endpoint = world.endpoint();
+        endpoint["version"] = "0.0.1".into();
+        fs::write(&path, endpoint.to_string()).unwrap();
+    };
+    world.run(["daemon", "start"]).ok();
+    let first = world.daemon_pid();
+    pretend();
+    world.run(["daemon", "start"]).ok();
+    let second = world.daemon_pid();
+    assert!(second.is_some() && first != second);
+
+    let root = world.dir.join("remotes");
+    crate::world::repositories::make_many(&root, 1);
+    let server = crate::world::git_server::GitServer::http(&root);
+    server.fault("repo-000", crate::world::git_server::Fault::Silent);
+    let id = world.start_clone([server.repository("repo-000")]);
+    pretend();
+    world.run(["daemon", "start"]).ok().complains("it is busy and stays");
+    assert_eq!(world.daemon_pid(), second);
+    world.run(["--kill", &id]).ok();
+}
+
+#[test]
 fn another_user_cannot_connect() {
     if !rustix::process::geteuid().is_root() {
         return eprintln!("skipped: only root can become another user");

@@ -26,7 +26,7 @@ pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Resu
             let ran = connect::stop(project).await?;
             match json {
                 true => print_json(&json!({"stopped": ran}))?,
-                false if ran => print("The daemon has stopped. Running jobs go on at its next start.\n")?,
+                false if ran => print("The daemon has stopped; jobs that ran go on at its next start.\n")?,
                 false => print("No daemon was running.\n")?,
             }
             Ok(0)

@@ -81,7 +81,10 @@ impl Keeper {
         log.line(&format!("Worker started for job {id}"));
         log.line(&format!("Project path: {}", self.project.root().display()));
         log.line(&format!("PID: {pid}"));
-        self.touch(id, |entry| entry.pid = pid);
+        self.touch(id, |entry| {
+            entry.pid = pid;
+            entry.phase = if entry.job.items.is_none() { "starting" } else { "" };
+        });
         let context = Context {
             job: self.board.jobs[id].job.clone(),
             project: self.project.clone(),
