@@ -100,15 +100,17 @@ async fn connect_to(socket: PathBuf) -> Result<Client, io::Error> {
 
 /// The daemon, started if none runs; an idle one of another version is replaced.
 pub async fn find_or_start(project: &Project) -> Result<Connection, Failure> {
+    if let Some(connection) = find(project).await?
+        && connection.endpoint.version == env!("CARGO_PKG_VERSION")
+    {
+        return Ok(connection);
+    }
+    let _turn = StartTurn::take(project)?;
     if let Some(connection) = find(project).await? {
         let same_version = connection.endpoint.version == env!("CARGO_PKG_VERSION");
         if same_version || !retire(&connection, project).await? {
             return Ok(connection);
         }
-    }
-    let _turn = StartTurn::take(project)?;
-    if let Some(connection) = find(project).await? {
-        return Ok(connection);
     }
     start(project).await
 }
@@ -116,13 +118,15 @@ pub async fn find_or_start(project: &Project) -> Result<Connection, Failure> {
 /// Asks an idle daemon of another version to leave. A busy one stays and is used.
 async fn retire(connection: &Connection, project: &Project) -> Result<bool, Failure> {
     let mut client = connection.client.clone();
+    let leaving = lock_state(project);
     let reason = format!("replaced by version {}", env!("CARGO_PKG_VERSION"));
-    let response = client.shutdown(timed(ShutdownRequest { reason, only_if_idle: true })).await?;
-    if !response.into_inner().stopping {
+    let response = client.shutdown(timed(ShutdownRequest { reason, only_if_idle: true })).await;
+    // One that cannot answer any more is leaving already.
+    if response.is_ok_and(|response| !response.into_inner().stopping) {
         eprintln!("note: the daemon is version {}; it is busy and stays", connection.endpoint.version);
         return Ok(false);
     }
-    wait_until_gone(project)?;
+    wait_until_gone(project, &leaving)?;
     Ok(true)
 }
 
@@ -195,7 +199,10 @@ async fn start(project: &Project) -> Result<Connection, Failure> {
     let line = match tokio::time::timeout(READY_DEADLINE, line).await {
         Ok(Ok(Ok(line))) => line,
         Ok(_) => String::new(),
-        Err(_) => return Err(Failure::Start("it did not say that it is ready".into())),
+        Err(_) => {
+            let _ = child.kill();
+            return Err(Failure::Start("it did not say that it is ready".into()));
+        }
     };
     let word: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
     if word["ready"] == true {
@@ -215,16 +222,14 @@ async fn start(project: &Project) -> Result<Connection, Failure> {
 
 /// A daemon lives, but its socket or endpoint file is gone: it is asked to look, and binds again.
 async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
-    if let Some(pid) = lock_holder(project) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
-    }
+    lock_state(project).signal(rustix::process::Signal::HUP);
     let began = Instant::now();
     while began.elapsed() < READY_DEADLINE {
         if let Some(connection) = find(project).await? {
             return Ok(connection);
         }
         // Stopping daemons hold the lock to their end; then a new one may start.
-        if lock_holder(project).is_none() {
+        if lock_state(project) == LockState::Free {
             return Box::pin(start(project)).await;
         }
         tokio::time::sleep(POLL).await;
@@ -237,17 +242,37 @@ async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
     }))
 }
 
-/// The process that the held lock names; `None` when nobody holds it.
-fn lock_holder(project: &Project) -> Option<rustix::process::Pid> {
-    let mut file = OpenOptions::new().read(true).open(project.daemon().lock()).ok()?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            file.read_to_string(&mut text).ok()?;
-            rustix::process::Pid::from_raw(text.trim().parse().ok()?)
+/// What the daemon's lock says.
+#[derive(PartialEq, Eq)]
+enum LockState {
+    /// Nobody is the daemon.
+    Free,
+    /// A daemon lives; its pid is known when it lives on this host.
+    Held(Option<rustix::process::Pid>),
+}
+
+impl LockState {
+    /// Signals the process that the held lock names.
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Self::Held(Some(pid)) = self {
+            let _ = rustix::process::kill_process(*pid, signal);
         }
-        _ => None,
     }
+}
+
+fn lock_state(project: &Project) -> LockState {
+    let Ok(mut file) = OpenOptions::new().read(true).open(project.daemon().lock()) else {
+        return LockState::Free;
+    };
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return LockState::Free;
+    }
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    let mut lines = text.lines();
+    let pid = lines.next().and_then(|line| line.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    // A number of another container or an earlier boot names some other process here.
+    LockState::Held(pid.filter(|_| lines.next() == Some(&*host())))
 }
 
 /// The daemon's command with a clean environment: where it is and who it serves, not what the first
@@ -297,7 +322,8 @@ pub fn become_daemon(project: &Project) -> Failure {
 
 /// Stops the daemon and returns when it is gone. False when none ran.
 pub async fn stop(project: &Project) -> Result<bool, Failure> {
-    if lock_holder(project).is_none() {
+    let running = lock_state(project);
+    if running == LockState::Free {
         return Ok(false);
     }
     let asked = async {
@@ -306,25 +332,42 @@ pub async fn stop(project: &Project) -> Result<bool, Failure> {
         client.shutdown(timed(request)).await.ok()
     };
     let asked = tokio::time::timeout(Duration::from_secs(2), asked).await;
-    if !matches!(asked, Ok(Some(_))) {
+    if !matches!(asked, Ok(Some(_))) && lock_state(project) == running {
         // It does not answer; the lock proves that this process is the daemon.
-        if let Some(pid) = lock_holder(project) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        running.signal(rustix::process::Signal::TERM);
     }
-    wait_until_gone(project)?;
+    wait_until_gone(project, &running)?;
     Ok(true)
 }
 
-fn wait_until_gone(project: &Project) -> Result<(), Failure> {
+/// Waits until the lock is free, or another daemon's.
+fn wait_until_gone(project: &Project, leaving: &LockState) -> Result<(), Failure> {
     let began = Instant::now();
-    while lock_holder(project).is_some() {
+    while lock_state(project) == *leaving && *leaving != LockState::Free {
         if began.elapsed() > STOP_DEADLINE {
             return Err(Failure::Silent("it was asked to stop and has not".into()));
         }
         std::thread::sleep(POLL);
     }
     Ok(())
+}
+
+/// Makes a call that changes something; once more with a new daemon when this one is just leaving.
+pub async fn call<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
+    project: &Project,
+    connection: &mut Connection,
+    call: impl Fn(Client) -> F,
+) -> Result<T, Failure> {
+    let failure = match call(connection.client.clone()).await {
+        Ok(response) => return Ok(response.into_inner()),
+        Err(status) => Failure::from(status),
+    };
+    if !failure.is_shutting_down() {
+        return Err(failure);
+    }
+    wait_until_gone(project, &lock_state(project))?;
+    *connection = find_or_start(project).await?;
+    Ok(call(connection.client.clone()).await?.into_inner())
 }
 
 /// What the daemon says about itself.

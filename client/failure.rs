@@ -77,6 +77,11 @@ impl Failure {
         }
     }
 
+    /// Whether the daemon answered that it is stopping.
+    pub fn is_shutting_down(&self) -> bool {
+        matches!(self, Self::Refused(status) if reason(status) == reason::SHUTTING_DOWN)
+    }
+
     /// A command to type.
     fn hint(&self) -> String {
         match self {

@@ -19,7 +19,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli));
+            // A thread that still waits for something must not hold up the answer.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(Failure::Usage(format!("cannot start: {error}"))),
     };
     match result {

@@ -128,9 +128,11 @@ pub async fn kill(project: &Project, id: &str, json: bool) -> Result<u8, Failure
 
 pub async fn resume(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
     let mut connection = connect_for(project, id).await?;
-    let request = timed(ResumeJobRequest { id: id.to_owned(), environment: environment::carried() });
-    let ResumeJobResponse { job, already_running } =
-        connection.client.resume_job(request).await?.into_inner();
+    let resumed = connect::call(project, &mut connection, |mut client| async move {
+        let environment = environment::carried();
+        client.resume_job(timed(ResumeJobRequest { id: id.to_owned(), environment })).await
+    });
+    let ResumeJobResponse { job, already_running } = resumed.await?;
     let job = job.unwrap_or_default();
     match json {
         true => print_json(&job)?,

@@ -302,6 +302,8 @@ impl Job {
             Event::Started => Ok(()),
             Event::Retried if running => Err(Refused::Running),
             Event::Retried => Ok(()),
+            // A run that could not even begin is put off, too.
+            Event::Paused { .. } if !self.has_ended() => Ok(()),
             _ if !running => Err(Refused::NotRunning),
             Event::Planned { .. } if self.items.is_some() => Err(Refused::PlannedTwice),
             Event::Planned { .. } | Event::Paused { .. } | Event::Ended(Outcome::Failed { .. }) => Ok(()),

@@ -47,9 +47,13 @@ pub struct Keeper {
     runs: HashMap<JobId, Run>,
     requests: HashMap<String, JobId>,
     last_run: u64,
+    /// What came with the request that started or resumed each job; in memory only, until it has ended.
+    callers: HashMap<JobId, Caller>,
+    /// Events that the disk refused; they are journalled before anything else of their job.
+    owed: HashMap<JobId, Vec<(Millis, Event)>>,
     unsynced: HashSet<JobId>,
     answers: Vec<Answer>,
-    stopping: Option<oneshot::Sender<()>>,
+    stopping: Option<oneshot::Sender<bool>>,
 }
 
 impl Keeper {
@@ -69,6 +73,8 @@ impl Keeper {
             runs: HashMap::new(),
             requests: HashMap::new(),
             last_run: 0,
+            callers: HashMap::new(),
+            owed: HashMap::new(),
             unsynced: HashSet::new(),
             answers: Vec::new(),
             stopping: None,
@@ -100,7 +106,7 @@ impl Keeper {
             self.settle();
         }
         if let Some(done) = self.stopping.take() {
-            let _ = done.send(());
+            let _ = done.send(true);
         }
     }
 
@@ -110,10 +116,7 @@ impl Keeper {
                 let result = self.start(request_id, order, caller);
                 self.answer(reply, result);
             }
-            Command::Kill { id, reply } => match self.kill(&id) {
-                Ok(()) => self.runs.get_mut(&id).expect("it runs").killers.push(reply),
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            Command::Kill { id, reply } => self.kill(&id, reply),
             Command::Resume { id, caller, reply } => {
                 let result = self.resume(&id, caller);
                 self.answer(reply, result);
@@ -137,7 +140,11 @@ impl Keeper {
                 }
             }
             Command::Over { id, run, result } => self.over(&id, run, result),
-            Command::Stop { reply } => {
+            Command::Stop { only_if_idle, reply } => {
+                if only_if_idle && self.board.jobs.values().any(|entry| entry.job.is_active()) {
+                    let _ = reply.send(false);
+                    return;
+                }
                 for run in self.runs.values_mut() {
                     run.end_because(PauseReason::DaemonStopped);
                 }
@@ -163,8 +170,14 @@ impl Keeper {
             request_id: request_id.clone(),
             settings: caller.lasting_settings(),
         })?;
+        self.callers.insert(id.clone(), caller);
+        if let Err(error) = self.launch(&id) {
+            // The caller is told that nothing was started, and nothing is to remain.
+            let _ = remove_job_folder(&self.project, &id);
+            self.forget(&id);
+            return Err(error);
+        }
         self.requests.insert(request_id, id.clone());
-        self.launch(&id, caller)?;
         Ok(Started { entry: self.board.jobs[&id].clone(), existing: false })
     }
 
@@ -201,13 +214,23 @@ impl Keeper {
         Ok(id)
     }
 
-    /// Cancels a run. The kill is answered when the run is over.
-    fn kill(&mut self, id: &JobId) -> Result<(), KeeperError> {
-        let entry = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
-        let state = entry.job.state.word();
-        let run = self.runs.get_mut(id).ok_or(KeeperError::NotKillable { id: id.clone(), state })?;
-        run.end_because(PauseReason::Killed);
-        Ok(())
+    /// Cancels a run; answered when the run is over. A job that only waits for its moment waits no more.
+    fn kill(&mut self, id: &JobId, reply: Reply<Arc<Entry>>) {
+        if let Some(run) = self.runs.get_mut(id) {
+            run.end_because(PauseReason::Killed);
+            run.killers.push(reply);
+            return;
+        }
+        let result = match self.board.jobs.get(id) {
+            None => Err(KeeperError::NotFound(id.clone())),
+            Some(entry) if matches!(entry.job.state, State::Paused { resume_at: Some(_), .. }) => {
+                let (reason, message) = (PauseReason::Killed, "killed".to_owned());
+                self.commit(id, Event::Paused { reason, message, resume_at: None })
+            }
+            Some(entry) => Err(KeeperError::NotKillable { id: id.clone(), state: entry.job.state.word() }),
+        };
+        let result = result.map(|()| self.board.jobs[id].clone());
+        self.answer(reply, result);
     }
 
     fn resume(&mut self, id: &JobId, caller: Caller) -> Result<Resumed, KeeperError> {
@@ -226,7 +249,8 @@ impl Keeper {
             return Err(KeeperError::ConfigNotFound { id: id.clone(), state });
         }
         self.commit(id, Event::Retried)?;
-        self.launch(id, caller)?;
+        self.callers.entry(id.clone()).or_default().renew(caller);
+        self.launch(id)?;
         Ok(Resumed { entry: self.board.jobs[id].clone(), already_running: false })
     }
 
@@ -239,11 +263,15 @@ impl Keeper {
             Ok(Finish::Complete) => Event::Ended(Outcome::Completed),
             Ok(Finish::WithWarnings(summary)) => Event::Ended(Outcome::CompletedWithWarnings { summary }),
             Err(Stop::Fail(error)) => Event::Ended(Outcome::Failed { error }),
-            Err(Stop::Pause { reason, message, resume_at }) => Event::Paused { reason, message, resume_at },
-            Err(Stop::Cancelled) => run.pause_event(),
+            // Somebody's order outlasts a reason that would let the job go on by itself.
+            Err(Stop::Pause { reason, message, resume_at }) if !run.was_ended() => {
+                Event::Paused { reason, message, resume_at }
+            }
+            Err(Stop::Pause { .. } | Stop::Cancelled) => run.pause_event(),
         };
         run.end(&self.project.job(id));
-        if let Err(error) = self.commit(id, event.clone()) {
+        let committed = self.commit(id, event.clone());
+        if let Err(error) = &committed {
             tracing::error!(job = %id, %error, "the end of a run could not be journalled");
             self.keep_in_memory(id, event);
         }
@@ -255,23 +283,34 @@ impl Keeper {
         let killers = std::mem::take(&mut run.killers);
         self.answers.push(Box::new(move |synced| {
             for killer in killers {
-                let _ = killer.send(synced.clone().map(|()| entry.clone()));
+                let durable = synced.clone().and(committed.clone());
+                let _ = killer.send(durable.map(|()| entry.clone()));
             }
         }));
         if self.board.jobs[id].job.has_ended() {
+            self.callers.remove(id);
             self.prune(KEPT);
         }
     }
 
-    /// The disk refused the line. Memory is the truth while the daemon lives; the job is tried again.
+    /// The disk refused the line. Memory is the truth while the daemon lives: the job waits there, is tried
+    /// again, and the journal hears of it first when it takes lines again.
     fn keep_in_memory(&mut self, id: &JobId, event: Event) {
-        let pause = Event::Paused {
-            reason: PauseReason::Storage,
-            message: "the state folder cannot be written".into(),
-            resume_at: Some(clock::now() + 30_000),
+        let event = match event {
+            Event::Paused { .. } => event,
+            _ => Event::Paused {
+                reason: PauseReason::Storage,
+                message: "the state folder cannot be written".into(),
+                resume_at: Some(clock::now() + 30_000),
+            },
         };
-        let event = if matches!(event, Event::Ended(_)) { pause } else { event };
-        self.touch(id, |entry| drop(entry.job.apply(clock::now(), event)));
+        let now = clock::now();
+        let mut applied = Ok(());
+        self.touch(id, |entry| applied = entry.job.apply(now, event.clone()));
+        match applied {
+            Ok(()) => self.owed.entry(id.clone()).or_default().push((now, event)),
+            Err(error) => tracing::error!(job = %id, %error, "a job could not be put off"),
+        }
     }
 
     /// Applies an event and journals it; durable after the next [`Self::settle`].
@@ -280,7 +319,15 @@ impl Keeper {
         entry.job.check(&event)?;
         let now = clock::now();
         let journal = self.journals.get_mut(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
-        journal.append(now, &event).map_err(|error| KeeperError::Storage(Arc::new(error)))?;
+        let storage = |error| KeeperError::Storage(Arc::new(error));
+        if let Some(owed) = self.owed.get_mut(id) {
+            while let Some((at, earlier)) = owed.first() {
+                journal.append(*at, earlier).map_err(storage)?;
+                owed.remove(0);
+            }
+            self.owed.remove(id);
+        }
+        journal.append(now, &event).map_err(storage)?;
         self.unsynced.insert(id.clone());
         let mut applied = Ok(());
         self.touch(id, |entry| applied = entry.job.apply(now, event));
@@ -334,6 +381,9 @@ impl Keeper {
 
     /// The earliest moment at which a paused job goes on by itself.
     fn next_wake(&self) -> Option<Millis> {
+        if self.stopping.is_some() {
+            return None;
+        }
         let paused = self.board.jobs.values().filter(|entry| !self.runs.contains_key(&entry.job.id));
         paused
             .filter_map(|entry| match entry.job.state {
@@ -354,14 +404,14 @@ impl Keeper {
             .map(|entry| entry.job.id.clone())
             .collect();
         for id in due {
-            if self.stopping.is_none() && !self.runs.contains_key(&id) {
+            if !self.runs.contains_key(&id) {
                 self.launch_or_postpone(&id);
             }
         }
     }
 
     fn launch_or_postpone(&mut self, id: &JobId) {
-        if let Err(error) = self.launch(id, Caller::default()) {
+        if let Err(error) = self.launch(id) {
             tracing::warn!(job = %id, %error, "a job could not go on; trying again");
             self.keep_in_memory(
                 id,
@@ -414,6 +464,8 @@ impl Keeper {
 
     fn forget(&mut self, id: &JobId) {
         self.journals.remove(id);
+        self.owed.remove(id);
+        self.callers.remove(id);
         self.requests.retain(|_, known| known != id);
         self.board.jobs.remove(id);
         self.board.revision += 1;

@@ -58,14 +58,16 @@ impl DaemonLock {
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 let _ = file.read_to_string(&mut text);
-                return Err(StartError::Held { pid: text.trim().parse().unwrap_or(0) });
+                let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+                return Err(StartError::Held { pid: pid.unwrap_or(0) });
             }
             Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
-        // For people, and for a client that has to wake a daemon whose socket is gone.
+        // For people, and for a client that has to wake a daemon whose socket is gone: the pid, and the host
+        // on which it means something.
         file.set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "{}", std::process::id()))
+            .and_then(|()| write!(file, "{}\n{}", std::process::id(), host()))
             .map_err(fail)?;
         Ok(Self { _file: file })
     }

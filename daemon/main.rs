@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -124,6 +124,8 @@ enum ServeError {
     Project(#[from] specweave_jobs::project::ProjectError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("the keeper of all jobs has ended; the daemon's log has the details")]
+    KeeperGone,
     #[error("{0}: {1}")]
     Io(&'static str, #[source] std::io::Error),
 }
@@ -162,6 +164,15 @@ fn close_inherited() {
 
 /// The boot story.
 fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4))
+        .enable_all()
+        .build()
+        .map_err(|error| ServeError::Io("cannot start the runtime", error))?;
+    // Before the lock: whoever finds it held may send a signal.
+    let signals = runtime
+        .block_on(async { Signals::listen() })
+        .map_err(|error| ServeError::Io("cannot listen for signals", error))?;
     let project = Project::find(project)?;
     let home = lifecycle::identity(&project.specweave())
         .map_err(|error| ServeError::Io("cannot look at .specweave", error))?;
@@ -175,14 +186,11 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
         tell_starter(&serde_json::json!({"ready": true}));
         release_starter(&project, tie)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4))
-        .enable_all()
-        .build()
-        .map_err(|error| ServeError::Io("cannot start the runtime", error))?;
-    runtime.block_on(live(project, home, socket, listener, lock, tie));
+    let stopped = runtime.block_on(live(project, home, socket, listener, &lock, tie, signals));
     runtime.shutdown_timeout(Duration::from_millis(100));
-    Ok(())
+    // Work that did not stop in time may still write: the lock goes with the process, not before it.
+    std::mem::forget(lock);
+    stopped
 }
 
 /// From the first connection to the last.
@@ -191,9 +199,10 @@ async fn live(
     home: (u64, u64),
     mut socket: Socket,
     listener: StdListener,
-    lock: DaemonLock,
+    lock: &DaemonLock,
     tie: Tie,
-) {
+    mut signals: Signals,
+) -> Result<(), ServeError> {
     let started_at = clock::now();
     let (keeper, handle) = Keeper::new(project.clone());
     let stopping = CancellationToken::new();
@@ -207,7 +216,7 @@ async fn live(
     let foreign = Arc::new(ForeignJobs::new(project.clone()));
     let (mirror, mirroring) =
         mirror::start(project.clone(), handle.clone(), foreign.clone(), stop_mirror.clone());
-    let keeping = tokio::spawn(keeper.keep());
+    let mut keeping = tokio::spawn(keeper.keep());
     let service = Arc::new(Service {
         project: project.clone(),
         keeper: handle.clone(),
@@ -225,9 +234,15 @@ async fn live(
 
     let watch = Watch { project: &project, home, handle: &handle, activity: &activity };
     let reason = loop {
-        match watch.until_something_happens(&socket, &stop_requested).await {
+        let happening = tokio::select! {
+            happening = watch.until_something_happens(&socket, &stop_requested, &mut signals) => happening,
+            _ = &mut keeping => Happening::KeeperGone,
+        };
+        match happening {
             Happening::Stop(reason) => break reason,
-            Happening::Unreachable => match Socket::bind(&project, &lock) {
+            // The journals have all that was acknowledged; the next daemon goes on from them.
+            Happening::KeeperGone => return Err(ServeError::KeeperGone),
+            Happening::Unreachable => match Socket::bind(&project, lock) {
                 Ok((bound, listener)) => {
                     tracing::warn!("the socket or its endpoint file was gone; bound again");
                     socket = bound;
@@ -261,13 +276,32 @@ async fn live(
         server.abort();
     }
     tracing::info!("stopped");
-    drop(lock);
+    Ok(())
 }
 
 /// What makes the daemon act without a call.
 enum Happening {
     Stop(&'static str),
     Unreachable,
+    KeeperGone,
+}
+
+/// The signals that the daemon acts on, heard from before it takes the lock.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// A client that found the lock held and no socket asks for a look at once.
+    look: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            look: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 struct Watch<'a> {
@@ -282,17 +316,14 @@ impl Watch<'_> {
         &self,
         socket: &Socket,
         stop_requested: &CancellationToken,
+        signals: &mut Signals,
     ) -> Happening {
-        let on = |kind| signal(kind).expect("the runtime can take signals");
-        let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
-        let mut look = on(SignalKind::hangup());
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Happening::Stop("SIGTERM"),
-                _ = interrupt.recv() => return Happening::Stop("SIGINT"),
+                _ = signals.terminate.recv() => return Happening::Stop("SIGTERM"),
+                _ = signals.interrupt.recv() => return Happening::Stop("SIGINT"),
                 () = stop_requested.cancelled() => return Happening::Stop("asked to"),
-                // A client that found the lock held and no socket asks for a look at once.
-                _ = look.recv() => {}
+                _ = signals.look.recv() => {}
                 () = tokio::time::sleep(seconds("SPECWEAVE_JOBS_CHECK_SECONDS", CHECK)) => {}
             }
             if lifecycle::identity(&self.project.specweave()).ok() != Some(self.home) {
@@ -302,17 +333,17 @@ impl Watch<'_> {
                 return Happening::Unreachable;
             }
             self.handle.sweep().await;
-            if self.is_idle().await {
+            // The keeper decides, so that no job is taken after the decision to leave.
+            if self.is_idle() && self.handle.stop_if_idle().await {
                 return Happening::Stop("nothing to do");
             }
         }
     }
 
-    async fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         let idle_for = clock::now() - self.activity.last_call();
         let long = idle_for >= seconds("SPECWEAVE_JOBS_IDLE_SECONDS", IDLE).as_millis() as i64;
         long && self.activity.streams() == 0
-            && !self.handle.board().await.jobs.values().any(|entry| entry.job.is_active())
     }
 }
 
@@ -406,7 +437,7 @@ fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
 
 /// The daemon's own log: `daemon.log`, or the terminal in the foreground.
 fn start_log(project: &Project, tie: Tie) -> Result<(), ServeError> {
-    let layer = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::INFO);
+    let layer = tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false).with_max_level(tracing::Level::INFO);
     if tie == Tie::Terminal {
         layer.with_writer(std::io::stderr).with_target(false).init();
         return Ok(());

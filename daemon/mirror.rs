@@ -100,6 +100,9 @@ async fn keep(
                 Err(error) => {
                     tracing::warn!(%error, "background-jobs.json could not be written");
                     shown.failed_at = Some(Instant::now());
+                    if !stopping {
+                        continue;
+                    }
                 }
             }
         }
@@ -215,7 +218,14 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
         }
     }
     let bytes = document.bytes();
-    disk::replace(&path, &bytes, 0o644)?;
+    // A file that would not change, or would be made to tell of nothing, is left alone.
+    let same = match fs::read(&path) {
+        Ok(before) => before == bytes,
+        Err(_) => document.jobs.is_empty(),
+    };
+    if !same {
+        disk::replace(&path, &bytes, 0o644)?;
+    }
     foreign.learn(stamp(&path), document);
     Ok(Written { bytes: bytes.len() as u64, notice })
 }

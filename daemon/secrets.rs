@@ -51,16 +51,22 @@ pub struct Login {
 #[derive(Clone, Default)]
 pub struct Caller {
     pub variables: BTreeMap<String, String>,
-    /// By the origin they were given for, such as `https://host:8443`.
-    pub logins: Vec<(String, Login)>,
+    /// By the address that they stood in.
+    pub logins: Vec<(Url, Login)>,
 }
 
 impl Caller {
     /// Keeps a login that stood in an address.
     pub fn offer(&mut self, address: &str, user: String, secret: &str) {
         if let (Ok(url), Some(secret)) = (Url::parse(address), Secret::new(secret)) {
-            self.logins.push((url.origin().ascii_serialization(), Login { user, secret }));
+            self.logins.push((url, Login { user, secret }));
         }
+    }
+
+    /// What a later request brings goes before what an earlier one brought.
+    pub fn renew(&mut self, later: Self) {
+        self.variables.extend(later.variables);
+        self.logins.splice(0..0, later.logins);
     }
 
     /// The variables that a restarted job needs too and that hold no secret.
@@ -78,7 +84,7 @@ impl Caller {
 
 /// What one job may use.
 pub struct Secrets {
-    logins: Vec<(String, Login)>,
+    logins: Vec<(Url, Login)>,
     /// The caller's variables, with those of `.env` beneath them.
     variables: BTreeMap<String, String>,
     redactor: Redactor,
@@ -90,9 +96,9 @@ impl Secrets {
     /// `caller` is what came with the request; `settings` what the journal kept of an earlier one.
     pub fn new(project: &Project, caller: Caller, settings: &BTreeMap<String, String>) -> Self {
         let dotenv = std::fs::read_to_string(project.root().join(".env")).unwrap_or_default();
-        let mut variables = parse_dotenv(&dotenv);
-        variables.extend(settings.clone());
+        let mut variables = settings.clone();
         variables.extend(caller.variables);
+        add_dotenv(&mut variables, parse_dotenv(&dotenv));
         let redactor = Redactor::default();
         for name in specweave_jobs::environment::SECRETS {
             if let Some(value) = variables.get(name) {
@@ -137,8 +143,10 @@ impl Secrets {
         if !may_carry_secrets(url) {
             return None;
         }
-        let origin = url.origin().ascii_serialization();
-        if let Some((_, login)) = self.logins.iter().find(|(given_for, _)| *given_for == origin) {
+        // The very address first, then any of the same server.
+        let given = |(given_for, _): &&(Url, Login)| given_for == url;
+        let near = |(given_for, _): &&(Url, Login)| given_for.origin() == url.origin();
+        if let Some((_, login)) = self.logins.iter().find(given).or(self.logins.iter().find(near)) {
             return Some(login.clone());
         }
         let is_github = [self.github_web(), self.github_api()].iter().any(|base| same_origin(base, url));
@@ -263,6 +271,37 @@ fn same_origin(base: &str, url: &Url) -> bool {
     Url::parse(base).is_ok_and(|base| base.origin() == url.origin())
 }
 
+/// A service's base address and the secrets that go there.
+const SERVICES: [(&str, &[&str]); 3] = [
+    ("GITHUB_API_URL", &["GITHUB_TOKEN", "GH_TOKEN"]),
+    ("AZURE_DEVOPS_ORG_URL", &["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"]),
+    ("JIRA_DOMAIN", &["JIRA_EMAIL", "JIRA_API_TOKEN"]),
+];
+
+/// Adds the project's `.env` beneath what the caller has. The file may come with a clone: it gives tokens and
+/// base addresses and nothing that runs, and an address of its own goes only with tokens of its own.
+fn add_dotenv(variables: &mut BTreeMap<String, String>, dotenv: BTreeMap<String, String>) {
+    for (address, secrets) in SERVICES {
+        let own_address = dotenv.get(address).filter(|own| variables.get(address).is_none_or(|set| set != *own));
+        match own_address {
+            Some(_) if variables.contains_key(address) => continue,
+            Some(own) => {
+                variables.insert(address.to_owned(), own.clone());
+                for name in secrets {
+                    variables.remove(*name);
+                }
+            }
+            None => {}
+        }
+        let has_one = secrets.iter().any(|name| variables.contains_key(*name));
+        for name in secrets.iter().filter(|_| !has_one) {
+            if let Some(value) = dotenv.get(*name) {
+                variables.insert((*name).to_owned(), value.clone());
+            }
+        }
+    }
+}
+
 /// SpecWeave's reading of `.env`: `KEY=VALUE`, `#` comments, one pair of quotes, no interpolation.
 fn parse_dotenv(text: &str) -> BTreeMap<String, String> {
     text.lines()
@@ -375,6 +414,25 @@ mod tests {
         let read = parse_dotenv("# note\n A = \"b c\" \nB='x'\nC=\"half\nnonsense\nD=a=b\n");
         let expected = [("A", "b c"), ("B", "x"), ("C", "\"half"), ("D", "a=b")];
         assert_eq!(read, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    }
+
+    #[test]
+    fn a_dotenv_file_cannot_lead_a_callers_token_elsewhere_or_run_anything() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        };
+        let mut variables = map(&[("GITHUB_TOKEN", "callers")]);
+        let hostile = [("GITHUB_API_URL", "https://evil"), ("GIT_SSH_COMMAND", "evil"), ("PATH", "/evil")];
+        add_dotenv(&mut variables, map(&hostile));
+        assert_eq!(variables, map(&[("GITHUB_API_URL", "https://evil")]));
+
+        let mut variables = map(&[("GITHUB_API_URL", "https://ours"), ("GITHUB_TOKEN", "callers")]);
+        add_dotenv(&mut variables, map(&[("GITHUB_API_URL", "https://evil"), ("GITHUB_TOKEN", "x")]));
+        assert_eq!(variables, map(&[("GITHUB_API_URL", "https://ours"), ("GITHUB_TOKEN", "callers")]));
+
+        let mut variables = map(&[]);
+        add_dotenv(&mut variables, map(&[("GITHUB_TOKEN", "dotenv")]));
+        assert_eq!(variables, map(&[("GITHUB_TOKEN", "dotenv")]));
     }
 
     #[test]

@@ -15,7 +15,7 @@ impl StandIn {
     /// Starts the stand-in of `job`: this very binary, in a process group of its own, so that Ctrl-C in a
     /// foreground daemon's terminal reaches the daemon alone.
     pub fn start(job: &JobId) -> io::Result<Self> {
-        let child = Command::new(std::env::current_exe()?)
+        let child = Command::new(own_program()?)
             .args(["stand-in", "--job", job.as_str()])
             .env_clear()
             .stdin(Stdio::piped())
@@ -42,6 +42,14 @@ impl StandIn {
     pub async fn dismiss(mut self) {
         drop(self.child.stdin.take());
         let _ = self.child.kill().await;
+    }
+}
+
+/// This very program, also after an upgrade has replaced its file.
+fn own_program() -> io::Result<std::path::PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Ok("/proc/self/exe".into()),
+        false => std::env::current_exe(),
     }
 }
 

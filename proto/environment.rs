@@ -5,7 +5,7 @@ use crate::v1::EnvironmentVariable;
 use std::collections::BTreeMap;
 
 /// Where things are; kept in the job's journal, so that a restarted job finds the same servers.
-pub const SETTINGS: [&str; 11] = [
+pub const SETTINGS: [&str; 10] = [
     "GITHUB_API_URL",
     "AZURE_DEVOPS_ORG_URL",
     "JIRA_DOMAIN",
@@ -16,7 +16,6 @@ pub const SETTINGS: [&str; 11] = [
     "HTTP_PROXY",
     "ALL_PROXY",
     "NO_PROXY",
-    "GIT_SSH_COMMAND",
 ];
 
 /// Secrets; in memory only.
@@ -31,8 +30,15 @@ pub const SECRETS: [&str; 7] = [
 ];
 
 /// What helper programs (ssh, gh, git's credential helpers) need; in memory only.
-pub const HELPERS: [&str; 6] =
-    ["HOME", "PATH", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "GH_CONFIG_DIR", "GIT_CONFIG_GLOBAL"];
+pub const HELPERS: [&str; 7] = [
+    "HOME",
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH_COMMAND",
+    "XDG_CONFIG_HOME",
+    "GH_CONFIG_DIR",
+    "GIT_CONFIG_GLOBAL",
+];
 
 /// A proxy may also be named in lower case.
 const LOWER_CASE_TOO: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];

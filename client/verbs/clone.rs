@@ -28,8 +28,12 @@ pub async fn clone(project: &Project, arguments: CloneArgs, json: bool) -> Resul
         return Ok(0);
     }
     let request_id = format!("{:016x}{:016x}", disk::random(), disk::random());
-    let request = timed(StartJobRequest { request_id, spec: Some(spec), environment });
-    let job = connection.client.start_job(request).await?.into_inner().job.unwrap_or_default();
+    let request = StartJobRequest { request_id, spec: Some(spec), environment };
+    let started = connect::call(project, &mut connection, |mut client| {
+        let request = timed(request.clone());
+        async move { client.start_job(request).await }
+    });
+    let job = started.await?.job.unwrap_or_default();
     let id = job.id.clone();
     match (json, follow) {
         (true, false) => print_json(&job)?,

@@ -18,6 +18,9 @@ use tonic::Streaming;
 /// A stream that broke is tried again for so long: the daemon may be being replaced.
 const RECONNECT: Duration = Duration::from_secs(5);
 
+/// A daemon that sends no heartbeat for three times its interval hangs.
+const SILENCE: Duration = Duration::from_secs(45);
+
 /// The exit status that a job's state stands for.
 fn exit_status(job: &Job) -> u8 {
     match job.state() {
@@ -127,7 +130,11 @@ async fn each_state(
             Ok(stream) => {
                 let mut stream = stream.into_inner();
                 loop {
-                    match stream.message().await {
+                    let next = match tokio::time::timeout(SILENCE, stream.message()).await {
+                        Ok(next) => next,
+                        Err(_) => break Failure::Silent("its stream fell silent".into()),
+                    };
+                    match next {
                         Ok(Some(response)) => {
                             request.epoch.clone_from(&response.epoch);
                             request.since_revision = response.revision;

@@ -75,9 +75,7 @@ pub(super) enum Command {
         run: u64,
         result: Result<Finish, Stop>,
     },
-    Stop {
-        reply: oneshot::Sender<()>,
-    },
+    Stop { only_if_idle: bool, reply: oneshot::Sender<bool> },
 }
 
 /// Answer to a start.
@@ -171,9 +169,19 @@ impl KeeperHandle {
 
     /// Lets every run reach a safe point, then ends the keeper.
     pub async fn stop(&self) {
+        self.end(false).await;
+    }
+
+    /// Ends the keeper unless a job is active; from then on nothing new is taken. Whether it ended.
+    pub async fn stop_if_idle(&self) -> bool {
+        self.end(true).await
+    }
+
+    async fn end(&self, only_if_idle: bool) -> bool {
         let (reply, done) = oneshot::channel();
-        if self.inbox.send(Command::Stop { reply }).await.is_ok() {
-            let _ = done.await;
+        match self.inbox.send(Command::Stop { only_if_idle, reply }).await {
+            Ok(()) => done.await.unwrap_or(true),
+            Err(_) => true,
         }
     }
 

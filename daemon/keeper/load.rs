@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 impl Keeper {
     pub(super) fn load(&mut self) {
+        // The mirror looks at the file at least once: it may tell of jobs that are gone.
+        self.board.revision += 1;
         let Ok(folders) = std::fs::read_dir(self.project.jobs()) else { return };
         let ids = folders.filter_map(|folder| JobId::parse(folder.ok()?.file_name().to_str()?));
         let mut ids: Vec<JobId> = ids.collect();

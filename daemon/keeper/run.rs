@@ -4,15 +4,19 @@ use super::{Command, Keeper, KeeperError, Live, Reply};
 use crate::board::Entry;
 use crate::job::{Event, PauseReason};
 use crate::log::WorkerLog;
-use crate::secrets::{Caller, Secrets};
+use crate::secrets::Secrets;
 use crate::standin::StandIn;
 use crate::work::{self, Context, Finish, Stop};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+/// How much later than its stand-ins the daemon may hear that the machine goes down.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(300);
 
 pub(super) struct Run {
     /// Tells this run's messages from those of an earlier one.
@@ -30,6 +34,11 @@ impl Run {
     pub(super) fn end_because(&mut self, reason: PauseReason) {
         self.reason.get_or_insert(reason);
         self.cancel.cancel();
+    }
+
+    /// Whether somebody ordered its end.
+    pub(super) fn was_ended(&self) -> bool {
+        self.reason.is_some()
     }
 
     pub(super) fn pause_event(&self) -> Event {
@@ -54,10 +63,11 @@ impl Run {
 
 impl Keeper {
     /// Starts a run: stand-in, `worker.pid`, journal line, task.
-    pub(super) fn launch(&mut self, id: &JobId, caller: Caller) -> Result<(), KeeperError> {
+    pub(super) fn launch(&mut self, id: &JobId) -> Result<(), KeeperError> {
         let storage = |error| KeeperError::Storage(Arc::new(error));
         let files = self.project.job(id);
         let job = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.job.clone();
+        let caller = self.callers.get(id).cloned().unwrap_or_default();
         let secrets = Arc::new(Secrets::new(&self.project, caller, &job.settings));
         let log = Arc::new(WorkerLog::open(&files.log(), secrets.redactor()).map_err(storage)?);
         let mut standin = StandIn::start(id).map_err(storage)?;
@@ -74,6 +84,8 @@ impl Keeper {
             tokio::select! {
                 _ = dismissed => standin.dismiss().await,
                 () = standin.gone() => {
+                    // A machine that goes down ends every process at once; then the daemon's own end counts.
+                    tokio::time::sleep(SHUTDOWN_GRACE).await;
                     let _ = inbox.send(Command::StandInGone { id: gone_id, run: number }).await;
                 }
             }

@@ -84,7 +84,8 @@ pub fn from_resume(failure: KeeperError, restart: &str) -> Status {
 }
 
 pub fn from_discover(failure: &DiscoverError) -> Status {
-    let text = failure.to_string();
+    // What could not be understood is quoted, and may hold a login.
+    let text = Redactor::default().clean(&failure.to_string());
     match failure {
         DiscoverError::Source(_) | DiscoverError::HalfAdo | DiscoverError::NoSource => {
             error(Code::InvalidArgument, reason::INVALID_SPEC, text, [])

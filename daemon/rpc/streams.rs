@@ -4,6 +4,7 @@
 
 use super::{Activity, Service, Streamed, errors};
 use crate::board::{Board, Entry};
+use crate::job::{PauseReason, State};
 use crate::{log, present};
 use specweave_jobs::project::JobId;
 use specweave_jobs::v1::*;
@@ -71,6 +72,7 @@ impl Listener {
 
     async fn news<T>(&mut self, to: &Outlet<T>) -> News {
         tokio::select! {
+            biased;
             () = self.stopping.cancelled() => {
                 let _ = to.send(Err(errors::shutting_down())).await;
                 News::Over
@@ -117,10 +119,13 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
     stream(service, move |to| async move {
         let message =
             |event, revision| Ok(FollowJobResponse { epoch: epoch.clone(), revision, event: Some(event) });
-        let mut board = listener.now();
         loop {
             // Room first, then look: what is sent is what is newest when it is sent.
             let Ok(room) = to.reserve().await else { return };
+            if listener.stopping.is_cancelled() {
+                return room.send(Err(errors::shutting_down()));
+            }
+            let board = listener.now();
             let Some(entry) = board.jobs.get(&id) else { return };
             let last = is_over(entry);
             if told.is_none_or(|told| entry.revision > told) || last {
@@ -132,16 +137,15 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
                     return;
                 }
                 listener.pause(gap, &to).await;
-                board = listener.now();
-                if board.jobs.get(&id).is_some_and(|entry| told < Some(entry.revision)) {
+                if listener.now().jobs.get(&id).is_some_and(|entry| told < Some(entry.revision)) {
                     continue;
                 }
             } else {
                 drop(room);
             }
-            board = loop {
+            loop {
                 match listener.news(&to).await {
-                    News::Board(board) => break board,
+                    News::Board(_) => break,
                     News::Over => return,
                     News::Nothing => {
                         let heartbeat = message(Event::Heartbeat(Heartbeat {}), told.unwrap_or(0));
@@ -150,14 +154,17 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
                         }
                     }
                 }
-            };
+            }
         }
     })
 }
 
-/// Nothing more will happen by itself: the job has ended, or waits for a person.
+/// Nothing more will happen by itself: the job has ended, or waits for a person. One that only waits for the
+/// next daemon is not over.
 fn is_over(entry: &Entry) -> bool {
-    !entry.job.is_active() && entry.pid == 0
+    let for_next_daemon =
+        matches!(entry.job.state, State::Paused { reason: PauseReason::DaemonStopped, .. });
+    !entry.job.is_active() && !for_next_daemon && entry.pid == 0
 }
 
 pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobsResponse> {

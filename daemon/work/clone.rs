@@ -160,7 +160,10 @@ impl Run<'_> {
             .unwrap_or_else(|panic| Err(panic.to_string()))
             .map_err(CloneError::Refused)?;
         let gate = host_gate(&repository.clone_url);
-        let _pass = gate.acquire().await.expect("the semaphore is never closed");
+        let _pass = tokio::select! {
+            () = context.cancel.cancelled() => return Err(CloneError::Cancelled),
+            pass = gate.acquire() => pass.expect("the semaphore is never closed"),
+        };
         let mut pauses = RETRY_PAUSES.iter();
         loop {
             let error = match self.engine.clone(&order, &context.cancel).await {

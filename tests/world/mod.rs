@@ -170,7 +170,7 @@ impl World {
             Err(_) => {
                 let mut text = String::new();
                 file.read_to_string(&mut text).unwrap();
-                text.trim().parse().ok()
+                text.lines().next()?.parse().ok()
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::work::trackers::Listed;
 use globset::{GlobBuilder, GlobMatcher};
 use regex::{Regex, RegexBuilder};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use url::Url;
 
 /// One source of the command line.
@@ -59,27 +59,27 @@ impl Source {
     }
 }
 
-/// Takes the user part out of an address: the address without it, and the user part if there was one.
+/// Takes the secret out of an address: the address without it, and user and secret if they are of use. ssh takes
+/// no password from an address; there it is dropped.
 pub fn split_login(address: &str) -> (String, Option<(String, String)>) {
-    match Url::parse(address) {
-        Ok(mut url)
-            if matches!(url.scheme(), "http" | "https")
-                && (!url.username().is_empty() || url.password().is_some()) =>
-        {
-            let decoded =
-                |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-            let (user, password) = (decoded(url.username()), url.password().map(decoded));
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-            // A token alone stands where the user would.
-            let login = match password {
-                Some(password) => (user, password),
-                None => (String::new(), user),
-            };
-            (url.into(), Some(login))
-        }
-        _ => (address.to_owned(), None),
+    let Ok(mut url) = Url::parse(address) else { return (address.to_owned(), None) };
+    let is_http = matches!(url.scheme(), "http" | "https");
+    if url.password().is_none() && (!is_http || url.username().is_empty()) {
+        return (address.to_owned(), None);
     }
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = (decoded(url.username()), url.password().map(decoded));
+    let _ = url.set_password(None);
+    if !is_http {
+        return (url.into(), None);
+    }
+    let _ = url.set_username("");
+    // A token alone stands where the user would.
+    let login = match password {
+        Some(password) => (user, password),
+        None => (String::new(), user),
+    };
+    (url.into(), Some(login))
 }
 
 /// `--match` and `--exclude`.
@@ -191,6 +191,8 @@ pub fn place(listed: Vec<Listed>) -> (Vec<Target>, Vec<Refusal>) {
     let (mut targets, mut refusals) = (Vec::new(), Vec::new());
     // Lower-cased, as some file systems do not tell cases apart.
     let mut taken: HashMap<String, (String, String)> = HashMap::new();
+    // The folders above those places.
+    let mut ancestors: HashSet<String> = HashSet::new();
     for repository in listed {
         let Listed { owner, name, project, address, .. } = repository;
         let shown = specweave_jobs::text::plain(&name);
@@ -218,13 +220,28 @@ pub fn place(listed: Vec<Listed>) -> (Vec<Target>, Vec<Refusal>) {
                 let reason = format!("its place {path} {difference} the place of {other}");
                 refusals.push(Refusal { name: shown, reason });
             }
+            None if is_nested(&path.to_lowercase(), &taken, &ancestors) => {
+                let reason = format!("its place {path} lies inside another repository's, or around it");
+                refusals.push(Refusal { name: shown, reason });
+            }
             None => {
                 taken.insert(path.to_lowercase(), (path.clone(), address.clone()));
+                ancestors.extend(above(&path.to_lowercase()).map(str::to_owned));
                 targets.push(Target { owner, name, path, address });
             }
         }
     }
     (targets, refusals)
+}
+
+/// Whether a place lies inside one that is taken, or around one.
+fn is_nested(path: &str, taken: &HashMap<String, (String, String)>, ancestors: &HashSet<String>) -> bool {
+    ancestors.contains(path) || above(path).any(|folder| taken.contains_key(folder))
+}
+
+/// The folders above a place.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
 /// Why a text cannot be one folder's name, on any of the systems that a project may be moved to.

@@ -35,6 +35,8 @@ fn a_login_is_taken_out_of_an_address() {
     assert_eq!(login, Some(("bob".into(), "t@k".into())));
     assert_eq!(split_login("https://tok@h/a").1, Some((String::new(), "tok".into())));
     assert_eq!(split_login("git@h:a/b"), ("git@h:a/b".into(), None));
+    assert_eq!(split_login("ssh://bob:pw@h/a"), ("ssh://bob@h/a".into(), None));
+    assert_eq!(split_login("ssh://git@h/a"), ("ssh://git@h/a".into(), None));
 }
 
 #[test]
@@ -105,9 +107,11 @@ fn two_repositories_never_share_a_place() {
         listed("acme", "Api", None, "https://h/acme/Api.git"),
         listed("org", "ui", Some("P1"), "https://ado/org/P1/_git/ui"),
         listed("org", "ui", Some("P2"), "https://ado/org/P2/_git/ui"),
+        listed("org", "P2", Some("P2"), "https://ado/org/P2/_git/P2"),
     ]);
     let paths: Vec<&str> = targets.iter().map(|target| target.path.as_str()).collect();
     assert_eq!(paths, ["repositories/acme/Api", "repositories/org/ui", "repositories/org/P2/ui"]);
-    assert_eq!(refusals.len(), 1);
+    assert_eq!(refusals.len(), 2);
+    assert!(refusals[1].reason.contains("around it"), "{}", refusals[1].reason);
     assert!(refusals[0].reason.contains("differs only in case"), "{}", refusals[0].reason);
 }
