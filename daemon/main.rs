@@ -181,6 +181,7 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
     start_log(&project, tie)?;
     raise_descriptor_limit();
     rustls::crypto::ring::default_provider().install_default().ok();
+    work::clone::git::bound_libgit2();
     tracing::info!(project = %project.root().display(), version = env!("CARGO_PKG_VERSION"), "started");
     if tie != Tie::Terminal {
         tell_starter(&serde_json::json!({"ready": true}));
@@ -235,6 +236,8 @@ async fn live(
     let watch = Watch { project: &project, home, handle: &handle, activity: &activity };
     let reason = loop {
         let happening = tokio::select! {
+            // A keeper that was told to end is not one that has gone.
+            biased;
             happening = watch.until_something_happens(&socket, &stop_requested, &mut signals) => happening,
             _ = &mut keeping => Happening::KeeperGone,
         };
@@ -437,7 +440,10 @@ fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
 
 /// The daemon's own log: `daemon.log`, or the terminal in the foreground.
 fn start_log(project: &Project, tie: Tie) -> Result<(), ServeError> {
-    let layer = tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false).with_max_level(tracing::Level::INFO);
+    let layer = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_max_level(tracing::Level::INFO);
     if tie == Tie::Terminal {
         layer.with_writer(std::io::stderr).with_target(false).init();
         return Ok(());

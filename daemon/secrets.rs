@@ -46,6 +46,13 @@ pub struct Login {
     pub secret: Secret,
 }
 
+impl Login {
+    /// `None` when there is no secret.
+    pub fn new(user: String, secret: &str) -> Option<Self> {
+        Secret::new(secret).map(|secret| Self { user, secret })
+    }
+}
+
 /// What came with one request: variables of the client's environment, and logins that stood in addresses.
 /// In memory only.
 #[derive(Clone, Default)]
@@ -58,8 +65,8 @@ pub struct Caller {
 impl Caller {
     /// Keeps a login that stood in an address.
     pub fn offer(&mut self, address: &str, user: String, secret: &str) {
-        if let (Ok(url), Some(secret)) = (Url::parse(address), Secret::new(secret)) {
-            self.logins.push((url, Login { user, secret }));
+        if let (Ok(url), Some(login)) = (Url::parse(address), Login::new(user, secret)) {
+            self.logins.push((url, login));
         }
     }
 
@@ -282,7 +289,8 @@ const SERVICES: [(&str, &[&str]); 3] = [
 /// base addresses and nothing that runs, and an address of its own goes only with tokens of its own.
 fn add_dotenv(variables: &mut BTreeMap<String, String>, dotenv: BTreeMap<String, String>) {
     for (address, secrets) in SERVICES {
-        let own_address = dotenv.get(address).filter(|own| variables.get(address).is_none_or(|set| set != *own));
+        let own_address =
+            dotenv.get(address).filter(|own| variables.get(address).is_none_or(|set| set != *own));
         match own_address {
             Some(_) if variables.contains_key(address) => continue,
             Some(own) => {

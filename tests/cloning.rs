@@ -335,6 +335,82 @@ fn a_large_pack_streams_through_the_indexer() {
 }
 
 #[test]
+fn a_kill_is_answered_at_once_while_a_large_pack_is_worked_on() {
+    let world = World::new();
+    let root = world.dir.join("remotes");
+    fs::create_dir_all(root.join("acme")).unwrap();
+    make(&root.join("acme"), "big", Size { files: 40, commits: 40, bytes: 600_000 });
+    let server = GitServer::http(&root);
+    server.warm(&["big".to_owned()]);
+    for pause in [100, 300, 500] {
+        let id = world.start_clone([server.repository("big")]);
+        // Not an event to wait for: somewhere between the first byte and the last file.
+        std::thread::sleep(Duration::from_millis(pause));
+        let said = world.run(["--kill", &id]);
+        assert!(said.took < Duration::from_secs(1), "{said:?}");
+        let partial = clone_of(&world, &format!("big.partial-{id}"));
+        crate::world::eventually("the partial clone is gone", || !partial.exists());
+        if said.status == Some(0) && !clone_of(&world, "big").exists() {
+            world.run(["--resume", &id]).ok();
+        }
+        world.wait(&id);
+        assert_whole(&clone_of(&world, "big"), &remote_of(&root, "big"));
+        fs::remove_dir_all(clone_of(&world, "big")).unwrap();
+    }
+}
+
+#[test]
+fn a_silent_server_of_the_git_protocol_times_out_and_can_be_killed() {
+    let mut world = World::new();
+    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "2");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("git://{}/acme/x.git", listener.local_addr().unwrap());
+    let id = world.start_clone([&address]);
+    world.until(&id, "the items", |job| job["progress"]["total"] == 1);
+    let said = world.run(["--kill", &id]).ok();
+    assert!(said.took < Duration::from_secs(1), "{said:?}");
+    world.run(["--resume", &id]).ok();
+    assert_eq!(world.wait(&id)["progress"]["failed"], 1);
+}
+
+#[test]
+fn a_link_in_a_repository_is_not_read_through() {
+    let world = World::new();
+    let root = world.dir.join("remotes");
+    fs::create_dir_all(root.join("acme")).unwrap();
+    let path = make(&root.join("acme"), "linked", Size { files: 1, commits: 1, bytes: 100 });
+    let repository = git2::Repository::open(&path).unwrap();
+    let parent = repository.head().unwrap().peel_to_commit().unwrap();
+    let mut tree = repository.treebuilder(None).unwrap();
+    tree.insert(".gitattributes", repository.blob(b"/dev/zero").unwrap(), 0o120000).unwrap();
+    let tree = repository.find_tree(tree.write().unwrap()).unwrap();
+    let who = parent.author().to_owned();
+    repository.commit(Some("refs/heads/main"), &who, &who, "link", &tree, &[&parent]).unwrap();
+    let server = GitServer::http(&root);
+    let id = world.start_clone([server.repository("linked")]);
+    assert_eq!(world.wait(&id)["state"], "completed");
+    let link = fs::symlink_metadata(clone_of(&world, "linked").join(".gitattributes")).unwrap();
+    assert!(link.is_symlink());
+}
+
+#[test]
+fn two_jobs_on_the_same_target_leave_one_whole_clone() {
+    let world = World::new();
+    let root = world.dir.join("remotes");
+    let names = make_many(&root, 3);
+    let server = GitServer::http(&root);
+    server.fault("repo-001", Fault::Slow);
+    let one = world.start_clone([server.repository("repo-000"), server.repository("repo-001")]);
+    let two = world.start_clone([server.repository("repo-001"), server.repository("repo-002")]);
+    assert_eq!(world.wait(&one)["state"], "completed");
+    assert_eq!(world.wait(&two)["state"], "completed");
+    for name in &names {
+        assert_whole(&clone_of(&world, name), &remote_of(&root, name));
+    }
+    assert_no_partials(&world);
+}
+
+#[test]
 fn names_that_would_leave_the_project_are_refused_and_the_others_still_clone() {
     let world = World::new();
     let root = world.dir.join("remotes");

@@ -133,6 +133,21 @@ fn a_token_goes_to_no_other_host() {
 }
 
 #[test]
+fn a_moved_repository_is_followed_and_the_token_stays_behind() {
+    let (mut world, server) = world_with_token();
+    world.set("GITHUB_TOKEN", TOKEN);
+    let other = GitServer::http(&world.dir.join("remotes"));
+    let elsewhere = format!("{}/acme", other.url());
+    server.state.moved.lock().unwrap().insert("repo-000".into(), elsewhere);
+    let id = world.start_clone([server.repository("repo-000")]);
+    assert_eq!(world.wait(&id)["state"], "completed", "{}", world.run(["--id", &id]).stdout);
+    assert!(other.requests("repo-000") > 0);
+    let sent = other.state.requests.lock().unwrap().iter().filter(|(_, login)| login.is_some()).count();
+    assert_eq!(sent, 0, "the token went to another server");
+    assert_nowhere(&world);
+}
+
+#[test]
 fn tokens_in_a_remotes_words_do_not_reach_the_log() {
     let (mut world, _server) = world_with_token();
     world.set("GITHUB_TOKEN", TOKEN);

@@ -75,7 +75,10 @@ pub(super) enum Command {
         run: u64,
         result: Result<Finish, Stop>,
     },
-    Stop { only_if_idle: bool, reply: oneshot::Sender<bool> },
+    Stop {
+        only_if_idle: bool,
+        reply: oneshot::Sender<bool>,
+    },
 }
 
 /// Answer to a start.

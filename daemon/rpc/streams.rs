@@ -162,8 +162,7 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
 /// Nothing more will happen by itself: the job has ended, or waits for a person. One that only waits for the
 /// next daemon is not over.
 fn is_over(entry: &Entry) -> bool {
-    let for_next_daemon =
-        matches!(entry.job.state, State::Paused { reason: PauseReason::DaemonStopped, .. });
+    let for_next_daemon = matches!(entry.job.state, State::Paused { reason: PauseReason::DaemonStopped, .. });
     !entry.job.is_active() && !for_next_daemon && entry.pid == 0
 }
 

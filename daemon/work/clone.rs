@@ -33,6 +33,12 @@ const PER_HOST: usize = 64;
 /// A remote's wait up to this long stays inside the job.
 const SHORT_WAIT: Duration = Duration::from_secs(30);
 
+/// So many of them, and then the job pauses after all.
+const MOST_SHORT_WAITS: u32 = 5;
+
+/// A reason is cut here; a remote's can be a whole page.
+const MOST_WORDS: usize = 2_000;
+
 /// Pauses before another attempt after a passing network failure.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
@@ -136,7 +142,8 @@ impl Run<'_> {
             }
             Err(error) => {
                 let redactor = context.secrets.redactor();
-                let error = redactor.clean(&specweave_jobs::text::plain(&error.to_string()));
+                let mut error = redactor.clean(&specweave_jobs::text::plain(&error.to_string()));
+                error.truncate(error.floor_char_boundary(MOST_WORDS));
                 context.log(format!("FAILED: {} - {error}", repository.name));
                 Event::ItemFailed { item, error }
             }
@@ -160,18 +167,20 @@ impl Run<'_> {
             .unwrap_or_else(|panic| Err(panic.to_string()))
             .map_err(CloneError::Refused)?;
         let gate = host_gate(&repository.clone_url);
-        let _pass = tokio::select! {
-            () = context.cancel.cancelled() => return Err(CloneError::Cancelled),
-            pass = gate.acquire() => pass.expect("the semaphore is never closed"),
-        };
+        let mut short_waits = 0..MOST_SHORT_WAITS;
         let mut pauses = RETRY_PAUSES.iter();
         loop {
+            let pass = tokio::select! {
+                () = context.cancel.cancelled() => return Err(CloneError::Cancelled),
+                pass = gate.acquire() => pass.expect("the semaphore is never closed"),
+            };
             let error = match self.engine.clone(&order, &context.cancel).await {
                 Ok(success) => return Ok(success),
                 Err(error) => error,
             };
+            drop(pass);
             let pause = match &error {
-                CloneError::Limited(wait) if *wait < SHORT_WAIT => Some(*wait),
+                CloneError::Limited(wait) if *wait < SHORT_WAIT => short_waits.next().map(|_| *wait),
                 error if error.is_passing() => pauses.next().copied(),
                 _ => None,
             };

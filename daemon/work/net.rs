@@ -4,13 +4,13 @@
 use crate::secrets::{Login, Secrets};
 use crate::work::clone::git::settings::GitSettings;
 use base64::Engine as _;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use std::time::Duration;
 use std::{fs, io};
 use url::Url;
 
 /// A remote that does not take a connection for so long is unreachable.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,8 @@ pub fn client(secrets: &Secrets, git: &GitSettings) -> Result<reqwest::Client, N
         .user_agent(concat!("git/2 (specweave-jobs ", env!("CARGO_PKG_VERSION"), ")"))
         .connect_timeout(CONNECT_DEADLINE)
         .read_timeout(stall_deadline())
-        .redirect(reqwest::redirect::Policy::limited(5))
+        // Followed by hand, so that logins and extra headers are chosen anew for each server.
+        .redirect(reqwest::redirect::Policy::none())
         .tcp_nodelay(true)
         .pool_max_idle_per_host(64)
         .no_proxy();
@@ -80,34 +81,48 @@ pub fn authorized(
     login: Option<&Login>,
     git: &GitSettings,
 ) -> reqwest::RequestBuilder {
-    if let Some(value) = login.and_then(authorization) {
+    let extra = git.extra_headers(url);
+    // Two of them, and a strict server answers neither.
+    let has_own = extra.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
+    if let Some(value) = login.filter(|_| !has_own).and_then(authorization) {
         request = request.header(AUTHORIZATION, value);
     }
-    for (name, value) in git.extra_headers(url) {
+    for (name, value) in extra {
         request = request.header(name, value);
     }
     request
 }
 
-/// When a reply asks to wait, for how long: `Retry-After` in seconds or as a date, or GitHub's reset moment.
+/// Redirects are followed this far.
+pub const MOST_REDIRECTS: usize = 5;
+
+/// Where a reply leads instead, if it is a redirect. Never from an encrypted server to a plain one.
+pub fn redirected(reply: &reqwest::Response) -> Option<Url> {
+    let to = reply.headers().get(LOCATION).filter(|_| reply.status().is_redirection())?;
+    let to = reply.url().join(to.to_str().ok()?).ok()?;
+    (to.scheme() == "https" || reply.url().scheme() == to.scheme()).then_some(to)
+}
+
+/// When a reply asks to wait, for how long: `Retry-After` in seconds or as a date, or GitHub's reset moment. A
+/// remote can neither have itself asked without a pause nor put a job off for ever.
 pub fn asked_to_wait(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(2 * 3600);
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    if let Some(after) = text("retry-after") {
-        if let Ok(seconds) = after.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let at = chrono::DateTime::parse_from_rfc2822(after).ok()?;
-        return Some(until(at.timestamp()));
-    }
-    if text("x-ratelimit-remaining") == Some("0") {
-        return Some(until(text("x-ratelimit-reset")?.parse().ok()?));
-    }
-    None
+    let wait = match text("retry-after") {
+        Some(after) => match after.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => until(chrono::DateTime::parse_from_rfc2822(after).ok()?.timestamp()),
+        },
+        None if text("x-ratelimit-remaining") == Some("0") => until(text("x-ratelimit-reset")?.parse().ok()?),
+        None => return None,
+    };
+    Some(wait.clamp(LEAST, MOST))
 }
 
 fn until(epoch_seconds: i64) -> Duration {
     // A second more: the remote's clock and ours need not agree to the second.
-    let left = epoch_seconds + 1 - specweave_jobs::clock::now() / 1000;
+    let left = epoch_seconds.saturating_add(1) - specweave_jobs::clock::now() / 1000;
     Duration::from_secs(left.max(1) as u64)
 }
 

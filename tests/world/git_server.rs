@@ -55,6 +55,8 @@ pub struct State {
     pub version_2: AtomicBool,
     /// Whether repositories are served by git's own `http-backend`.
     pub real_git: AtomicBool,
+    /// Repositories that have moved, and the address of the owner's folder that they moved to.
+    pub moved: Mutex<HashMap<String, String>>,
     /// `METHOD path` and the authorization of every request.
     pub requests: Mutex<Vec<(String, Option<String>)>>,
     /// Repositories of `GET /orgs/<org>/repos` and friends, by owner.
@@ -256,6 +258,10 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
         return plain(out, 404, "", "nothing here");
     };
     let name = repository.rsplit('/').next().unwrap_or("").trim_end_matches(".git").to_owned();
+    if let Some(to) = state.moved.lock().unwrap().get(&name) {
+        let location = format!("Location: {to}/{name}.git/{service}?{}\r\n", request.query);
+        return plain(out, 301, &location, "moved");
+    }
     let fault = state.faults.lock().unwrap().get(&name).copied();
     match fault {
         Some(Fault::Silent) => {

@@ -7,7 +7,8 @@ pub mod settings;
 mod ssh;
 mod wire;
 
-use crate::secrets::Secrets;
+use super::sources::split_login;
+use crate::secrets::{Login, Secrets};
 use crate::work::net;
 use bytes::Bytes;
 use repository::{Existing, Plan};
@@ -15,10 +16,10 @@ use settings::GitSettings;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 use tokio::io::AsyncRead;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use wire::{Dialect, PacketReader, RemoteRefs};
@@ -81,11 +82,13 @@ impl CloneError {
     /// Whether the disk has no room or cannot be written.
     pub fn is_storage(&self) -> bool {
         match self {
-            Self::Local { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem)
-            }
+            Self::Local { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded
+            ),
             Self::Git(error) => {
-                error.class() == git2::ErrorClass::Os && error.message().contains("No space left")
+                let full = ["No space left", "Read-only file system", "quota exceeded"];
+                full.iter().any(|words| error.message().contains(words))
             }
             _ => false,
         }
@@ -115,10 +118,23 @@ pub struct Engine {
     stall: Duration,
     depth: u32,
     /// Repositories that are built at a time: indexing and checking out is bound by the processor.
-    builders: Semaphore,
+    builders: Arc<Semaphore>,
     syncer: Syncer,
     /// What servers that speak version 2 announced, by origin.
     v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
+}
+
+/// Gives libgit2's own network transports the deadlines that it does not have by itself. Once a process.
+pub fn bound_libgit2() {
+    let millis = |time: Duration| time.as_millis().try_into().unwrap_or(i32::MAX);
+    // SAFETY: nothing else uses libgit2 yet.
+    let set = unsafe {
+        git2::opts::set_server_connect_timeout_in_milliseconds(millis(net::CONNECT_DEADLINE))
+            .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(millis(net::stall_deadline())))
+    };
+    if let Err(error) = set {
+        tracing::warn!(%error, "git:// has no deadlines");
+    }
 }
 
 /// One repository and its place.
@@ -133,7 +149,8 @@ pub struct Order {
 
 /// How an address is reached.
 enum Route {
-    Http(Url),
+    /// With the login that stood in a rewritten address.
+    Http(Url, Option<Login>),
     Ssh(ssh::Address),
     Libgit2(String),
 }
@@ -153,7 +170,7 @@ impl Engine {
             settings,
             stall: net::stall_deadline(),
             depth,
-            builders: Semaphore::new(cores.max(2)),
+            builders: Arc::new(Semaphore::new(cores.max(2))),
             syncer: Syncer::start(project_root),
             v2_servers: Mutex::default(),
         }
@@ -172,26 +189,26 @@ impl Engine {
     /// Clones one repository, or finds that it stands there whole. After an error or a cancellation neither
     /// the target nor the partial folder exists because of this call.
     pub async fn clone(&self, order: &Order, cancel: &CancellationToken) -> Result<Success, CloneError> {
-        let found = {
-            let target = order.target.clone();
-            let wanted = [order.address.clone(), self.settings.rewritten(&order.address)];
-            let same = move |origin: &str| wanted.iter().any(|wanted| same_repository(wanted, origin));
-            blocking(move || Ok(repository::existing(&target, same))).await?
-        };
+        // A cancelled attempt of an earlier run may still be ending in this folder.
+        let place = unless_cancelled(cancel, async { Ok(claim(&order.partial).await) }).await?;
+        let found = self.existing(order).await?;
         match found {
             Existing::Whole => return Ok(Success::AlreadyThere),
             Existing::Other(reason) => return Err(CloneError::Refused(reason)),
             Existing::Nothing | Existing::Unborn => {}
         }
         remove_folder(&order.partial).await?;
-        let made = self.make(order, found == Existing::Unborn, cancel).await;
+        let made = self.make(order, found == Existing::Unborn, &place, cancel).await;
         let result = match made {
             Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
-            Ok(Some(cloned)) => self.settle(order).await.map(|()| Success::Cloned(cloned)),
+            Ok(Some(cloned)) => self.settle(order, cloned, cancel).await,
             Ok(None) => Ok(Success::AlreadyThere),
             Err(error) => Err(error),
         };
-        if result.is_err() {
+        if matches!(result, Err(CloneError::Cancelled)) {
+            // A thread may still write there: it is waited for behind the kill's back.
+            tokio::spawn(clear_away(place, order.partial.clone()));
+        } else if !matches!(result, Ok(Success::Cloned(_))) {
             // The reason of the failure matters more than a folder that could not be removed; the next run
             // of the job removes it first.
             let _ = remove_folder(&order.partial).await;
@@ -204,14 +221,15 @@ impl Engine {
         &self,
         order: &Order,
         unborn: bool,
+        place: &Place,
         cancel: &CancellationToken,
     ) -> Result<Option<Cloned>, CloneError> {
         let route = route(&self.settings.rewritten(&order.address))?;
         let opening = async {
             Ok(match &route {
                 Route::Libgit2(_) => None,
-                Route::Http(url) => {
-                    let (session, refs) = http::Session::open(self, url).await?;
+                Route::Http(url, login) => {
+                    let (session, refs) = http::Session::open(self, url, login.as_ref()).await?;
                     Some((Open::Http(session), refs))
                 }
                 Route::Ssh(address) => {
@@ -222,22 +240,42 @@ impl Engine {
         };
         let opened = unless_cancelled(cancel, opening).await?;
         if unborn {
-            return match opened {
-                Some((_, refs)) if refs.refs.is_empty() => Ok(None),
-                _ => Err(CloneError::Refused(
-                    "an unfinished clone stands at the target; move it away to clone again".into(),
-                )),
+            let empty = match (&opened, &route) {
+                (Some((_, refs)), _) => refs.refs.is_empty(),
+                (None, Route::Libgit2(address)) => {
+                    let address = address.clone();
+                    place.blocking(cancel, move || repository::is_empty_remote(&address)).await?
+                }
+                (None, _) => false,
             };
+            let unfinished = "an unfinished clone stands at the target; move it away to clone again";
+            return if empty { Ok(None) } else { Err(CloneError::Refused(unfinished.into())) };
         }
         match (opened, route) {
-            (Some((session, refs)), _) => self.receive(order, session, refs, cancel).await.map(Some),
+            (Some((session, refs)), _) => self.receive(order, session, refs, place, cancel).await.map(Some),
             (None, Route::Libgit2(address)) => {
-                let _permit = self.builders.acquire().await.expect("the semaphore is never closed");
+                let permit = unless_cancelled(cancel, self.turn()).await?;
                 let (at, token) = (order.partial.clone(), cancel.clone());
-                blocking(move || repository::build_with_libgit2(&address, &at, &token)).await.map(Some)
+                let build = move || {
+                    let _permit = permit;
+                    repository::build_with_libgit2(&address, &at, &token)
+                };
+                place.blocking(cancel, build).await.map(Some)
             }
             (None, _) => unreachable!("only libgit2 opens no session of ours"),
         }
+    }
+
+    /// A turn at the processor.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, CloneError> {
+        Ok(self.builders.clone().acquire_owned().await.expect("the semaphore is never closed"))
+    }
+
+    async fn existing(&self, order: &Order) -> Result<Existing, CloneError> {
+        let target = order.target.clone();
+        let wanted = [order.address.clone(), self.settings.rewritten(&order.address)];
+        let same = move |origin: &str| wanted.iter().any(|wanted| same_repository(wanted, origin));
+        blocking(move || Ok(repository::existing(&target, same))).await
     }
 
     async fn receive(
@@ -245,6 +283,7 @@ impl Engine {
         order: &Order,
         session: Open<'_>,
         refs: RemoteRefs,
+        place: &Place,
         cancel: &CancellationToken,
     ) -> Result<Cloned, CloneError> {
         let mut plan = Plan {
@@ -256,7 +295,8 @@ impl Engine {
         };
         let wants = wants(&plan.refs, plan.single_branch);
         if wants.is_empty() {
-            return self.build(order, plan, std::iter::empty(), cancel).await;
+            let turn = unless_cancelled(cancel, self.turn()).await?;
+            return self.build(order, plan, std::iter::empty(), || turn, place, cancel).await;
         }
         let fetching = async {
             let mut pack = session.fetch(&wants, self.depth).await?;
@@ -277,11 +317,15 @@ impl Engine {
         plan.shallow = shallow;
         let held = chunks.into_iter().map(Ok);
         let Some(mut pack) = rest else {
-            return self.build(order, plan, held, cancel).await;
+            let turn = unless_cancelled(cancel, self.turn()).await?;
+            return self.build(order, plan, held, || turn, place, cancel).await;
         };
         let (to_indexer, mut from_remote) = mpsc::channel(CHUNKS_AHEAD);
         let arriving = std::iter::from_fn(move || from_remote.blocking_recv());
-        let building = self.build(order, plan, held.chain(arriving), cancel);
+        // A remote that takes its time must not hold a turn: it is taken once the last byte is here.
+        let (builders, runtime) = (self.builders.clone(), tokio::runtime::Handle::current());
+        let turn = move || runtime.block_on(builders.acquire_owned());
+        let building = self.build(order, plan, held.chain(arriving), turn, place, cancel);
         let bringing = async move {
             loop {
                 let next = unless_cancelled(cancel, pack.next()).await;
@@ -296,28 +340,110 @@ impl Engine {
         built
     }
 
-    async fn build(
+    async fn build<T>(
         &self,
         order: &Order,
         plan: Plan,
         pack: impl Iterator<Item = Result<Bytes, CloneError>> + Send + 'static,
+        turn: impl FnOnce() -> T + Send + 'static,
+        place: &Place,
         cancel: &CancellationToken,
     ) -> Result<Cloned, CloneError> {
-        let _permit = self.builders.acquire().await.expect("the semaphore is never closed");
         let (at, token) = (order.partial.clone(), cancel.clone());
-        blocking(move || repository::build(&at, &plan, pack, &token)).await
+        place.blocking(cancel, move || repository::build(&at, &plan, pack, turn, &token)).await
     }
 
     /// Makes the partial clone durable and gives it its name.
-    async fn settle(&self, order: &Order) -> Result<(), CloneError> {
-        self.syncer.sync().await.map_err(|source| CloneError::Local { what: "sync the clone", source })?;
+    async fn settle(
+        &self,
+        order: &Order,
+        cloned: Cloned,
+        cancel: &CancellationToken,
+    ) -> Result<Success, CloneError> {
+        let local = |what| move |source| CloneError::Local { what, source };
+        let syncing = async { self.syncer.sync().await.map_err(local("sync the clone")) };
+        unless_cancelled(cancel, syncing).await?;
         let (partial, target) = (order.partial.clone(), order.target.clone());
-        blocking(move || {
-            std::fs::rename(&partial, &target)
-                .and_then(|()| specweave_jobs::disk::sync_folder(target.parent().unwrap_or(Path::new("/"))))
-                .map_err(|source| CloneError::Local { what: "give the clone its name", source })
-        })
-        .await
+        let renamed = blocking(move || match std::fs::rename(&partial, &target) {
+            Ok(()) => {
+                let folder = target.parent().unwrap_or(Path::new("/"));
+                specweave_jobs::disk::sync_folder(folder).map(|()| true).map_err(local("sync the folder"))
+            }
+            Err(error) if is_taken(&error) => Ok(false),
+            Err(error) => Err(local("give the clone its name")(error)),
+        });
+        match renamed.await? {
+            true => Ok(Success::Cloned(cloned)),
+            // Another job was faster.
+            false => match self.existing(order).await? {
+                Existing::Whole => Ok(Success::AlreadyThere),
+                _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
+            },
+        }
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The right to work in one partial folder. A blocking step that was cancelled holds on to it until its thread
+/// has really ended.
+struct Place {
+    claim: Arc<OwnedMutexGuard<()>>,
+}
+
+/// Waits until nothing in this process works in the folder any more.
+async fn claim(partial: &Path) -> Place {
+    static PLACES: LazyLock<Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>> =
+        LazyLock::new(Mutex::default);
+    let lock = {
+        let mut places = PLACES.lock().expect("no holder panics");
+        places.retain(|_, lock| lock.strong_count() > 0);
+        match places.get(partial).and_then(Weak::upgrade) {
+            Some(lock) => lock,
+            None => {
+                let lock = Arc::new(tokio::sync::Mutex::new(()));
+                places.insert(partial.to_path_buf(), Arc::downgrade(&lock));
+                lock
+            }
+        }
+    };
+    Place { claim: Arc::new(lock.lock_owned().await) }
+}
+
+impl Place {
+    /// Runs a blocking step. A cancellation is answered at once; the thread ends when it can.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        cancel: &CancellationToken,
+        work: impl FnOnce() -> Result<T, CloneError> + Send + 'static,
+    ) -> Result<T, CloneError> {
+        let claim = self.claim.clone();
+        let step = blocking(move || {
+            let result = work();
+            drop(claim);
+            result
+        });
+        unless_cancelled(cancel, step).await
+    }
+}
+
+/// Removes what a cancelled attempt leaves, once its threads have ended; the folder is claimed until then.
+async fn clear_away(place: Place, partial: PathBuf) {
+    let Place { mut claim } = place;
+    loop {
+        match Arc::try_unwrap(claim) {
+            Ok(_last) => {
+                let _ = remove_folder(&partial).await;
+                return;
+            }
+            Err(shared) => claim = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -382,9 +508,10 @@ fn wants(refs: &RemoteRefs, single_branch: bool) -> Vec<git2::Oid> {
 
 fn route(address: &str) -> Result<Route, CloneError> {
     if address.starts_with("http://") || address.starts_with("https://") {
-        let url = Url::parse(address)
+        let (address, login) = split_login(address);
+        let url = Url::parse(&address)
             .map_err(|error| CloneError::Refused(format!("the address is not valid: {error}")))?;
-        return Ok(Route::Http(url));
+        return Ok(Route::Http(url, login.and_then(|(user, secret)| Login::new(user, &secret))));
     }
     if Path::new(address).is_absolute() {
         return match Path::new(address).exists() {

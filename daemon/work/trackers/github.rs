@@ -123,18 +123,28 @@ async fn send(
     request: Request<OctoBody>,
 ) -> Result<Response<Full<Bytes>>, Failure> {
     let (parts, body) = request.into_parts();
-    let mut outgoing = http
-        .request(parts.method, parts.uri.to_string())
-        .headers(parts.headers)
-        .header(ACCEPT, "application/vnd.github+json")
-        .header("x-github-api-version", "2022-11-28")
-        .body(body.collect().await?.to_bytes());
-    if let Some(login) = login {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", login.secret.reveal()))?;
-        value.set_sensitive(true);
-        outgoing = outgoing.header(AUTHORIZATION, value);
-    }
-    let answer = outgoing.send().await.map_err(|error| net::cause(&error))?;
+    let body = body.collect().await?.to_bytes();
+    let mut address = Url::parse(&parts.uri.to_string())?;
+    let mut redirects = 0;
+    let answer = loop {
+        let mut outgoing = http
+            .request(parts.method.clone(), address.clone())
+            .headers(parts.headers.clone())
+            .header(ACCEPT, "application/vnd.github+json")
+            .header("x-github-api-version", "2022-11-28")
+            .body(body.clone());
+        if let Some(login) = &login {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", login.secret.reveal()))?;
+            value.set_sensitive(true);
+            outgoing = outgoing.header(AUTHORIZATION, value);
+        }
+        let answer = outgoing.send().await.map_err(|error| net::cause(&error))?;
+        // A renamed owner leads to its number on the same server; the token goes nowhere else.
+        match net::redirected(&answer).filter(|to| to.origin() == address.origin()) {
+            Some(to) if redirects < net::MOST_REDIRECTS => (address, redirects) = (to, redirects + 1),
+            _ => break answer,
+        }
+    };
     let mut response = Response::builder().status(answer.status());
     if let Some(headers) = response.headers_mut() {
         *headers = answer.headers().clone();

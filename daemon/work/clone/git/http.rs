@@ -26,20 +26,41 @@ const VERSION_HEADER: (&str, &str) = ("git-protocol", "version=2");
 
 impl<'a> Session<'a> {
     /// Asks what the repository at `url` has.
-    pub async fn open(engine: &'a Engine, url: &Url) -> Result<(Self, RemoteRefs), CloneError> {
-        match Self::open_known(engine, url).await {
+    pub async fn open(
+        engine: &'a Engine,
+        url: &Url,
+        given: Option<&Login>,
+    ) -> Result<(Self, RemoteRefs), CloneError> {
+        match Self::open_known(engine, url, given).await {
             Some(Ok(opened)) => return Ok(opened),
             Some(Err(stalled @ CloneError::Stalled(_))) => return Err(stalled),
             _ => {}
         }
-        let mut login = engine.secrets.first_login(url).await;
-        let mut response = Self::ask(engine, url, login.as_ref()).await?;
-        if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(second) = engine.secrets.second_login(url).await
-        {
-            login = Some(second);
-            response = Self::ask(engine, url, login.as_ref()).await?;
-        }
+        let mut base = url.clone();
+        let mut redirects = 0;
+        let (response, login) = loop {
+            let mut login = match given.filter(|_| base.origin() == url.origin()) {
+                Some(given) => Some(given.clone()),
+                None => engine.secrets.first_login(&base).await,
+            };
+            let mut response = Self::ask(engine, &base, login.as_ref()).await?;
+            if response.status() == StatusCode::UNAUTHORIZED
+                && let Some(second) = engine.secrets.second_login(&base).await
+            {
+                login = Some(second);
+                response = Self::ask(engine, &base, login.as_ref()).await?;
+            }
+            match net::redirected(&response) {
+                // A moved repository answers with the new place of what was asked for.
+                Some(mut to) if redirects < net::MOST_REDIRECTS && to.path().ends_with("/info/refs") => {
+                    to.set_query(None);
+                    let path = to.path().trim_end_matches("/info/refs").to_owned();
+                    to.set_path(&path);
+                    (base, redirects) = (to, redirects + 1);
+                }
+                _ => break (response, login),
+            }
+        };
         let response = check(response, login.is_some())?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
         if kind != "application/x-git-upload-pack-advertisement" {
@@ -50,13 +71,6 @@ impl<'a> Session<'a> {
                 CloneError::NotGit(format!("the server answered {kind:?}, which is no git repository"))
             });
         }
-        let mut base = response.url().clone();
-        if base.origin() != url.origin() {
-            login = engine.secrets.first_login(&base).await;
-        }
-        base.set_query(None);
-        let path = base.path().trim_end_matches("/info/refs").to_owned();
-        base.set_path(&path);
         let mut reader = PacketReader::new(body(response), engine.stall);
         let (dialect, refs) = wire::read_advertisement(&mut reader).await?;
         let session = Self { engine, base, login, dialect };
@@ -65,7 +79,7 @@ impl<'a> Session<'a> {
             Dialect::V2 { capabilities } => {
                 let refs = session.list_refs(capabilities).await?;
                 // A repository that moved says nothing about the others of its old address.
-                if session.base == *url {
+                if redirects == 0 {
                     engine.remember_v2(url, capabilities);
                 }
                 Ok((session, refs))
@@ -75,9 +89,16 @@ impl<'a> Session<'a> {
 
     /// Skips the advertisement of a server that has already shown how it speaks: one round trip less. Whatever
     /// goes wrong here is found out, and named, by asking in full.
-    async fn open_known(engine: &'a Engine, url: &Url) -> Option<Result<(Self, RemoteRefs), CloneError>> {
+    async fn open_known(
+        engine: &'a Engine,
+        url: &Url,
+        given: Option<&Login>,
+    ) -> Option<Result<(Self, RemoteRefs), CloneError>> {
         let capabilities = engine.known_v2(url)?;
-        let login = engine.secrets.first_login(url).await;
+        let login = match given {
+            Some(given) => Some(given.clone()),
+            None => engine.secrets.first_login(url).await,
+        };
         let dialect = Dialect::V2 { capabilities: capabilities.to_vec() };
         let session = Self { engine, base: url.clone(), login, dialect };
         Some(session.list_refs(&capabilities).await.map(|refs| (session, refs)))
@@ -163,6 +184,10 @@ fn check(response: Response, with_login: bool) -> Result<Response, CloneError> {
         } else {
             "repository not found, or it is private and no credentials were found".into()
         })),
+        // Azure DevOps answers a bad token by leading to its sign-in page.
+        status if status.is_redirection() => Err(CloneError::Auth(format!(
+            "Authentication failed - the server answered {status} instead of the repository"
+        ))),
         status if status.is_server_error() => {
             Err(CloneError::Network(format!("the server answered {status}")))
         }

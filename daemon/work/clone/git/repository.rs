@@ -25,10 +25,12 @@ pub struct Plan {
 }
 
 /// Makes a repository with its work tree in `at`, an empty or absent folder.
-pub fn build(
+/// What takes the processor, after the last byte has come, waits for its `turn`.
+pub fn build<T>(
     at: &Path,
     plan: &Plan,
     pack: impl Iterator<Item = Result<Bytes, CloneError>>,
+    turn: impl FnOnce() -> T,
     cancel: &CancellationToken,
 ) -> Result<Cloned, CloneError> {
     let mut options = git2::RepositoryInitOptions::new();
@@ -38,9 +40,10 @@ pub fn build(
         options.initial_head(name.strip_prefix("refs/heads/").unwrap_or(name));
     }
     let repository = Repository::init_opts(at, &options)?;
-    if !plan.refs.refs.is_empty() || plan.refs.head.is_some() {
-        index_pack(&repository, pack, cancel)?;
-    }
+    let _turn = match plan.refs.refs.is_empty() && plan.refs.head.is_none() {
+        true => turn(),
+        false => index_pack(&repository, pack, turn, cancel)?,
+    };
     if !plan.shallow.is_empty() {
         let text: String = plan.shallow.iter().map(|oid| format!("{oid}\n")).collect();
         write(&repository.path().join("shallow"), text.as_bytes())?;
@@ -48,26 +51,39 @@ pub fn build(
     write_refs(&repository, plan, branch.as_deref())?;
     write_config(&repository, plan, branch.as_deref())?;
     check_out(&repository, cancel)?;
-    Ok(Cloned { uses_lfs: uses_lfs(at) })
+    Ok(Cloned { uses_lfs: uses_lfs(&repository) })
 }
 
 /// Writes the pack and its index. The one place to change for a faster indexer: everything before it only
 /// brings bytes, everything after it only needs the objects.
-fn index_pack(
+fn index_pack<T>(
     repository: &Repository,
     pack: impl Iterator<Item = Result<Bytes, CloneError>>,
+    turn: impl FnOnce() -> T,
     cancel: &CancellationToken,
-) -> Result<(), CloneError> {
+) -> Result<T, CloneError> {
     let folder = repository.path().join("objects/pack");
     let mut indexer = git2::Indexer::new(None, &folder, 0o444, false)?;
+    indexer.progress(|_| !cancel.is_cancelled());
     for bytes in pack {
         if cancel.is_cancelled() {
             return Err(CloneError::Cancelled);
         }
-        indexer.write_all(&bytes?).map_err(|source| CloneError::Local { what: "write the pack", source })?;
+        indexer.write_all(&bytes?).map_err(from_indexer)?;
     }
-    indexer.commit()?;
-    Ok(())
+    let turn = turn();
+    match indexer.commit() {
+        Err(_) if cancel.is_cancelled() => Err(CloneError::Cancelled),
+        result => Ok(result.map(|_| turn)?),
+    }
+}
+
+/// libgit2's own error, which says whether the disk is full.
+fn from_indexer(error: std::io::Error) -> CloneError {
+    match error.downcast::<git2::Error>() {
+        Ok(error) => CloneError::Git(error),
+        Err(source) => CloneError::Local { what: "write the pack", source },
+    }
 }
 
 /// The branch to check out: the one that HEAD names, or, for servers that do not say, a well-known one that
@@ -188,7 +204,7 @@ pub fn build_with_libgit2(
     let mut builder = RepoBuilder::new();
     builder.clone_local(CloneLocal::Auto).fetch_options(fetch).with_checkout(checkout);
     match builder.clone(address, at) {
-        Ok(_) => Ok(Cloned { uses_lfs: uses_lfs(at) }),
+        Ok(repository) => Ok(Cloned { uses_lfs: uses_lfs(&repository) }),
         Err(_) if cancel.is_cancelled() => Err(CloneError::Cancelled),
         Err(error) => Err(error.into()),
     }
@@ -235,6 +251,10 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
         return Existing::Other(format!("another repository stands at the target (its origin is {from})"));
     }
     match repository.head() {
+        // Its remote has branches, but not the one that it calls its default.
+        Err(error) if error.code() == git2::ErrorCode::UnbornBranch && has_remote_branches(&repository) => {
+            Existing::Whole
+        }
         Err(error) if error.code() == git2::ErrorCode::UnbornBranch => Existing::Unborn,
         Err(error) => broken(error.message()),
         Ok(head) => match head.peel_to_commit().and_then(|commit| commit.tree()) {
@@ -247,9 +267,32 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
     }
 }
 
-fn uses_lfs(at: &Path) -> bool {
-    fs::read_to_string(at.join(".gitattributes")).is_ok_and(|text| text.contains("filter=lfs"))
+fn has_remote_branches(repository: &Repository) -> bool {
+    repository.references_glob("refs/remotes/origin/*").is_ok_and(|mut refs| refs.next().is_some())
 }
+
+/// Whether the remote that libgit2 reads itself has anything to clone.
+pub fn is_empty_remote(address: &str) -> Result<bool, CloneError> {
+    let mut remote = git2::Remote::create_detached(address)?;
+    remote.connect(git2::Direction::Fetch)?;
+    Ok(remote.list()?.is_empty())
+}
+
+/// Looks into the commit, not the work tree, where the file might be a link to anything.
+fn uses_lfs(repository: &Repository) -> bool {
+    let attributes = || {
+        let tree = repository.head().ok()?.peel_to_tree().ok()?;
+        let entry = tree.get_name(".gitattributes")?;
+        let is_file = matches!(entry.filemode(), 0o100644 | 0o100755);
+        let (size, _) = repository.odb().ok()?.read_header(entry.id()).ok()?;
+        let small = is_file && size <= ATTRIBUTES_LIMIT;
+        small.then(|| repository.find_blob(entry.id()).ok())?
+    };
+    attributes().is_some_and(|blob| String::from_utf8_lossy(blob.content()).contains("filter=lfs"))
+}
+
+/// Larger attributes are not looked through.
+const ATTRIBUTES_LIMIT: usize = 1024 * 1024;
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CloneError> {
     fs::write(path, bytes).map_err(|source| CloneError::Local { what: "write the repository", source })

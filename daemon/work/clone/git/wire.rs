@@ -32,8 +32,14 @@ pub enum Dialect {
     V2 { capabilities: Vec<String> },
 }
 
-/// A remote that advertises more refs than this is not believed.
-const MOST_REFS: usize = 1_000_000;
+/// A remote that advertises more than this is not believed.
+const MOST_REF_BYTES: usize = 128 * 1024 * 1024;
+
+/// What a line costs beside its text.
+const LINE_COST: usize = 64;
+
+/// A remote's words in an error are cut here.
+const MOST_WORDS: usize = 1_000;
 
 pub enum Packet {
     Data,
@@ -72,7 +78,7 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
                 self.fill(&mut line).await?;
                 self.line = line;
                 if let Some(message) = self.line.strip_prefix(b"ERR ") {
-                    return Err(CloneError::Remote(String::from_utf8_lossy(message).trim().to_owned()));
+                    return Err(CloneError::Remote(words(message)));
                 }
                 Ok(Packet::Data)
             }
@@ -261,6 +267,11 @@ pub async fn read_until_pack<R: AsyncRead + Unpin>(
                 if line == "packfile" {
                     return Ok(shallow);
                 } else if let Some(oid) = line.strip_prefix("shallow ") {
+                    if shallow.len() * LINE_COST > MOST_REF_BYTES {
+                        return Err(CloneError::Remote(
+                            "the remote's list of shallow commits is too long".into(),
+                        ));
+                    }
                     shallow.push(git2::Oid::from_str(oid).map_err(|_| malformed_refs())?);
                 } else if line == "NAK" && matches!(dialect, Dialect::V0 { .. }) {
                     return Ok(shallow);
@@ -289,10 +300,10 @@ pub async fn read_pack<R: AsyncRead + Unpin>(
             Packet::Data => {
                 let line = bytes::Bytes::from(std::mem::take(&mut reader.line));
                 match line.first() {
-                    Some(1) => return Ok(Some(line.slice(1..))),
+                    // An empty piece only says that the remote still works.
+                    Some(1) if line.len() > 1 => return Ok(Some(line.slice(1..))),
                     Some(3) => {
-                        let message = String::from_utf8_lossy(&line[1..]);
-                        return Err(CloneError::Remote(message.trim().to_owned()));
+                        return Err(CloneError::Remote(words(&line[1..])));
                     }
                     _ => {}
                 }
@@ -310,17 +321,26 @@ fn packet(out: &mut Vec<u8>, text: &str) {
 async fn read_until_flush<R: AsyncRead + Unpin>(
     reader: &mut PacketReader<R>,
 ) -> Result<Vec<String>, CloneError> {
-    let mut lines = Vec::new();
+    let (mut lines, mut bytes) = (Vec::new(), 0);
     loop {
         match reader.next().await? {
             Packet::Flush => return Ok(lines),
             Packet::Delimiter => {}
-            Packet::Data if lines.len() >= MOST_REFS => {
-                return Err(CloneError::Remote(format!("the remote has more than {MOST_REFS} refs")));
+            Packet::Data => {
+                let line = reader.text();
+                bytes += line.len() + LINE_COST;
+                if bytes > MOST_REF_BYTES {
+                    return Err(CloneError::Remote("the remote's list of refs is too long".into()));
+                }
+                lines.push(line);
             }
-            Packet::Data => lines.push(reader.text()),
         }
     }
+}
+
+fn words(message: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&message[..message.len().min(MOST_WORDS)]);
+    text.trim().to_owned()
 }
 
 fn refuse_sha256<'a>(mut capabilities: impl Iterator<Item = &'a String>) -> Result<(), CloneError> {
