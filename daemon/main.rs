@@ -12,9 +12,11 @@ mod lifecycle;
 mod log;
 mod mirror;
 mod present;
+mod redactor;
 mod rpc;
 mod secrets;
 mod standin;
+mod starter;
 mod work;
 
 use clap::{Parser, Subcommand};
@@ -25,8 +27,8 @@ use rpc::{Activity, Service};
 use specweave_jobs::clock;
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::jobs_service_server::JobsServiceServer;
+use starter::Tie;
 use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
@@ -91,12 +93,12 @@ fn main() -> ExitCode {
                 (false, false) => Tie::Nothing,
             };
             if tie == Tie::Nothing {
-                detach();
+                starter::detach();
             }
             match serve(&project, tie) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    tell_starter(
+                    starter::tell(
                         &serde_json::json!({"error": error.to_string(), "held_by": held_by(&error)}),
                     );
                     if tie == Tie::Terminal {
@@ -107,15 +109,6 @@ fn main() -> ExitCode {
             }
         }
     }
-}
-
-/// What the daemon's life is bound to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tie {
-    Nothing,
-    /// The process that started it: its end of standard input.
-    Starter,
-    Terminal,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -134,31 +127,6 @@ fn held_by(error: &ServeError) -> Option<u32> {
     match error {
         ServeError::Start(StartError::Held { pid }) => Some(*pid),
         _ => None,
-    }
-}
-
-/// Leaves the caller's terminal, folder and descriptors, so that none of them waits for this process.
-fn detach() {
-    // Both only fail when they were done already.
-    let _ = rustix::process::setsid();
-    let _ = std::env::set_current_dir("/");
-    close_inherited();
-}
-
-/// Closes every descriptor but the three standard ones: a descriptor 3 of `$(..)` would keep its reader
-/// waiting for as long as the daemon lives.
-fn close_inherited() {
-    let Ok(open) = std::fs::read_dir("/dev/fd") else { return };
-    let open: Vec<i32> = open
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|descriptor| *descriptor > 2)
-        .collect();
-    // The listing's own descriptor is gone by now.
-    for descriptor in
-        open.into_iter().filter(|one| std::fs::symlink_metadata(format!("/dev/fd/{one}")).is_ok())
-    {
-        // SAFETY: nothing in this process has opened a descriptor yet, so that none of them is owned here.
-        unsafe { rustix::io::close(descriptor) };
     }
 }
 
@@ -184,8 +152,10 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
     work::clone::git::bound_libgit2();
     tracing::info!(project = %project.root().display(), version = env!("CARGO_PKG_VERSION"), "started");
     if tie != Tie::Terminal {
-        tell_starter(&serde_json::json!({"ready": true}));
-        release_starter(&project, tie)?;
+        starter::tell(&serde_json::json!({"ready": true}));
+        open_log(&project)
+            .and_then(|log| starter::release(&log, tie))
+            .map_err(|error| ServeError::Io("cannot detach", error))?;
     }
     let stopped = runtime.block_on(live(project, home, socket, listener, &lock, tie, signals));
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -210,7 +180,7 @@ async fn live(
     let stop_requested = CancellationToken::new();
     let stop_mirror = CancellationToken::new();
     if tie == Tie::Starter {
-        stop_with_starter(stop_requested.clone());
+        starter::stop_with(stop_requested.clone());
     }
     let activity = Arc::new(Activity::default());
     activity.called();
@@ -406,38 +376,6 @@ where
     }
 }
 
-/// One JSON line to whoever started this process and waits for it.
-fn tell_starter(line: &serde_json::Value) {
-    let mut out = std::io::stdout();
-    // A starter that has gone away needs no answer.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// Standard input and output become nothing and standard error the log, so that the starter sees the end
-/// of its pipe, and a panic is kept.
-fn release_starter(project: &Project, tie: Tie) -> Result<(), ServeError> {
-    let fail = |error| ServeError::Io("cannot detach", error);
-    let nothing = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(fail)?;
-    let log = open_log(project).map_err(fail)?;
-    if tie == Tie::Nothing {
-        rustix::stdio::dup2_stdin(&nothing).map_err(|error| fail(error.into()))?;
-    }
-    rustix::stdio::dup2_stdout(&nothing).map_err(|error| fail(error.into()))?;
-    rustix::stdio::dup2_stderr(&log).map_err(|error| fail(error.into()))
-}
-
-/// A thread of its own: a read of standard input cannot be cancelled.
-fn stop_with_starter(stop_requested: CancellationToken) {
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        stop_requested.cancel();
-    });
-}
-
-fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(project.daemon().log())
-}
-
 /// The daemon's own log: `daemon.log`, or the terminal in the foreground.
 fn start_log(project: &Project, tie: Tie) -> Result<(), ServeError> {
     let layer = tracing_subscriber::fmt()
@@ -465,4 +403,8 @@ fn raise_descriptor_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
+}
+
+fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(project.daemon().log())
 }

@@ -1,22 +1,13 @@
 //! The documented flags, with the documented shapes, with and without a daemon.
 
-use crate::world::git_server::{Fault, GitServer};
-use crate::world::repositories::make_many;
+use crate::world::git_server::Fault;
 use crate::world::{World, read};
 use serde_json::Value;
 use std::fs;
 
-fn world_with(count: usize) -> (World, GitServer, Vec<String>) {
-    let world = World::new();
-    let root = world.dir.join("remotes");
-    let names = make_many(&root, count);
-    let server = GitServer::http(&root);
-    (world, server, names)
-}
-
 #[test]
 fn a_running_job_is_listed_as_documented() {
-    let (world, server, names) = world_with(6);
+    let (world, server, names) = World::with_remotes(6);
     server.fault("repo-001", Fault::Status(404));
     for name in &names[4..] {
         server.fault(name, Fault::Silent);
@@ -67,7 +58,7 @@ fn a_running_job_is_listed_as_documented() {
 
 #[test]
 fn finished_jobs_are_shown_with_all_and_counted_without() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     let id = world.start_clone([server.repository("repo-000")]);
     world.wait(&id);
     let said = world.run::<&str>([]).ok().says("No active jobs").says("Finished: 1; specweave-jobs --all");
@@ -86,7 +77,7 @@ fn finished_jobs_are_shown_with_all_and_counted_without() {
 
 #[test]
 fn a_followed_job_is_told_in_lines_where_a_pipe_listens() {
-    let (world, server, names) = world_with(5);
+    let (world, server, names) = World::with_remotes(5);
     let mut command = world.command(["clone", "--follow"]);
     command.args(names.iter().map(|name| server.repository(name)));
     let said = world.finish(command).ok();
@@ -104,7 +95,7 @@ fn a_followed_job_is_told_in_lines_where_a_pipe_listens() {
 
 #[test]
 fn unknown_and_ambiguous_ids_are_answered_with_the_ids_that_exist() {
-    let (world, _server, _) = world_with(1);
+    let (world, _server, _) = World::with_remotes(1);
     let foreign = r#"{"jobs":[
         {"id":"5e5e0001","type":"sync-external","status":"running","progress":{"current":3,"total":10},"config":{"type":"sync-external","provider":"github"},"startedAt":"2026-11-23T00:47:09.475Z"},
         {"id":"5e5e0002","type":"living-docs-builder","status":"pending","progress":{},"config":{},"startedAt":1795393241998}]}"#;
@@ -148,7 +139,7 @@ fn without_a_project_the_way_to_start_is_named() {
 
 #[test]
 fn everything_that_only_reads_works_without_a_daemon() {
-    let (world, server, _) = world_with(2);
+    let (world, server, _) = World::with_remotes(2);
     server.fault("repo-001", Fault::Status(404));
     let id = world.start_clone([server.repository("repo-000"), server.repository("repo-001")]);
     world.wait(&id);
@@ -168,7 +159,7 @@ fn everything_that_only_reads_works_without_a_daemon() {
 
 #[test]
 fn a_job_whose_config_is_gone_says_how_to_start_afresh() {
-    let (world, server, _) = world_with(2);
+    let (world, server, _) = World::with_remotes(2);
     server.fault("repo-001", Fault::Status(404));
     let id = world.start_clone([server.repository("repo-000"), server.repository("repo-001")]);
     world.wait(&id);
@@ -183,7 +174,7 @@ fn a_job_whose_config_is_gone_says_how_to_start_afresh() {
 
 #[test]
 fn a_complete_job_is_neither_resumed_nor_killed() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     let id = world.start_clone([server.repository("repo-000")]);
     world.wait(&id);
     world.run(["--resume", &id]).with_status(1).complains("already completed");
@@ -192,7 +183,7 @@ fn a_complete_job_is_neither_resumed_nor_killed() {
 
 #[test]
 fn waiting_has_a_limit_of_its_own() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     server.fault("repo-000", Fault::Silent);
     let id = world.start_clone([server.repository("repo-000")]);
     world.run(["wait", &id, "--timeout", "0.1"]).with_status(124);
@@ -203,7 +194,7 @@ fn waiting_has_a_limit_of_its_own() {
 
 #[test]
 fn sources_come_from_a_file_and_from_standard_input() {
-    let (world, server, _) = world_with(2);
+    let (world, server, _) = World::with_remotes(2);
     let list = world.dir.join("list.txt");
     fs::write(
         &list,
@@ -243,7 +234,7 @@ fn the_endpoint_is_printed_for_editors() {
 
 #[test]
 fn a_reader_that_goes_away_ends_the_client_quietly() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     let id = world.start_clone([server.repository("repo-000")]);
     world.wait(&id);
     let client = env!("CARGO_BIN_EXE_specweave-jobs");

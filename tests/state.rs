@@ -1,23 +1,14 @@
 //! What is on disk: the documented files, the journal, and what happens to what cannot be read.
 
-use crate::world::git_server::{Fault, GitServer};
-use crate::world::repositories::make_many;
+use crate::world::git_server::Fault;
 use crate::world::{World, read, wait};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
-fn world_with(count: usize) -> (World, GitServer, Vec<String>) {
-    let world = World::new();
-    let root = world.dir.join("remotes");
-    let names = make_many(&root, count);
-    let server = GitServer::http(&root);
-    (world, server, names)
-}
-
 #[test]
 fn the_documented_files_have_the_documented_fields() {
-    let (world, server, names) = world_with(3);
+    let (world, server, names) = World::with_remotes(3);
     server.fault("repo-001", Fault::Status(404));
     let id = world.start_clone(names.iter().map(|name| server.repository(name)));
     world.wait(&id);
@@ -54,7 +45,7 @@ fn the_documented_files_have_the_documented_fields() {
 
 #[test]
 fn an_unreadable_list_of_jobs_is_set_aside_reported_and_rebuilt() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     let id = world.start_clone([server.repository("repo-000")]);
     world.wait(&id);
     world.run(["daemon", "stop"]).ok();
@@ -82,7 +73,7 @@ fn an_unreadable_list_of_jobs_is_set_aside_reported_and_rebuilt() {
 
 #[test]
 fn another_tools_jobs_and_unknown_fields_survive() {
-    let (world, server, _) = world_with(2);
+    let (world, server, _) = World::with_remotes(2);
     let path = world.state().join("background-jobs.json");
     let foreign = json!({"id": "5e5e0001", "type": "living-docs-builder", "status": "running",
         "progress": {"current": 0, "total": 100}, "config": {"type": "living-docs-builder"}, "mine": [1, 2]});
@@ -103,7 +94,7 @@ fn another_tools_jobs_and_unknown_fields_survive() {
 
 #[test]
 fn the_last_ten_finished_jobs_are_kept() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     let mut ids = Vec::new();
     for _ in 0..13 {
         let id = world.start_clone([server.repository("repo-000")]);
@@ -131,7 +122,7 @@ fn the_last_ten_finished_jobs_are_kept() {
 
 #[test]
 fn a_torn_journal_yields_its_whole_part_and_the_rest_is_set_aside() {
-    let (world, server, names) = world_with(4);
+    let (world, server, names) = World::with_remotes(4);
     server.fault("repo-003", Fault::Silent);
     let id = world.start_clone(names.iter().map(|name| server.repository(name)));
     world.until(&id, "three clones", |job| job["progress"]["current"] == 3);
@@ -148,7 +139,7 @@ fn a_torn_journal_yields_its_whole_part_and_the_rest_is_set_aside() {
 
 #[test]
 fn specweaves_lock_is_waited_for_and_a_stale_one_is_broken() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     let lock = world.state().join("background-jobs.lock");
     world.run(["daemon", "start"]).ok();
     let now = specweave_jobs::clock::now();
@@ -172,7 +163,7 @@ fn the_same_request_is_the_same_job() {
     use specweave_jobs::v1::{
         CloneSpec, JobSpec, StartJobRequest, job_spec, jobs_service_client::JobsServiceClient,
     };
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     let endpoint = world.run(["endpoint", "--start"]).ok().json()["endpoint"].as_str().unwrap().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let start = || {
@@ -201,7 +192,7 @@ fn the_same_request_is_the_same_job() {
 
 #[test]
 fn a_client_that_dies_at_once_leaves_a_whole_job() {
-    let (world, server, _) = world_with(1);
+    let (world, server, _) = World::with_remotes(1);
     world.run(["daemon", "start"]).ok();
     let mut client = world.command(["clone", &server.repository("repo-000"), "--follow"]).spawn().unwrap();
     crate::world::eventually("the job is known", || world.state().join("background-jobs.json").exists());

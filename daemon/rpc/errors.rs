@@ -1,7 +1,7 @@
 //! Failures as the contract tells them: a canonical code, a reason that programs read, a text for people.
 
 use crate::keeper::KeeperError;
-use crate::secrets::Redactor;
+use crate::redactor::Redactor;
 use crate::work::clone::PreviewError;
 use crate::work::clone::discover::DiscoverError;
 use crate::work::trackers::TrackerError;

@@ -42,6 +42,17 @@ const MOST_WORDS: usize = 2_000;
 /// Pauses before another attempt after a passing network failure.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
+/// Clones that are begun for each that has its turn: those that wait for the disk keep none waiting for the
+/// network.
+const STARTED_AHEAD: usize = 4;
+
+fn at_a_time(spec: &CloneSpec) -> usize {
+    match spec.concurrency as usize {
+        0 => CONCURRENCY,
+        wanted => wanted.min(MOST_CONCURRENCY),
+    }
+}
+
 /// Shows what a request would clone.
 pub async fn preview(spec: &CloneSpec, secrets: &Secrets) -> Result<Selection, PreviewError> {
     let settings = read_settings().await;
@@ -65,7 +76,8 @@ pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
         Some(_) => read_config(context).await?,
         None => plan(context, spec, &http).await?,
     };
-    let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, context.project.root());
+    let root = context.project.root();
+    let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, at_a_time(spec), root);
     let ended = AtomicUsize::new(context.job.items.as_ref().map_or(0, |items| items.current()));
     let run = Run { engine, config, notes: Mutex::default(), ended, context };
     run.clone_waiting(spec).await?;
@@ -94,16 +106,13 @@ impl Run<'_> {
                 context.checkpoint(Event::ItemFailed { item, error: refused.reason.clone() }).await?;
             }
         }
-        let at_a_time = match spec.concurrency as usize {
-            0 => CONCURRENCY,
-            wanted => wanted.min(MOST_CONCURRENCY),
-        };
+        let at_a_time = at_a_time(spec);
         context.log(format!("Starting clone operations ({at_a_time} at a time)..."));
         let mut items = (0..count as u32).filter(|item| waiting(*item));
         let mut under_way = FuturesUnordered::new();
         let mut stop = None;
         loop {
-            while stop.is_none() && under_way.len() < at_a_time {
+            while stop.is_none() && under_way.len() < at_a_time * STARTED_AHEAD {
                 let Some(item) = items.next() else { break };
                 under_way.push(self.clone_item(item));
             }
@@ -170,15 +179,10 @@ impl Run<'_> {
         let mut short_waits = 0..MOST_SHORT_WAITS;
         let mut pauses = RETRY_PAUSES.iter();
         loop {
-            let pass = tokio::select! {
-                () = context.cancel.cancelled() => return Err(CloneError::Cancelled),
-                pass = gate.acquire() => pass.expect("the semaphore is never closed"),
-            };
-            let error = match self.engine.clone(&order, &context.cancel).await {
+            let error = match self.engine.clone(&order, &gate, &context.cancel).await {
                 Ok(success) => return Ok(success),
                 Err(error) => error,
             };
-            drop(pass);
             let pause = match &error {
                 CloneError::Limited(wait) if *wait < SHORT_WAIT => short_waits.next().map(|_| *wait),
                 error if error.is_passing() => pauses.next().copied(),

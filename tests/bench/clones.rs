@@ -2,7 +2,7 @@
 
 use crate::world::git_server::GitServer;
 use crate::world::repositories::{assert_whole, make_large, make_many};
-use crate::world::{World, relay};
+use crate::world::{World, files_below, read, relay};
 use crate::{median, ratio, spread};
 use std::fs;
 use std::path::Path;
@@ -30,6 +30,11 @@ fn ours(addresses: &[String], authority: Option<&Path>, mut check: impl FnMut(&W
     let command = world.command(["clone", "--follow", "--from", list.to_str().unwrap()]);
     let said = world.finish_within(command, LIMIT).ok();
     check(&world);
+    for log in files_below(&world.state()).iter().filter(|path| path.ends_with("worker.log")) {
+        for line in read(log).lines().filter(|line| line.contains("trying again")) {
+            println!("  note: {line}");
+        }
+    }
     said.took
 }
 

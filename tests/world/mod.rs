@@ -61,6 +61,15 @@ impl World {
         world
     }
 
+    /// A world with a project and a server of `count` small repositories of the owner `acme`.
+    pub fn with_remotes(count: usize) -> (Self, git_server::GitServer, Vec<String>) {
+        let world = Self::new();
+        let root = world.dir.join("remotes");
+        let names = repositories::make_many(&root, count);
+        let server = git_server::GitServer::http(&root);
+        (world, server, names)
+    }
+
     pub fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
         self.environment.insert(name.to_owned(), value.into());
         self

@@ -47,12 +47,26 @@ pub fn make(folder: &Path, name: &str, size: Size) -> PathBuf {
         if number == 0 {
             repository.reference("refs/heads/side", oid, true, "side").unwrap();
             let object = repository.find_object(oid, None).unwrap();
-            repository.tag("v1", &object, &who, "first", false).unwrap();
+            repository.tag("v1", &object, &signature(number), "first", false).unwrap();
         }
         parent = Some(oid);
     }
     repository.set_head("refs/heads/main").unwrap();
     path
+}
+
+/// The commit of `main` number `number`.
+fn commit(repository: &Repository, tree: git2::Oid, number: usize, parent: Option<git2::Oid>) -> git2::Oid {
+    let tree = repository.find_tree(tree).unwrap();
+    let who = signature(number);
+    let parent = parent.map(|oid| repository.find_commit(oid).unwrap());
+    let parents: Vec<&git2::Commit> = parent.iter().collect();
+    let message = format!("change {number}");
+    repository.commit(Some("refs/heads/main"), &who, &who, &message, &tree, &parents).unwrap()
+}
+
+fn signature(number: usize) -> Signature<'static> {
+    Signature::new("Ada", "ada@example.org", &Time::new(1_700_000_000 + number as i64, 0)).unwrap()
 }
 
 /// Text that compresses about as source code does.

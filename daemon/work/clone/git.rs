@@ -1,33 +1,45 @@
 //! How to clone one repository: find out what the remote has, bring its pack, build the repository under a
 //! temporary name, make it durable, and only then give it its name.
 
+mod address;
+mod error;
 mod http;
+mod place;
 mod repository;
 pub mod settings;
 mod ssh;
+mod syncer;
 mod wire;
 
-use super::sources::split_login;
-use crate::secrets::{Login, Secrets};
+use crate::secrets::Secrets;
 use crate::work::net;
+use address::{Route, route};
 use bytes::Bytes;
+use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
 use repository::{Existing, Plan};
 use settings::GitSettings;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use syncer::Syncer;
 use tokio::io::AsyncRead;
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use wire::{Dialect, PacketReader, RemoteRefs};
+
+pub use address::same_repository;
+pub use error::CloneError;
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A pack up to this size is held in memory until it is whole, so that a slow remote holds no thread.
 const SMALL_PACK: usize = 4 * 1024 * 1024;
+
+/// A kill waits so long for cancelled steps to end.
+const CLEARING: Duration = Duration::from_millis(400);
 
 /// Chunks of a large pack that may wait for the indexer.
 const CHUNKS_AHEAD: usize = 16;
@@ -46,70 +58,6 @@ pub enum Success {
     AlreadyThere,
 }
 
-/// Why a repository was not cloned. The text is the real reason, for people.
-#[derive(Debug, thiserror::Error)]
-pub enum CloneError {
-    #[error("cancelled")]
-    Cancelled,
-    #[error("{0}")]
-    Auth(String),
-    #[error("{0}")]
-    NotFound(String),
-    #[error("{0}")]
-    Network(String),
-    #[error("stalled: no byte for {} s", .0.as_secs())]
-    Stalled(Duration),
-    #[error("the server asks to wait {} s", .0.as_secs())]
-    Limited(Duration),
-    #[error("{0}")]
-    NotGit(String),
-    #[error("{0}")]
-    Remote(String),
-    #[error("{0}")]
-    Refused(String),
-    #[error("cannot {what}: {source}")]
-    Local { what: &'static str, source: io::Error },
-    #[error("{}", .0.message())]
-    Git(#[from] git2::Error),
-}
-
-impl CloneError {
-    /// Whether the same attempt may go well a moment later.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Network(_))
-    }
-
-    /// Whether the disk has no room or cannot be written.
-    pub fn is_storage(&self) -> bool {
-        match self {
-            Self::Local { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded
-            ),
-            Self::Git(error) => {
-                let full = ["No space left", "Read-only file system", "quota exceeded"];
-                full.iter().any(|words| error.message().contains(words))
-            }
-            _ => false,
-        }
-    }
-
-    fn from_stream(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Network("the connection broke: it ended early".into()),
-            io::ErrorKind::TimedOut => Self::Stalled(net::stall_deadline()),
-            _ => Self::Network(format!("the connection broke: {error}")),
-        }
-    }
-
-    fn from_http(error: reqwest::Error) -> Self {
-        if error.is_timeout() && !error.is_connect() {
-            return Self::Stalled(net::stall_deadline());
-        }
-        Self::Network(net::cause(&error))
-    }
-}
-
 /// What all clones of one job share.
 pub struct Engine {
     http: reqwest::Client,
@@ -119,6 +67,8 @@ pub struct Engine {
     depth: u32,
     /// Repositories that are built at a time: indexing and checking out is bound by the processor.
     builders: Arc<Semaphore>,
+    /// Repositories that are fetched and built at a time.
+    slots: Semaphore,
     syncer: Syncer,
     /// What servers that speak version 2 announced, by origin.
     v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
@@ -147,20 +97,13 @@ pub struct Order {
     pub partial: PathBuf,
 }
 
-/// How an address is reached.
-enum Route {
-    /// With the login that stood in a rewritten address.
-    Http(Url, Option<Login>),
-    Ssh(ssh::Address),
-    Libgit2(String),
-}
-
 impl Engine {
     pub fn new(
         http: reqwest::Client,
         secrets: Arc<Secrets>,
         settings: GitSettings,
         depth: u32,
+        at_a_time: usize,
         project_root: &Path,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -170,6 +113,7 @@ impl Engine {
             settings,
             stall: net::stall_deadline(),
             depth,
+            slots: Semaphore::new(at_a_time),
             builders: Arc::new(Semaphore::new(cores.max(2))),
             syncer: Syncer::start(project_root),
             v2_servers: Mutex::default(),
@@ -188,7 +132,17 @@ impl Engine {
 
     /// Clones one repository, or finds that it stands there whole. After an error or a cancellation neither
     /// the target nor the partial folder exists because of this call.
-    pub async fn clone(&self, order: &Order, cancel: &CancellationToken) -> Result<Success, CloneError> {
+    pub async fn clone(
+        &self,
+        order: &Order,
+        host: &Semaphore,
+        cancel: &CancellationToken,
+    ) -> Result<Success, CloneError> {
+        let turns = async {
+            let slot = self.slots.acquire().await.expect("the semaphore is never closed");
+            Ok((slot, host.acquire().await.expect("the semaphore is never closed")))
+        };
+        let turns = unless_cancelled(cancel, turns).await?;
         // A cancelled attempt of an earlier run may still be ending in this folder.
         let place = unless_cancelled(cancel, async { Ok(claim(&order.partial).await) }).await?;
         let found = self.existing(order).await?;
@@ -199,6 +153,8 @@ impl Engine {
         }
         remove_folder(&order.partial).await?;
         let made = self.make(order, found == Existing::Unborn, &place, cancel).await;
+        // What waits for the disk keeps its turn from nobody who waits for the network.
+        drop(turns);
         let result = match made {
             Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
             Ok(Some(cloned)) => self.settle(order, cloned, cancel).await,
@@ -206,8 +162,9 @@ impl Engine {
             Err(error) => Err(error),
         };
         if matches!(result, Err(CloneError::Cancelled)) {
-            // A thread may still write there: it is waited for behind the kill's back.
-            tokio::spawn(clear_away(place, order.partial.clone()));
+            // A thread may still write there: if that takes long, it is waited for behind the kill's back.
+            let clearing = tokio::spawn(clear_away(place, order.partial.clone()));
+            let _ = tokio::time::timeout(CLEARING, clearing).await;
         } else if !matches!(result, Ok(Success::Cloned(_))) {
             // The reason of the failure matters more than a folder that could not be removed; the next run
             // of the job removes it first.
@@ -390,63 +347,6 @@ fn is_taken(error: &io::Error) -> bool {
     )
 }
 
-/// The right to work in one partial folder. A blocking step that was cancelled holds on to it until its thread
-/// has really ended.
-struct Place {
-    claim: Arc<OwnedMutexGuard<()>>,
-}
-
-/// Waits until nothing in this process works in the folder any more.
-async fn claim(partial: &Path) -> Place {
-    static PLACES: LazyLock<Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>> =
-        LazyLock::new(Mutex::default);
-    let lock = {
-        let mut places = PLACES.lock().expect("no holder panics");
-        places.retain(|_, lock| lock.strong_count() > 0);
-        match places.get(partial).and_then(Weak::upgrade) {
-            Some(lock) => lock,
-            None => {
-                let lock = Arc::new(tokio::sync::Mutex::new(()));
-                places.insert(partial.to_path_buf(), Arc::downgrade(&lock));
-                lock
-            }
-        }
-    };
-    Place { claim: Arc::new(lock.lock_owned().await) }
-}
-
-impl Place {
-    /// Runs a blocking step. A cancellation is answered at once; the thread ends when it can.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        cancel: &CancellationToken,
-        work: impl FnOnce() -> Result<T, CloneError> + Send + 'static,
-    ) -> Result<T, CloneError> {
-        let claim = self.claim.clone();
-        let step = blocking(move || {
-            let result = work();
-            drop(claim);
-            result
-        });
-        unless_cancelled(cancel, step).await
-    }
-}
-
-/// Removes what a cancelled attempt leaves, once its threads have ended; the folder is claimed until then.
-async fn clear_away(place: Place, partial: PathBuf) {
-    let Place { mut claim } = place;
-    loop {
-        match Arc::try_unwrap(claim) {
-            Ok(_last) => {
-                let _ = remove_folder(&partial).await;
-                return;
-            }
-            Err(shared) => claim = shared,
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 enum Open<'a> {
     Http(http::Session<'a>),
     Ssh(Box<ssh::Session>),
@@ -504,144 +404,4 @@ fn wants(refs: &RemoteRefs, single_branch: bool) -> Vec<git2::Oid> {
     wants.sort();
     wants.dedup();
     wants
-}
-
-fn route(address: &str) -> Result<Route, CloneError> {
-    if address.starts_with("http://") || address.starts_with("https://") {
-        let (address, login) = split_login(address);
-        let url = Url::parse(&address)
-            .map_err(|error| CloneError::Refused(format!("the address is not valid: {error}")))?;
-        return Ok(Route::Http(url, login.and_then(|(user, secret)| Login::new(user, &secret))));
-    }
-    if Path::new(address).is_absolute() {
-        return match Path::new(address).exists() {
-            true => Ok(Route::Libgit2(address.to_owned())),
-            false => Err(CloneError::NotFound(format!("{address} does not exist"))),
-        };
-    }
-    if address.starts_with("file://") || address.starts_with("git://") {
-        return Ok(Route::Libgit2(address.to_owned()));
-    }
-    ssh::Address::parse(address)
-        .map(Route::Ssh)
-        .ok_or_else(|| CloneError::Refused("the address is of no kind that can be cloned".into()))
-}
-
-/// Whether two addresses name the same repository: credentials, a final `.git` or slash and the case of the
-/// host do not matter.
-pub fn same_repository(one: &str, other: &str) -> bool {
-    fn key(address: &str) -> String {
-        let address = address.trim_end_matches('/');
-        let address = address.strip_suffix(".git").unwrap_or(address);
-        match Url::parse(address) {
-            Ok(url) if url.has_host() => {
-                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-                format!("{}{port}{}", url.host_str().unwrap_or("").to_ascii_lowercase(), url.path())
-            }
-            Ok(url) if url.scheme() == "file" => url.path().to_owned(),
-            _ => match ssh::Address::parse(address) {
-                Some(ssh) => {
-                    let host = ssh.account.rsplit('@').next().unwrap_or("").to_ascii_lowercase();
-                    format!("{host}/{}", ssh.path.trim_start_matches('/'))
-                }
-                None => address.to_owned(),
-            },
-        }
-    }
-    key(one) == key(other)
-}
-
-/// One `syncfs` for all clones that are ready at the same moment: syncing file by file would cost more than
-/// cloning them.
-struct Syncer {
-    requests: mpsc::Sender<oneshot::Sender<io::Result<()>>>,
-}
-
-impl Syncer {
-    fn start(folder: &Path) -> Self {
-        let folder = folder.to_path_buf();
-        let (requests, mut waiting) = mpsc::channel::<oneshot::Sender<io::Result<()>>>(64);
-        tokio::spawn(async move {
-            while let Some(first) = waiting.recv().await {
-                let mut batch = vec![first];
-                while let Ok(next) = waiting.try_recv() {
-                    batch.push(next);
-                }
-                let folder = folder.clone();
-                let result = tokio::task::spawn_blocking(move || sync_file_system(&folder))
-                    .await
-                    .unwrap_or_else(|panic| Err(io::Error::other(panic)));
-                for waiter in batch {
-                    let copy = match &result {
-                        Ok(()) => Ok(()),
-                        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-                    };
-                    let _ = waiter.send(copy);
-                }
-            }
-        });
-        Self { requests }
-    }
-
-    async fn sync(&self) -> io::Result<()> {
-        let gone = || io::Error::other("the syncing task has ended");
-        let (reply, done) = oneshot::channel();
-        self.requests.send(reply).await.map_err(|_| gone())?;
-        done.await.map_err(|_| gone())?
-    }
-}
-
-fn sync_file_system(folder: &Path) -> io::Result<()> {
-    let folder = std::fs::File::open(folder)?;
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(&folder)?;
-    #[cfg(not(target_os = "linux"))]
-    rustix::fs::sync();
-    drop(folder);
-    Ok(())
-}
-
-async fn unless_cancelled<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = Result<T, CloneError>>,
-) -> Result<T, CloneError> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(CloneError::Cancelled),
-        result = work => result,
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, CloneError> + Send + 'static,
-) -> Result<T, CloneError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
-        Err(CloneError::Local { what: "finish the clone", source: io::Error::other(panic) })
-    })
-}
-
-async fn remove_folder(at: &Path) -> Result<(), CloneError> {
-    let at = at.to_path_buf();
-    blocking(move || match std::fs::remove_dir_all(&at) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(CloneError::Local { what: "remove a partial clone", source: error })
-        }
-        _ => Ok(()),
-    })
-    .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::same_repository;
-
-    #[test]
-    fn addresses_of_the_same_repository_are_recognised() {
-        assert!(same_repository("https://tok@GitHub.com/a/b.git", "https://github.com/a/b"));
-        assert!(same_repository("git@github.com:a/b.git", "ssh://git@github.com/a/b"));
-        assert!(same_repository("/srv/x.git/", "/srv/x"));
-        assert!(same_repository("file:///srv/x.git", "file:///srv/x"));
-        assert!(!same_repository("https://github.com/a/b", "https://github.com/a/c"));
-        assert!(!same_repository("https://github.com/a/b", "https://github.com:8443/a/b"));
-    }
 }
