@@ -7,8 +7,8 @@ mod http;
 mod place;
 mod repository;
 pub mod settings;
+mod settler;
 mod ssh;
-mod syncer;
 mod wire;
 
 use crate::secrets::Secrets;
@@ -18,12 +18,11 @@ use bytes::Bytes;
 use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
 use repository::{Existing, Plan};
 use settings::GitSettings;
+use settler::{Settled, Settler};
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use syncer::Syncer;
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -69,7 +68,7 @@ pub struct Engine {
     builders: Arc<Semaphore>,
     /// Repositories that are fetched and built at a time.
     slots: Semaphore,
-    syncer: Syncer,
+    settler: Settler,
     /// What servers that speak version 2 announced, by origin.
     v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
 }
@@ -115,7 +114,7 @@ impl Engine {
             depth,
             slots: Semaphore::new(at_a_time),
             builders: Arc::new(Semaphore::new(cores.max(2))),
-            syncer: Syncer::start(project_root),
+            settler: Settler::start(project_root),
             v2_servers: Mutex::default(),
         }
     }
@@ -157,7 +156,7 @@ impl Engine {
         drop(turns);
         let result = match made {
             Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
-            Ok(Some(cloned)) => self.settle(order, cloned, cancel).await,
+            Ok(Some(cloned)) => self.settle(order, cloned).await,
             Ok(None) => Ok(Success::AlreadyThere),
             Err(error) => Err(error),
         };
@@ -311,40 +310,17 @@ impl Engine {
     }
 
     /// Makes the partial clone durable and gives it its name.
-    async fn settle(
-        &self,
-        order: &Order,
-        cloned: Cloned,
-        cancel: &CancellationToken,
-    ) -> Result<Success, CloneError> {
-        let local = |what| move |source| CloneError::Local { what, source };
-        let syncing = async { self.syncer.sync().await.map_err(local("sync the clone")) };
-        unless_cancelled(cancel, syncing).await?;
-        let (partial, target) = (order.partial.clone(), order.target.clone());
-        let renamed = blocking(move || match std::fs::rename(&partial, &target) {
-            Ok(()) => {
-                let folder = target.parent().unwrap_or(Path::new("/"));
-                specweave_jobs::disk::sync_folder(folder).map(|()| true).map_err(local("sync the folder"))
-            }
-            Err(error) if is_taken(&error) => Ok(false),
-            Err(error) => Err(local("give the clone its name")(error)),
-        });
-        match renamed.await? {
-            true => Ok(Success::Cloned(cloned)),
+    async fn settle(&self, order: &Order, cloned: Cloned) -> Result<Success, CloneError> {
+        let settled = self.settler.settle(&order.partial, &order.target).await;
+        match settled.map_err(|source| CloneError::Local { what: "settle the clone", source })? {
+            Settled::Named => Ok(Success::Cloned(cloned)),
             // Another job was faster.
-            false => match self.existing(order).await? {
+            Settled::Taken => match self.existing(order).await? {
                 Existing::Whole => Ok(Success::AlreadyThere),
                 _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
             },
         }
     }
-}
-
-fn is_taken(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
-    )
 }
 
 enum Open<'a> {
