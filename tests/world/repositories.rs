@@ -158,13 +158,7 @@ pub fn make_large(folder: &Path, name: &str) -> PathBuf {
             sub.insert(format!("asset-{place}.bin"), *blob, 0o100644).unwrap();
         }
         root.insert("assets", sub.write().unwrap(), 0o040000).unwrap();
-        let tree = repository.find_tree(root.write().unwrap()).unwrap();
-        let who =
-            Signature::new("Ada", "ada@example.org", &Time::new(1_700_000_000 + number as i64, 0)).unwrap();
-        let parents: Vec<git2::Commit> =
-            parent.iter().map(|oid| repository.find_commit(*oid).unwrap()).collect();
-        let parents: Vec<&git2::Commit> = parents.iter().collect();
-        let oid = repository.commit(Some("refs/heads/main"), &who, &who, "change", &tree, &parents).unwrap();
+        let oid = commit(&repository, root.write().unwrap(), number, parent);
         parent = Some(oid);
     }
     repository.set_head("refs/heads/main").unwrap();
