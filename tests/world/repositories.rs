@@ -36,14 +36,7 @@ pub fn make(folder: &Path, name: &str, size: Size) -> PathBuf {
             root.insert("README.md", *blob, 0o100644).unwrap();
         }
         root.insert("src", sub.write().unwrap(), 0o040000).unwrap();
-        let tree = repository.find_tree(root.write().unwrap()).unwrap();
-        let who =
-            Signature::new("Ada", "ada@example.org", &Time::new(1_700_000_000 + number as i64, 0)).unwrap();
-        let parents: Vec<git2::Commit> =
-            parent.iter().map(|oid| repository.find_commit(*oid).unwrap()).collect();
-        let parents: Vec<&git2::Commit> = parents.iter().collect();
-        let message = format!("change {number}");
-        let oid = repository.commit(Some("refs/heads/main"), &who, &who, &message, &tree, &parents).unwrap();
+        let oid = commit(&repository, root.write().unwrap(), number, parent);
         if number == 0 {
             repository.reference("refs/heads/side", oid, true, "side").unwrap();
             let object = repository.find_object(oid, None).unwrap();
