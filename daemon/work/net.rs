@@ -126,12 +126,18 @@ fn until(epoch_seconds: i64) -> Duration {
     Duration::from_secs(left.max(1) as u64)
 }
 
+/// The last cause of a chain.
+pub fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}
+
 /// The innermost cause of an HTTP failure, in words; addresses may carry secrets and are left out.
 pub fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
+    let innermost = innermost(error);
     if error.is_timeout() {
         return if error.is_connect() {
             format!("no connection within {} s", CONNECT_DEADLINE.as_secs())

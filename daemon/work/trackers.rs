@@ -68,3 +68,8 @@ fn read<T: serde::de::DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Tr
     serde_json::from_slice(body)
         .map_err(|error| TrackerError::Malformed { what: what.to_owned(), cause: error.to_string() })
 }
+
+/// A name as one segment of an address.
+fn encode(segment: &str) -> String {
+    percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string()
+}

@@ -1,9 +1,8 @@
 //! Azure DevOps, through its REST API.
 
-use super::{Listed, MOST_PAGES, TrackerError, check, read};
+use super::{Listed, MOST_PAGES, TrackerError, check, encode, read};
 use crate::secrets::Secrets;
 use crate::work::net;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::AUTHORIZATION;
 use serde::Deserialize;
 use url::Url;
@@ -80,8 +79,4 @@ pub async fn repositories(
         }
     }
     Err(TrackerError::Malformed { what, cause: format!("more than {MOST_PAGES} pages") })
-}
-
-fn encode(segment: &str) -> String {
-    utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string()
 }

@@ -1,6 +1,6 @@
 //! GitHub, through octocrab over the job's own pool of connections.
 
-use super::{Listed, MOST_PAGES, TrackerError, check, read};
+use super::{Listed, MOST_PAGES, TrackerError, check, encode, read};
 use crate::secrets::{Login, Secrets};
 use crate::work::net;
 use bytes::Bytes;
@@ -107,7 +107,7 @@ impl GitHub {
     }
 
     async fn get(&self, what: &str, address: String) -> Result<(HeaderMap, Bytes), TrackerError> {
-        let network = |error: octocrab::Error| TrackerError::Network(innermost(&error));
+        let network = |error: octocrab::Error| TrackerError::Network(net::innermost(&error).to_string());
         let response = self.crab._get(address).await.map_err(network)?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(network)?.to_bytes();
@@ -163,18 +163,6 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
 /// A link to another server would carry the token there.
 fn same_origin(one: &str, other: &str) -> bool {
     matches!((Url::parse(one), Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
-}
-
-fn encode(segment: &str) -> String {
-    percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string()
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
