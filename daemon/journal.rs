@@ -6,8 +6,8 @@
 use crate::job::{Event, Job};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;
-use specweave_jobs::disk;
 use specweave_jobs::project::JobId;
+use specweave_jobs::{crash, disk};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -86,6 +86,7 @@ impl Journal {
             Ok(()) => {
                 self.len += line.len() as u64;
                 self.dirty = true;
+                crash::point("journal-appended");
                 Ok(())
             }
             Err(error) => {
@@ -99,6 +100,7 @@ impl Journal {
         if self.dirty {
             self.file.sync_data()?;
             self.dirty = false;
+            crash::point("journal-synced");
         }
         Ok(())
     }

@@ -18,8 +18,8 @@ use crate::work::{Finish, Stop};
 use handle::{Command, Reply};
 use run::Run;
 use specweave_jobs::clock::{self, Millis};
-use specweave_jobs::disk;
 use specweave_jobs::project::{JobId, Project};
+use specweave_jobs::{crash, disk};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,30 +185,30 @@ impl Keeper {
     fn create(&mut self, event: Event) -> Result<JobId, KeeperError> {
         let storage = |error| KeeperError::Storage(Arc::new(error));
         std::fs::create_dir_all(self.project.jobs()).map_err(storage)?;
-        let (id, files) = loop {
-            let id = JobId::random();
-            let files = self.project.job(&id);
-            match make_private_folder(&files.folder) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                result => break result.map(|()| (id, files)).map_err(storage)?,
-            }
-        };
+        let id = std::iter::repeat_with(JobId::random).find(|id| !self.project.job(id).folder.exists());
+        let id = id.expect("ids do not run out");
         let now = clock::now();
-        let made = Journal::create(&files.journal()).and_then(|mut journal| {
+        // It gets its name when it is whole, so that a crash leaves a job or none.
+        let unnamed = self.project.unnamed_job(&id);
+        let made = make_private_folder(&unnamed.folder).and_then(|()| {
+            let mut journal = Journal::create(&unnamed.journal())?;
             journal.append(now, &event)?;
+            journal.sync()?;
             if let Event::Created { order, .. } = &event
                 && let Some(sources) = present::sources_file(order)
             {
-                disk::replace_unsynced(&files.sources(), sources.as_bytes(), 0o600)?;
+                disk::replace_unsynced(&unnamed.sources(), sources.as_bytes(), 0o600)?;
             }
-            disk::sync_folder(&files.folder)?;
+            disk::sync_folder(&unnamed.folder)?;
+            std::fs::rename(&unnamed.folder, self.project.job(&id).folder)?;
+            crash::point("job-folder-named");
             disk::sync_folder(&self.project.jobs())?;
             Ok(journal)
         });
-        let journal = made.inspect_err(|_| drop(std::fs::remove_dir_all(&files.folder))).map_err(storage)?;
+        let journal =
+            made.inspect_err(|_| drop(std::fs::remove_dir_all(&unnamed.folder))).map_err(storage)?;
         let job = Job::create(id.clone(), now, event)?;
         self.journals.insert(id.clone(), journal);
-        self.unsynced.insert(id.clone());
         self.board.jobs.insert(id.clone(), Arc::new(Entry::new(job)));
         self.touch(&id, |_| ());
         Ok(id)
@@ -472,20 +472,12 @@ impl Keeper {
     }
 }
 
-/// The journal goes last: a folder that has none is no job.
+/// It loses its name first, so that a crash leaves a whole job or none.
 fn remove_job_folder(project: &Project, id: &JobId) -> std::io::Result<()> {
-    let files = project.job(id);
-    let journal = files.journal();
-    for entry in std::fs::read_dir(&files.folder)? {
-        let entry = entry?;
-        match entry.path() {
-            path if path == journal => {}
-            path if entry.file_type()?.is_dir() => std::fs::remove_dir_all(path)?,
-            path => std::fs::remove_file(path)?,
-        }
-    }
-    let _ = std::fs::remove_file(journal);
-    std::fs::remove_dir(&files.folder)
+    let unnamed = project.unnamed_job(id).folder;
+    std::fs::rename(project.job(id).folder, &unnamed)?;
+    crash::point("job-folder-unnamed");
+    std::fs::remove_dir_all(unnamed)
 }
 
 fn make_private_folder(path: &std::path::Path) -> std::io::Result<()> {

@@ -141,6 +141,7 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
     let signals = runtime
         .block_on(async { Signals::listen() })
         .map_err(|error| ServeError::Io("cannot listen for signals", error))?;
+    specweave_jobs::crash::arm();
     let project = Project::find(project)?;
     let home = lifecycle::identity(&project.specweave())
         .map_err(|error| ServeError::Io("cannot look at .specweave", error))?;

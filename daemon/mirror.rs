@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::mirror::{self as documented, Document, Extra, MirrorError};
 use specweave_jobs::project::{JobId, Project};
-use specweave_jobs::{disk, v1};
+use specweave_jobs::{crash, disk, process, v1};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -268,6 +268,9 @@ struct DocumentLock {
 /// SpecWeave breaks a lock after this time, whoever holds it.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_STALE_MS: Millis = 30_000;
+/// Nobody holds it for so long; then it is looked whether its holder lives, which in another container's folder
+/// cannot be told.
+const LOCK_HELD_LONG_MS: Millis = 500;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 impl DocumentLock {
@@ -280,7 +283,10 @@ impl DocumentLock {
             let linked = fs::hard_link(&whole, path);
             fs::remove_file(&whole)?;
             match linked {
-                Ok(()) => return Ok(Self { path: path.to_path_buf(), content }),
+                Ok(()) => {
+                    crash::point("list-locked");
+                    return Ok(Self { path: path.to_path_buf(), content });
+                }
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 Err(_) if is_stale(path) || began.elapsed() > LOCK_PATIENCE => {
                     let _ = fs::remove_file(path);
@@ -296,14 +302,23 @@ impl Drop for DocumentLock {
         // Another tool may have broken the lock and taken it meanwhile.
         if fs::read_to_string(&self.path).is_ok_and(|content| content == self.content) {
             let _ = fs::remove_file(&self.path);
+            crash::point("list-unlocked");
         }
     }
 }
 
 fn is_stale(path: &Path) -> bool {
-    let Ok(content) = fs::read_to_string(path) else { return false };
-    let taken: Option<Millis> = content.lines().nth(1).and_then(|at| at.trim().parse().ok());
-    taken.is_some_and(|taken| clock::now() - taken > LOCK_STALE_MS)
+    fs::read_to_string(path).is_ok_and(|content| holder_is_gone(&content, clock::now()))
+}
+
+/// An empty lock is one that SpecWeave is just writing.
+fn holder_is_gone(content: &str, now: Millis) -> bool {
+    let mut lines = content.lines();
+    let pid: Option<u32> = lines.next().and_then(|pid| pid.trim().parse().ok());
+    let taken: Option<Millis> = lines.next().and_then(|at| at.trim().parse().ok());
+    let (Some(pid), Some(taken)) = (pid, taken) else { return false };
+    let age = now.saturating_sub(taken);
+    age > LOCK_STALE_MS || age > LOCK_HELD_LONG_MS && !process::is_still(pid, taken)
 }
 
 /// Jobs that other tools wrote into the file; read again only when it has changed.

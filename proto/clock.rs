@@ -7,7 +7,7 @@ pub type Millis = i64;
 
 /// The present moment.
 pub fn now() -> Millis {
-    Utc::now().timestamp_millis()
+    Utc::now().timestamp_millis() + crate::crash::clock_offset()
 }
 
 /// `2026-11-23T00:20:41.998Z`, as JavaScript's `toISOString` writes it.

@@ -1,5 +1,6 @@
 //! Files that are replaced whole: a reader sees the old one or the new one, never a torn one.
 
+use crate::crash;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,8 +15,10 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let mut file = create_new(&temporary, mode)?;
         file.write_all(bytes)?;
         file.sync_data()?;
+        crash::file_point(path, "written");
         let is_new = !path.exists();
         std::fs::rename(&temporary, path)?;
+        crash::file_point(path, "renamed");
         if is_new {
             sync_folder(folder)?;
         }
@@ -30,9 +33,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// As [`replace`], but for files whose loss costs nothing: no sync.
 pub fn replace_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary_beside(path);
-    let result = create_new(&temporary, mode)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| std::fs::rename(&temporary, path));
+    let result = create_new(&temporary, mode).and_then(|mut file| file.write_all(bytes)).and_then(|()| {
+        crash::file_point(path, "written");
+        std::fs::rename(&temporary, path)
+    });
+    crash::file_point(path, "renamed");
     if result.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
@@ -61,6 +66,22 @@ fn create_new(path: &Path, mode: u32) -> io::Result<File> {
 fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{:016x}", random()))
+}
+
+/// Removes what interrupted calls of [`replace`] left beside the files `names`. Only for the one process that writes
+/// them.
+pub fn remove_temporaries(folder: &Path, names: &[&str]) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_ours = name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once('.')).is_some_and(
+            |(stem, random)| {
+                names.contains(&stem) && random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())
+            },
+        );
+        if is_ours {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// 64 random bits.

@@ -10,6 +10,7 @@
 //! Nothing here owns a job or talks to a network.
 
 pub mod clock;
+pub mod crash;
 pub mod disk;
 pub mod environment;
 pub mod json;

@@ -67,11 +67,19 @@ impl Project {
         JobFiles { folder: self.jobs().join(id.as_str()) }
     }
 
+    /// What a job's folder is called before it is whole and while it is removed; no id begins with a dot.
+    pub fn unnamed_job(&self, id: &JobId) -> JobFiles {
+        JobFiles { folder: self.jobs().join(format!("{UNNAMED}{id}")) }
+    }
+
     /// The daemon's own folder.
     pub fn daemon(&self) -> DaemonFiles {
         DaemonFiles { folder: self.state().join("jobs-daemon") }
     }
 }
+
+/// How the name of a job's folder begins that is no job yet, or none any more.
+pub const UNNAMED: &str = ".unnamed-";
 
 /// The files of one job.
 #[derive(Clone, Debug)]
@@ -80,6 +88,9 @@ pub struct JobFiles {
 }
 
 impl JobFiles {
+    /// The names of those that are replaced whole.
+    pub const REPLACED: [&str; 4] = ["config.json", "worker.pid", "result.json", "sources.txt"];
+
     pub fn config(&self) -> PathBuf {
         self.folder.join("config.json")
     }

@@ -3,6 +3,7 @@
 mod cloning;
 mod commands;
 mod contract;
+mod crashes;
 mod interruption;
 mod lifecycle;
 mod listings;

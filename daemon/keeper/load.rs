@@ -4,22 +4,25 @@ use super::{KEPT, Keeper, MOST_FRUITLESS_RUNS};
 use crate::board::Entry;
 use crate::job::{Event, PauseReason, State};
 use crate::journal::{Journal, JournalError};
-use specweave_jobs::project::JobId;
+use specweave_jobs::disk;
+use specweave_jobs::project::{JobFiles, JobId, Project, UNNAMED};
 use std::sync::Arc;
 
 impl Keeper {
     pub(super) fn load(&mut self) {
         // The mirror looks at the file at least once: it may tell of jobs that are gone.
         self.board.revision += 1;
+        clear_leftovers(&self.project);
         let Ok(folders) = std::fs::read_dir(self.project.jobs()) else { return };
         let ids = folders.filter_map(|folder| JobId::parse(folder.ok()?.file_name().to_str()?));
         let mut ids: Vec<JobId> = ids.collect();
         ids.sort();
         for id in ids {
-            let path = self.project.job(&id).journal();
+            let files = self.project.job(&id);
             // A folder without a journal is another tool's.
-            if path.exists() {
-                self.load_job(id, &path);
+            if files.journal().exists() {
+                disk::remove_temporaries(&files.folder, &JobFiles::REPLACED);
+                self.load_job(id, &files.journal());
             }
         }
         self.prune(KEPT);
@@ -72,6 +75,18 @@ impl Keeper {
         tracing::warn!("{notice}");
         self.board.notices.push(notice);
         self.board.revision += 1;
+    }
+}
+
+/// Removes what the last daemon had begun to write when it died.
+fn clear_leftovers(project: &Project) {
+    disk::remove_temporaries(&project.specweave(), &["config.json"]);
+    disk::remove_temporaries(&project.state(), &["background-jobs.json", "background-jobs.lock"]);
+    disk::remove_temporaries(&project.daemon().folder, &["endpoint.json"]);
+    for entry in std::fs::read_dir(project.jobs()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNNAMED) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

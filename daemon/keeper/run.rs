@@ -7,8 +7,8 @@ use crate::log::WorkerLog;
 use crate::secrets::Secrets;
 use crate::standin::StandIn;
 use crate::work::{self, Context, Finish, Stop};
-use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId};
+use specweave_jobs::{crash, disk};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Run {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, "worker.pid could not be removed");
             }
-            _ => {}
+            _ => crash::point("worker.pid-removed"),
         }
     }
 }
@@ -72,6 +72,7 @@ impl Keeper {
         let log = Arc::new(WorkerLog::open(&files.log(), secrets.redactor()).map_err(storage)?);
         let mut standin = StandIn::start(id).map_err(storage)?;
         let pid = standin.pid();
+        crash::point("stand-in-started");
         disk::replace_unsynced(&files.pid(), pid.to_string().as_bytes(), 0o644).map_err(storage)?;
         self.commit(id, Event::Started)?;
 

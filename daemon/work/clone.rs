@@ -2,6 +2,7 @@
 
 pub mod discover;
 pub mod git;
+mod mark;
 pub mod record;
 pub mod sources;
 
@@ -15,9 +16,10 @@ use futures_util::stream::FuturesUnordered;
 use git::settings::GitSettings;
 use git::{CloneError, Engine, Success};
 use record::{Config, FailedRepo, Repository, Summary};
-use specweave_jobs::clock;
 use specweave_jobs::v1::CloneSpec;
+use specweave_jobs::{clock, crash};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -38,6 +40,9 @@ const MOST_SHORT_WAITS: u32 = 5;
 
 /// A reason is cut here; a remote's can be a whole page.
 const MOST_WORDS: usize = 2_000;
+
+/// What is said of a repository with large files.
+const POINTERS: &str = ": large files are pointers; run `git lfs pull` in it";
 
 /// Pauses before another attempt after a passing network failure.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
@@ -79,7 +84,7 @@ pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
     let root = context.project.root();
     let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, at_a_time(spec), root);
     let ended = AtomicUsize::new(context.job.items.as_ref().map_or(0, |items| items.current()));
-    let run = Run { engine, config, notes: Mutex::default(), ended, context };
+    let run = Run { engine, config, ended, context };
     run.clone_waiting(spec).await?;
     run.conclude().await
 }
@@ -87,7 +92,6 @@ pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
 struct Run<'a> {
     engine: Engine,
     config: Config,
-    notes: Mutex<Vec<String>>,
     /// Items that have ended, for the log.
     ended: AtomicUsize,
     context: &'a Context,
@@ -136,17 +140,13 @@ impl Run<'_> {
             Err(CloneError::Cancelled) => return Err(Stop::Cancelled),
             Err(CloneError::Limited(wait)) => return Err(limited(wait)),
             Err(error) if error.is_storage() => return Err(no_room(error.to_string())),
-            Ok(Success::AlreadyThere) => {
+            Ok(Success::AlreadyThere) if self.made(repository).is_none() => {
                 context.log(format!("Skipping {} (already cloned)", repository.name));
                 Event::ItemDone { item, how: Done::Before }
             }
-            Ok(Success::Cloned(cloned)) => {
+            // A clone of this job that stands there already got its name just before the daemon died.
+            Ok(Success::Cloned(_) | Success::AlreadyThere) => {
                 context.log(format!("Cloned: {} ({place}/{total})", repository.name));
-                if cloned.uses_lfs {
-                    let note =
-                        format!("{}: large files are pointers; run `git lfs pull` in it", repository.name);
-                    self.notes.lock().expect("no holder panics").push(note);
-                }
                 Event::ItemDone { item, how: Done::Now }
             }
             Err(error) => {
@@ -161,6 +161,15 @@ impl Run<'_> {
         context.checkpoint(event).await
     }
 
+    fn folder(&self, repository: &Repository) -> PathBuf {
+        self.context.project.root().join(&repository.path)
+    }
+
+    /// The mark that this job has set in a clone.
+    fn made(&self, repository: &Repository) -> Option<mark::Mark> {
+        mark::of(&self.folder(repository), self.context.job.id.as_str())
+    }
+
     /// Clones one repository, again after a passing failure.
     async fn attempt(&self, repository: &Repository) -> Result<Success, CloneError> {
         let context = self.context;
@@ -169,6 +178,7 @@ impl Run<'_> {
             address: repository.clone_url.clone(),
             target: root.join(&repository.path),
             partial: root.join(format!("{}.partial-{}", repository.path, context.job.id)),
+            job: context.job.id.to_string(),
         };
         let (owned_root, path) = (root.to_path_buf(), repository.path.clone());
         tokio::task::spawn_blocking(move || record::make_parents(&owned_root, &path))
@@ -217,9 +227,19 @@ impl Run<'_> {
         for one in &failed {
             context.log(format!("  - {}: {}", one.name, one.error));
         }
-        let mut notes = std::mem::take(&mut *self.notes.lock().expect("no holder panics"));
+        let mut succeeded_items: Vec<u32> = items.succeeded().collect();
+        // As they were asked for: in which order they ended is nobody's wish.
+        succeeded_items.sort_unstable();
         let cloned: Vec<&Repository> =
-            items.succeeded().filter_map(|item| self.config.repositories.get(item as usize)).collect();
+            succeeded_items.iter().filter_map(|item| self.config.repositories.get(*item as usize)).collect();
+        let uses_lfs = |one: &&&Repository| self.made(one).is_some_and(|mark| mark.uses_lfs);
+        let files = context.project.job(&context.job.id);
+        // An earlier conclusion of this job has removed its marks.
+        let mut notes = record::earlier_notes(&files);
+        notes.retain(|note| note.ends_with(POINTERS));
+        notes.extend(cloned.iter().filter(uses_lfs).map(|one| format!("{}{POINTERS}", one.name)));
+        notes.sort();
+        notes.dedup();
         context.log("Persisting umbrella configuration...");
         match record::enter_into_project(&context.project, &cloned) {
             Ok(all) => {
@@ -244,8 +264,11 @@ impl Run<'_> {
             resume_hint: hint,
             notes,
         };
-        let files = context.project.job(&context.job.id);
         summary.write(&files).map_err(|error| no_room(format!("cannot write result.json: {error}")))?;
+        for one in cloned.iter().filter(|one| self.made(one).is_some()) {
+            mark::remove(&self.folder(one));
+        }
+        crash::point("marks-removed");
         context.log(format!(
             "Clone job completed: {succeeded}/{total} succeeded, {} failed ({rate}% success rate)",
             summary.failed
@@ -266,6 +289,7 @@ async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Re
     for note in &selection.notes {
         context.log(note);
     }
+    let files = context.project.job(&context.job.id);
     let config = Config::new(
         &context.project,
         &context.job.id,
@@ -273,7 +297,6 @@ async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Re
         &selection.targets,
         &selection.refusals,
     );
-    let files = context.project.job(&context.job.id);
     config.write(&files).map_err(|error| no_room(format!("cannot write config.json: {error}")))?;
     context.checkpoint(Event::Planned { items: config.items() }).await?;
     context.phase("");

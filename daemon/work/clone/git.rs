@@ -11,6 +11,7 @@ mod settler;
 mod ssh;
 mod wire;
 
+use super::mark::{self, Mark};
 use crate::secrets::Secrets;
 use crate::work::net;
 use address::{Route, route};
@@ -19,6 +20,7 @@ use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled}
 use repository::{Existing, Plan};
 use settings::GitSettings;
 use settler::{Settled, Settler};
+use specweave_jobs::crash;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -94,6 +96,8 @@ pub struct Order {
     pub target: PathBuf,
     /// Beside the target, named for the job.
     pub partial: PathBuf,
+    /// The job's id, for its mark.
+    pub job: String,
 }
 
 impl Engine {
@@ -311,8 +315,12 @@ impl Engine {
 
     /// Makes the partial clone durable and gives it its name.
     async fn settle(&self, order: &Order, cloned: Cloned) -> Result<Success, CloneError> {
-        let settled = self.settler.settle(&order.partial, &order.target).await;
-        match settled.map_err(|source| CloneError::Local { what: "settle the clone", source })? {
+        let fail = |source| CloneError::Local { what: "settle the clone", source };
+        let (partial, job) = (order.partial.clone(), order.job.clone());
+        let marking = move || mark::set(&partial, &job, Mark { uses_lfs: cloned.uses_lfs }).map_err(fail);
+        blocking(marking).await?;
+        crash::point("clone-built");
+        match self.settler.settle(&order.partial, &order.target).await.map_err(fail)? {
             Settled::Named => Ok(Success::Cloned(cloned)),
             // Another job was faster.
             Settled::Taken => match self.existing(order).await? {

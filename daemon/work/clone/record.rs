@@ -133,6 +133,14 @@ impl Summary {
     }
 }
 
+/// The notes of the job's last conclusion.
+pub fn earlier_notes(files: &JobFiles) -> Vec<String> {
+    let result = std::fs::read(files.result()).ok();
+    let result: Value = result.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let notes = result["notes"].as_array().into_iter().flatten();
+    notes.filter_map(|note| note.as_str().map(str::to_owned)).collect()
+}
+
 /// Enters the cloned repositories into the project's `config.json`: under `workspace.repos` where there is
 /// a workspace, under `umbrella.childRepos` otherwise. Every other key, and every key of an entry that is
 /// there already, stays. What cannot be read is left alone.

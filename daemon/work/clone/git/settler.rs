@@ -2,6 +2,7 @@
 //! the same moment, then their renames, then one sync of each folder. Syncing file by file, or clone by clone,
 //! would cost more than cloning.
 
+use specweave_jobs::crash;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,11 +60,13 @@ fn settle(folder: &Path, batch: Vec<Request>) {
     if let Err(error) = sync_file_system(folder) {
         return batch.into_iter().for_each(|request| drop(request.reply.send(Err(copy(&error)))));
     }
+    crash::point("clones-synced");
     let mut folders = BTreeSet::new();
     let mut answers = Vec::with_capacity(batch.len());
     for Request { partial, target, reply } in batch {
         let result = match std::fs::rename(&partial, &target) {
             Ok(()) => {
+                crash::point("clone-renamed");
                 folders.extend(target.parent().map(Path::to_path_buf));
                 Ok(Settled::Named)
             }
@@ -73,6 +76,7 @@ fn settle(folder: &Path, batch: Vec<Request>) {
         answers.push((reply, result));
     }
     let synced = folders.iter().try_for_each(|folder| specweave_jobs::disk::sync_folder(folder));
+    crash::point("clone-folders-synced");
     for (reply, result) in answers {
         let _ = reply.send(match &synced {
             Ok(()) => result,

@@ -1,0 +1,92 @@
+//! Named steps at which tests end a process, to prove that nothing is lost there, and a clock that tests move.
+//! Compiled in only with debug assertions: a release has none of it.
+//!
+//! `SPECWEAVE_JOBS_CRASH=journal-synced:abort@3` ends the process the third time it reaches that step;
+//! `SPECWEAVE_JOBS_CRASH_TRACE=FILE` writes down every step that is reached; `SPECWEAVE_JOBS_CLOCK=FILE` names a
+//! file with the milliseconds by which the clock is off.
+
+use crate::clock::Millis;
+use std::path::Path;
+
+/// From now on this process obeys; a client that happens to have the variables does not.
+pub fn arm() {
+    #[cfg(debug_assertions)]
+    armed::arm();
+}
+
+/// A durable step has been taken.
+#[inline]
+pub fn point(_step: &str) {
+    #[cfg(debug_assertions)]
+    armed::reached(_step);
+}
+
+/// As [`point`], named for the file: `result.json-renamed`.
+#[inline]
+pub fn file_point(_path: &Path, _step: &str) {
+    #[cfg(debug_assertions)]
+    armed::reached(&format!("{}-{_step}", _path.file_name().unwrap_or_default().to_string_lossy()));
+}
+
+/// By how much the clock is off.
+#[inline]
+pub fn clock_offset() -> Millis {
+    #[cfg(debug_assertions)]
+    return armed::clock_offset();
+    #[cfg(not(debug_assertions))]
+    0
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use crate::clock::Millis;
+    use std::collections::HashMap;
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::sync::{LazyLock, Mutex, OnceLock};
+
+    struct Orders {
+        /// The step, and the how-manieth time.
+        abort: Option<(String, u32)>,
+        trace: Option<Mutex<std::fs::File>>,
+        reached: Mutex<HashMap<String, u32>>,
+    }
+
+    static ORDERS: OnceLock<Orders> = OnceLock::new();
+
+    pub fn arm() {
+        let abort = std::env::var("SPECWEAVE_JOBS_CRASH").ok().and_then(|text| {
+            let (step, count) = text.split_once(":abort@")?;
+            Some((step.to_owned(), count.parse().ok()?))
+        });
+        let trace = std::env::var_os("SPECWEAVE_JOBS_CRASH_TRACE")
+            .and_then(|path| std::fs::OpenOptions::new().append(true).create(true).open(path).ok());
+        if abort.is_some() || trace.is_some() {
+            ORDERS.get_or_init(|| Orders { abort, trace: trace.map(Mutex::new), reached: Mutex::default() });
+        }
+    }
+
+    pub fn reached(step: &str) {
+        let Some(orders) = ORDERS.get() else { return };
+        if let Some(trace) = &orders.trace {
+            let _ = writeln!(trace.lock().expect("no holder panics"), "{step}");
+        }
+        let mut reached = orders.reached.lock().expect("no holder panics");
+        let count = reached.entry(step.to_owned()).or_default();
+        *count += 1;
+        if orders.abort.as_ref().is_some_and(|(name, nth)| name == step && nth == count) {
+            // As `kill -9` does it: no destructor runs, and nothing else happens either.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+
+    pub fn clock_offset() -> Millis {
+        static FILE: LazyLock<Option<PathBuf>> =
+            LazyLock::new(|| std::env::var_os("SPECWEAVE_JOBS_CLOCK").map(PathBuf::from));
+        let text = FILE.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+}
