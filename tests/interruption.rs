@@ -1,9 +1,11 @@
 //! Kills, crashes and restarts: nothing done is lost, nothing is done twice, and what is shown is true.
 
+use crate::cloning::has_git;
 use crate::world::git_server::{Fault, GitServer};
 use crate::world::repositories::{assert_whole, make_many};
 use crate::world::{World, eventually, files_below, lives, read, signal};
 use rustix::process::Signal;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,12 @@ fn scene(count: usize, slow: usize) -> Scene {
 
 impl Scene {
     fn start(&self) -> String {
-        self.world.start_clone(self.names.iter().map(|name| self.server.repository(name)))
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, options: &[&str]) -> String {
+        let sources = self.names.iter().map(|name| self.server.repository(name));
+        self.world.start_clone(options.iter().map(|option| option.to_string()).chain(sources))
     }
 
     fn heal(&self) {
@@ -231,4 +238,76 @@ fn ctrl_c_detaches_and_says_that_the_job_goes_on() {
     assert!(read(&err).contains("goes on"), "{}", read(&err));
     scene.heal();
     scene.assert_done(&id, &[]);
+}
+
+/// Fifty random ends: mostly the daemon's, at times the job's stand-in's.
+#[test]
+fn fifty_random_kills_lose_no_repository_and_clone_none_twice() {
+    const KILLS: u32 = 50;
+    let scene = scene(300, 0);
+    let id = scene.start_with(&["--concurrency", "6"]);
+    let world = &scene.world;
+    let mut seed = specweave_jobs::disk::random();
+    eprintln!("seed {seed:#x}");
+    let mut random = |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    let mut done: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut daemons, mut stand_ins) = (0, 0);
+    for kill in 0..KILLS {
+        // Every other run gets somewhere; after three in a row that do not, the daemon gives the job up.
+        if kill % 2 == 1 {
+            let before = world.job(&id)["progress"]["current"].as_u64().unwrap();
+            world.until(&id, "some progress", |job| job["progress"]["current"].as_u64() > Some(before));
+        }
+        std::thread::sleep(Duration::from_micros(random(40_000)));
+        let job = world.job(&id);
+        assert_eq!(job["state"], "running", "the job ended before its kills: {job}");
+        if random(4) == 0 {
+            signal(job["pid"].as_u64().unwrap() as u32, Signal::KILL);
+            world.until(&id, "the pause", |job| job["state"] == "paused");
+            stand_ins += 1;
+        } else {
+            world.kill_daemon();
+            daemons += 1;
+        }
+        for (name, asked) in scene.reported_done(&id) {
+            // How often it had been asked for when it was first reported done.
+            done.entry(name).or_insert(asked);
+        }
+        match world.daemon_pid() {
+            Some(_) => drop(world.run(["--resume", &id]).ok()),
+            None => drop(world.run(["daemon", "start"]).ok()),
+        }
+    }
+    eprintln!("{daemons} daemons and {stand_ins} stand-ins killed, {} clones reported by then", done.len());
+    scene.heal();
+    let done: Vec<(String, usize)> = done.into_iter().collect();
+    scene.assert_done(&id, &done);
+    let entry = &world.mirror()["jobs"][0];
+    assert_eq!(entry["progress"]["itemsCompleted"].as_array().unwrap().len(), 300);
+    assert_eq!(entry["progress"]["itemsFailed"], serde_json::json!([]));
+    for name in scene.names.iter().filter(|_| has_git()) {
+        let mut fsck = world.program("git", ["fsck", "--strict", "--no-progress"]);
+        fsck.current_dir(world.project.join("repositories/acme").join(name));
+        world.finish(fsck).ok();
+    }
+    world.run(["daemon", "stop"]).ok();
+    assert_eq!(processes_of(world), Vec::<u32>::new());
+}
+
+/// Processes that work for the world's project.
+fn processes_of(world: &World) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let ours = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let dir = world.dir.to_str().unwrap().as_bytes();
+        [environment, arguments].iter().any(|text| text.windows(dir.len()).any(|part| part == dir))
+    };
+    pids.filter(ours).collect()
 }
