@@ -132,7 +132,10 @@ pub async fn resume(project: &Project, id: &str, json: bool) -> Result<u8, Failu
         let environment = environment::carried();
         client.resume_job(timed(ResumeJobRequest { id: id.to_owned(), environment })).await
     });
-    let ResumeJobResponse { job, already_running } = resumed.await?;
+    let ResumeJobResponse { job, already_running, notices } = resumed.await?;
+    for notice in &notices {
+        eprintln!("note: {}", text::plain(notice));
+    }
     let job = job.unwrap_or_default();
     match json {
         true => print_json(&job)?,

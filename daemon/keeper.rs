@@ -14,6 +14,7 @@ use crate::job::{Event, Job, Order, Outcome, PauseReason, Refused, State};
 use crate::journal::Journal;
 use crate::present;
 use crate::secrets::Caller;
+use crate::work::clone::adopt::Adoption;
 use crate::work::{Finish, Stop};
 use handle::{Command, Reply};
 use run::Run;
@@ -119,6 +120,10 @@ impl Keeper {
             Command::Kill { id, reply } => self.kill(&id, reply),
             Command::Resume { id, caller, reply } => {
                 let result = self.resume(&id, caller);
+                self.answer(reply, result);
+            }
+            Command::Adopt { id, created_at, adoption, caller, reply } => {
+                let result = self.adopt(&id, created_at, adoption, caller);
                 self.answer(reply, result);
             }
             Command::Prune { keep, reply } => {
@@ -251,6 +256,41 @@ impl Keeper {
         self.commit(id, Event::Retried)?;
         self.callers.entry(id.clone()).or_default().renew(caller);
         self.launch(id)?;
+        Ok(Resumed { entry: self.board.jobs[id].clone(), already_running: false })
+    }
+
+    /// Another tool's job becomes ours: its folder gets a journal, and its plan loses its secrets.
+    fn adopt(
+        &mut self,
+        id: &JobId,
+        created_at: Millis,
+        adoption: Adoption,
+        caller: Caller,
+    ) -> Result<Resumed, KeeperError> {
+        if self.stopping.is_some() || self.board.jobs.contains_key(id) {
+            return self.resume(id, caller);
+        }
+        let storage = |error| KeeperError::Storage(Arc::new(error));
+        let event = Event::Created {
+            order: adoption.order,
+            request_id: format!("adopted-{id}"),
+            settings: caller.lasting_settings(),
+        };
+        let files = self.project.job(id);
+        let made = Journal::create(&files.journal()).and_then(|mut journal| {
+            journal.append(created_at, &event)?;
+            journal.sync()?;
+            disk::sync_folder(&files.folder)?;
+            adoption.config.write(&files)?;
+            Ok(journal)
+        });
+        let journal = made.inspect_err(|_| drop(std::fs::remove_file(files.journal()))).map_err(storage)?;
+        let job = Job::create(id.clone(), created_at, event)?;
+        self.journals.insert(id.clone(), journal);
+        self.callers.insert(id.clone(), caller);
+        self.board.jobs.insert(id.clone(), Arc::new(Entry::new(job)));
+        self.touch(id, |_| ());
+        self.launch_or_postpone(id);
         Ok(Resumed { entry: self.board.jobs[id].clone(), already_running: false })
     }
 

@@ -230,6 +230,19 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
     Ok(Written { bytes: bytes.len() as u64, notice })
 }
 
+/// Says of another tool's job that it is paused. False when the file does not have it.
+pub fn pause_foreign(project: &Project, id: &JobId) -> io::Result<bool> {
+    let path = project.background_jobs();
+    let _lock = DocumentLock::take(&project.background_jobs_lock())?;
+    let mut document = Document::read(&path).map_err(io::Error::other)?;
+    let Some(job) = document.jobs.iter_mut().find(|job| !job.ours && job.id == id.as_str()) else {
+        return Ok(false);
+    };
+    *job = job.with_status(v1::JobState::Paused, clock::now());
+    disk::replace(&path, &document.bytes(), 0o644)?;
+    Ok(true)
+}
+
 fn translated(
     project: &Project,
     entry: &Entry,
@@ -337,9 +350,11 @@ impl ForeignJobs {
     /// Those that are not on the board, as they stand now.
     pub fn besides(&self, board: &Board) -> Vec<v1::Job> {
         let ours = |job: &v1::Job| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
-        let entries = self.entries();
-        let jobs =
-            entries.iter().filter_map(|entry| specweave_jobs::mirror::from_entry(entry, &self.project));
+        let (entries, brownfield) = (self.entries(), documented::brownfield(&self.project));
+        let jobs = entries
+            .iter()
+            .chain(&brownfield)
+            .filter_map(|entry| specweave_jobs::mirror::from_entry(entry, &self.project));
         // A job that was ours and is pruned may be in the file for a moment longer.
         jobs.filter(|job| !ours(job)).collect()
     }

@@ -1,6 +1,7 @@
 //! The tonic service: translates, resolves ids, streams. It decides nothing about jobs.
 
 mod errors;
+mod foreign;
 mod streams;
 
 use crate::board::{Board, Entry};
@@ -14,7 +15,7 @@ use errors::{error, from_discover, from_keeper, from_preview};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::jobs_service_server::JobsService;
 use specweave_jobs::v1::*;
-use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, environment, process, reason};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, environment, reason};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -115,19 +116,6 @@ impl Service {
                 None => Found::Foreign(Box::new(one.clone())),
             }),
             _ => Err(errors::ambiguous(wanted, &fitting)),
-        }
-    }
-
-    fn find_ours(&self, board: &Board, wanted: &str) -> Result<Arc<Entry>, Status> {
-        match self.find(board, wanted)? {
-            Found::Ours(entry) => Ok(entry),
-            Found::Foreign(job) => {
-                let text = format!(
-                    "job {} belongs to another tool ({}) and cannot be taken over",
-                    job.id, job.type_name
-                );
-                Err(error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, []))
-            }
         }
     }
 
@@ -347,7 +335,7 @@ impl JobsService for Service {
                 self.mirror.told(entry.revision).await;
                 Ok(Response::new(KillJobResponse { job: Some(present::job(&entry, clock::now())), pid }))
             }
-            Found::Foreign(job) => self.kill_foreign(*job).map(Response::new),
+            Found::Foreign(job) => foreign::kill(&self.project, *job).await.map(Response::new),
         }
     }
 
@@ -357,14 +345,15 @@ impl JobsService for Service {
     ) -> Result<Response<ResumeJobResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
-        let entry = self.find_ours(&board, &request.id)?;
-        let restart = present::restart_command(&entry.job.order, &self.project.job(&entry.job.id));
-        let resumed = self.keeper.resume(entry.job.id.clone(), caller(request.environment)).await;
-        let resumed = resumed.map_err(|error| errors::from_resume(error, &restart))?;
+        let (resumed, notices) = match self.find(&board, &request.id)? {
+            Found::Ours(entry) => (self.resume(&entry, caller(request.environment)).await?, Vec::new()),
+            Found::Foreign(job) => self.adopt(*job, caller(request.environment)).await?,
+        };
         self.mirror.told(resumed.entry.revision).await;
         Ok(Response::new(ResumeJobResponse {
             job: Some(present::job(&resumed.entry, clock::now())),
             already_running: resumed.already_running,
+            notices,
         }))
     }
 
@@ -391,22 +380,6 @@ impl JobsService for Service {
         tracing::info!(reason = request.reason, "asked to stop");
         self.stop_requested.cancel();
         Ok(Response::new(ShutdownResponse { stopping: true }))
-    }
-}
-
-impl Service {
-    /// Another tool's worker is asked to end, as that tool would: SIGTERM, if the pid still is its worker.
-    fn kill_foreign(&self, mut job: Job) -> Result<KillJobResponse, Status> {
-        let not_running = || {
-            let text = format!("job {} has no living worker; it belongs to another tool", job.id);
-            error(Code::FailedPrecondition, reason::JOB_NOT_KILLABLE, text, [])
-        };
-        let id = JobId::parse(&job.id).ok_or_else(not_running)?;
-        let (pid, alive) = process::read_pid(&self.project.job(&id).pid()).ok_or_else(not_running)?;
-        let target = rustix::process::Pid::from_raw(pid as i32).filter(|_| alive).ok_or_else(not_running)?;
-        rustix::process::kill_process(target, rustix::process::Signal::TERM).map_err(|_| not_running())?;
-        job.alive = false;
-        Ok(KillJobResponse { job: Some(job), pid })
     }
 }
 

@@ -4,7 +4,7 @@
 //! Jobs and fields that we do not know are kept as they are. Nothing here decides what a job does.
 
 use crate::clock::{self, Millis};
-use crate::project::{JobId, Project};
+use crate::project::{JobFiles, JobId, Project};
 use crate::v1;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -219,10 +219,29 @@ impl Entry {
         Self::new(RawValue::from_string(text).expect("its parts are JSON"))
     }
 
+    /// The same entry with another status; every other field stays.
+    pub fn with_status(&self, state: v1::JobState, at: Millis) -> Self {
+        let Value::Object(mut fields) = self.value() else { return self.clone() };
+        fields.insert("status".into(), status_word(state).into());
+        fields.insert("updatedAt".into(), clock::iso(at).into());
+        let text = serde_json::to_string_pretty(&fields).expect("plain data serialises");
+        Self::new(RawValue::from_string(text.replace('\n', "\n    ")).expect("it was JSON"))
+    }
+
     /// The entry as a value.
     fn value(&self) -> Value {
         serde_json::from_str(self.text.get()).unwrap_or_default()
     }
+}
+
+/// The jobs that SpecWeave keeps in a file each, outside the list: `jobs/brownfield/<id>.json`.
+pub fn brownfield(project: &Project) -> Vec<Entry> {
+    const MOST: usize = 1_000;
+    const MOST_BYTES: u64 = 1024 * 1024;
+    let files = std::fs::read_dir(project.jobs().join("brownfield")).into_iter().flatten().flatten();
+    let small = files.filter(|file| file.metadata().is_ok_and(|facts| facts.len() <= MOST_BYTES)).take(MOST);
+    let texts = small.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    texts.filter_map(|text| RawValue::from_string(text).ok()).map(Entry::new).collect()
 }
 
 /// A field's value, indented as deep as it stands in the file. No JSON string holds a bare line break.
@@ -259,6 +278,12 @@ pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
         "failed" => v1::JobState::Failed,
         _ => v1::JobState::Unspecified,
     };
+    let mut progress = progress(entry.get("progress").unwrap_or(&Value::Null));
+    let files = JobId::parse(&id).map(|id| project.job(&id));
+    if let Some((percent, phase)) = files.filter(|_| !ours).and_then(|files| phased_progress(&files)) {
+        (progress.current, progress.total, progress.percentage, progress.phase) =
+            (percent, 100, percent as u32, phase);
+    }
     let reason = text(entry, "pauseReason");
     let resume_at = moment(entry.get("resumeAfter"));
     let pause = (state == v1::JobState::Paused).then(|| v1::Pause {
@@ -270,7 +295,7 @@ pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
         r#type: type_of(&type_name) as i32,
         type_name,
         state: state as i32,
-        progress: Some(progress(entry.get("progress").unwrap_or(&Value::Null))),
+        progress: Some(progress),
         started_at: moment(entry.get("startedAt")),
         updated_at: moment(entry.get("updatedAt")),
         completed_at: moment(entry.get("completedAt")),
@@ -283,6 +308,14 @@ pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
         revision: 0,
         id,
     })
+}
+
+/// SpecWeave's jobs that have phases tell of them in a file of their own, and stay at 0 in the list.
+fn phased_progress(files: &JobFiles) -> Option<(u64, String)> {
+    let text = std::fs::read_to_string(files.folder.join("progress.json")).ok()?;
+    let told: Value = serde_json::from_str(&text).ok()?;
+    let percent = told.get("progress")?.as_f64()?.clamp(0.0, 100.0);
+    Some((percent as u64, told.get("phase")?.as_str()?.to_owned()))
 }
 
 fn progress(entry: &Value) -> v1::Progress {

@@ -2,6 +2,7 @@
 //! job, and nothing tells the difference. A new kind of work takes part by an entry in [`kinds`].
 
 use crate::world::git_server::{Fault, GitServer};
+use crate::world::recorded::lay_out;
 use crate::world::repositories::make_many;
 use crate::world::{World, eventually, files_below, read};
 use serde_json::{Value, json};
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A kind of work, with its servers.
 trait Kind: Sync {
     fn name(&self) -> &'static str;
+    /// Makes the project what it is before.
+    fn prepare(&self, _world: &World) {}
     /// What is typed to start it.
     fn order(&self) -> Vec<String>;
     /// What it leaves in the project, without moments and ids.
@@ -20,7 +23,28 @@ trait Kind: Sync {
 }
 
 fn kinds() -> Vec<Box<dyn Kind>> {
-    vec![Box::new(Clones::new())]
+    vec![Box::new(Clones::new()), Box::new(Adopted)]
+}
+
+/// A clone job that SpecWeave left half-done, with a token in its file.
+struct Adopted;
+
+impl Kind for Adopted {
+    fn name(&self) -> &'static str {
+        "an adopted clone-repos"
+    }
+
+    fn prepare(&self, world: &World) {
+        lay_out(world, "clone-killed", &[]);
+    }
+
+    fn order(&self) -> Vec<String> {
+        vec!["--resume".into(), "c3dc81e3".into()]
+    }
+
+    fn left(&self, world: &World) -> Value {
+        repositories(world)
+    }
 }
 
 struct Clones {
@@ -48,29 +72,31 @@ impl Kind for Clones {
     }
 
     fn left(&self, world: &World) -> Value {
-        let folder = world.project.join("repositories/acme");
-        let mut repositories: BTreeMap<String, Value> = BTreeMap::new();
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let repository = git2::Repository::open(entry.path()).unwrap();
-            let refs = repository.references().unwrap().map(|reference| {
-                let reference = reference.unwrap();
-                (
-                    reference.name().unwrap().to_owned(),
-                    reference.resolve().unwrap().target().unwrap().to_string(),
-                )
-            });
-            let refs: BTreeMap<String, String> = refs.collect();
-            let clean = repository.statuses(None).unwrap().is_empty();
-            let inside: Vec<String> = std::fs::read_dir(entry.path().join(".git"))
-                .unwrap()
-                .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
-                .collect();
-            let marked = inside.iter().any(|name| name == "specweave-job");
-            let name = entry.file_name().to_string_lossy().into_owned();
-            repositories.insert(name, json!({"refs": refs, "clean": clean, "marked": marked}));
-        }
-        json!(repositories)
+        repositories(world)
     }
+}
+
+/// Every repository, what is in it and whether it is marked.
+fn repositories(world: &World) -> Value {
+    let folder = world.project.join("repositories/acme");
+    let mut repositories: BTreeMap<String, Value> = BTreeMap::new();
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let repository = git2::Repository::open(entry.path()).unwrap();
+        let refs = repository.references().unwrap().map(|reference| {
+            let reference = reference.unwrap();
+            (reference.name().unwrap().to_owned(), reference.resolve().unwrap().target().unwrap().to_string())
+        });
+        let refs: BTreeMap<String, String> = refs.collect();
+        let clean = repository.statuses(None).unwrap().is_empty();
+        let inside: Vec<String> = std::fs::read_dir(entry.path().join(".git"))
+            .unwrap()
+            .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        let marked = inside.iter().any(|name| name == "specweave-job");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        repositories.insert(name, json!({"refs": refs, "clean": clean, "marked": marked}));
+    }
+    json!(repositories)
 }
 
 /// Everything that a finished job leaves, without what differs from run to run.
@@ -134,6 +160,7 @@ fn forget_moments(value: &mut Value) {
 /// Runs the work with a daemon that obeys `set`, then with one that does not, to its end.
 fn run(kind: &dyn Kind, set: (&str, &str)) -> Value {
     let mut world = World::new();
+    kind.prepare(&world);
     world.set(set.0, set.1);
     world.run(kind.order());
     let ended = |world: &World| {
@@ -149,7 +176,7 @@ fn run(kind: &dyn Kind, set: (&str, &str)) -> Value {
     world.unset(set.0);
     world.run(["daemon", "start"]).ok();
     let jobs = world.run(["--all", "--json"]).ok().json()["jobs"].clone();
-    let id = match jobs.as_array().unwrap().first() {
+    let id = match jobs.as_array().unwrap().iter().find(|job| job["foreign"] == false) {
         Some(job) => job["id"].as_str().unwrap().to_owned(),
         // The step came before anything was acknowledged: the user asks again.
         None => {
@@ -173,13 +200,7 @@ fn a_daemon_that_dies_after_any_step_of_a_job_loses_nothing_and_doubles_nothing(
             *reached.entry(step.to_owned()).or_default() += 1;
         }
         let _ = std::fs::remove_file(&trace);
-        for step in [
-            "journal-appended",
-            "journal-synced",
-            "job-folder-named",
-            "stand-in-started",
-            "worker.pid-renamed",
-        ] {
+        for step in ["journal-appended", "journal-synced", "stand-in-started", "worker.pid-renamed"] {
             assert!(reached.contains_key(step), "{step} is not among {reached:?}");
         }
         let crashes: Vec<String> = reached

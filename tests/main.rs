@@ -8,5 +8,6 @@ mod interruption;
 mod lifecycle;
 mod listings;
 mod secrets;
+mod specweave;
 mod state;
 mod world;

@@ -93,13 +93,10 @@ pub fn killed(job: &Job, pid: u32) -> String {
     let _ = writeln!(out, "Progress: {}\n", progress_text(&progress));
     match job.state() {
         JobState::Paused => {
-            let _ = writeln!(
-                out,
-                "Job killed. Status changed to 'paused'.\nResume later: specweave-jobs --resume {id}"
-            );
-        }
-        _ if job.foreign => {
-            let _ = writeln!(out, "SpecWeave's worker was asked to end.");
+            let _ = writeln!(out, "Job killed. Status changed to 'paused'.");
+            if !job.foreign || job.r#type() == JobType::CloneRepos {
+                let _ = writeln!(out, "Resume later: specweave-jobs --resume {id}");
+            }
         }
         state => {
             let word = mirror::status_word(state).replace('_', " ");

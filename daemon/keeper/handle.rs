@@ -3,8 +3,9 @@
 use crate::board::{Board, Entry};
 use crate::job::{Event, Items, Order, PauseReason, Refused};
 use crate::secrets::Caller;
+use crate::work::clone::adopt::Adoption;
 use crate::work::{Finish, Stop};
-use specweave_jobs::clock;
+use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::JobId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +47,13 @@ pub(super) enum Command {
     },
     Resume {
         id: JobId,
+        caller: Caller,
+        reply: Reply<Resumed>,
+    },
+    Adopt {
+        id: JobId,
+        created_at: Millis,
+        adoption: Adoption,
         caller: Caller,
         reply: Reply<Resumed>,
     },
@@ -160,6 +168,17 @@ impl KeeperHandle {
 
     pub async fn resume(&self, id: JobId, caller: Caller) -> Result<Resumed, KeeperError> {
         self.ask(|reply| Command::Resume { id, caller, reply }).await
+    }
+
+    /// Takes over a job that another tool wrote, and lets it go on.
+    pub async fn adopt(
+        &self,
+        id: JobId,
+        created_at: Millis,
+        adoption: Adoption,
+        caller: Caller,
+    ) -> Result<Resumed, KeeperError> {
+        self.ask(|reply| Command::Adopt { id, created_at, adoption, caller, reply }).await
     }
 
     pub async fn prune(&self, keep: usize) -> Result<Vec<JobId>, KeeperError> {

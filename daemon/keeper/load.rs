@@ -39,6 +39,11 @@ impl Keeper {
     }
 
     fn load_job(&mut self, id: JobId, path: &std::path::Path) {
+        if std::fs::metadata(path).is_ok_and(|facts| facts.len() == 0) {
+            // A daemon died while it took the job over; it still is the other tool's.
+            let _ = std::fs::remove_file(path);
+            return;
+        }
         match Journal::replay(path, id.clone()) {
             Ok(replay) => {
                 if let Some(aside) = replay.set_aside {

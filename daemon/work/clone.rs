@@ -1,5 +1,6 @@
 //! clone-repos: discover, then clone many at a time; one failure never stops the rest.
 
+pub mod adopt;
 pub mod discover;
 pub mod git;
 mod mark;
@@ -7,7 +8,7 @@ pub mod record;
 pub mod sources;
 
 use crate::job::{Done, Event, Mark, PauseReason};
-use crate::secrets::Secrets;
+use crate::secrets::{Caller, Secrets};
 use crate::work::trackers::TrackerError;
 use crate::work::{Context, Finish, Stop, net};
 use discover::{DiscoverError, Selection};
@@ -15,7 +16,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use git::settings::GitSettings;
 use git::{CloneError, Engine, Success};
-use record::{Config, FailedRepo, Repository, Summary};
+use record::{Config, ConfigError, FailedRepo, Repository, Summary};
 use specweave_jobs::v1::CloneSpec;
 use specweave_jobs::{clock, crash};
 use std::collections::HashMap;
@@ -77,9 +78,11 @@ pub enum PreviewError {
 pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
     let settings = read_settings().await;
     let http = net::client(&context.secrets, &settings).map_err(|error| Stop::Fail(chain(&error)))?;
-    let config = match &context.job.items {
-        Some(_) => read_config(context).await?,
-        None => plan(context, spec, &http).await?,
+    let config = match (&context.job.items, earlier_config(context)?) {
+        (Some(items), Some(config)) => config_of(items.len(), config)?,
+        (Some(_), None) => return Err(Stop::Fail("config not found".into())),
+        (None, Some(config)) => adopt_plan(context, config).await?,
+        (None, None) => plan(context, spec, &http).await?,
     };
     let root = context.project.root();
     let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, at_a_time(spec), root);
@@ -289,7 +292,6 @@ async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Re
     for note in &selection.notes {
         context.log(note);
     }
-    let files = context.project.job(&context.job.id);
     let config = Config::new(
         &context.project,
         &context.job.id,
@@ -297,24 +299,46 @@ async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Re
         &selection.targets,
         &selection.refusals,
     );
-    config.write(&files).map_err(|error| no_room(format!("cannot write config.json: {error}")))?;
+    write_config(context, &config)?;
     context.checkpoint(Event::Planned { items: config.items() }).await?;
     context.phase("");
     context.log(format!("Repositories to clone: {}", config.repositories.len()));
     Ok(config)
 }
 
-async fn read_config(context: &Context) -> Result<Config, Stop> {
-    let config =
-        Config::read(&context.project.job(&context.job.id)).map_err(|error| Stop::Fail(error.to_string()))?;
-    let items = context.job.items.as_ref().map_or(0, |items| items.len());
-    if config.items().len() != items {
-        return Err(Stop::Fail(format!(
-            "config not usable: config.json names {} repositories, the job has {items}",
-            config.items().len()
-        )));
+/// The `config.json` that stands there: an earlier run's, or SpecWeave's in a job that was taken over.
+fn earlier_config(context: &Context) -> Result<Option<Config>, Stop> {
+    match Config::read(&context.project.job(&context.job.id)) {
+        Ok(config) => Ok(Some(config)),
+        Err(ConfigError::Missing(_)) => Ok(None),
+        Err(error) => Err(Stop::Fail(error.to_string())),
     }
+}
+
+fn config_of(items: usize, config: Config) -> Result<Config, Stop> {
+    let named = config.items().len();
+    match named == items {
+        true => Ok(config),
+        false => Err(Stop::Fail(format!(
+            "config not usable: config.json names {named} repositories, the job has {items}"
+        ))),
+    }
+}
+
+/// A plan that was made already: by SpecWeave, or by a run that died before it could say so.
+async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Stop> {
+    // A daemon that died while it took the job over may have left its secrets in the file.
+    if adopt::take_logins(&mut config, &mut Caller::default()) > 0 {
+        write_config(context, &config)?;
+    }
+    context.checkpoint(Event::Planned { items: config.items() }).await?;
+    context.log(format!("Repositories to clone: {}", config.repositories.len()));
     Ok(config)
+}
+
+fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
+    let written = config.write(&context.project.job(&context.job.id));
+    written.map_err(|error| no_room(format!("cannot write config.json: {error}")))
 }
 
 async fn read_settings() -> GitSettings {

@@ -21,6 +21,9 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
     pub started_at: String,
+    /// What SpecWeave has written besides, in a job that was taken over.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Repository {
     pub path: String,
     /// Without credentials.
     pub clone_url: String,
+    /// `areaPath`, `team` and the like.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -61,6 +67,7 @@ impl Config {
                     name: target.name.clone(),
                     path: target.path.clone(),
                     clone_url: target.address.clone(),
+                    others: Map::new(),
                 })
                 .collect(),
             refused: refusals
@@ -68,6 +75,7 @@ impl Config {
                 .map(|refusal| Refused { name: refusal.name.clone(), reason: refusal.reason.clone() })
                 .collect(),
             started_at: clock::iso(at),
+            others: Map::new(),
         }
     }
 
@@ -252,7 +260,7 @@ mod tests {
 
     fn repository(owner: &str, name: &str) -> Repository {
         let path = format!("repositories/{owner}/{name}");
-        Repository { owner: owner.into(), name: name.into(), path, clone_url: String::new() }
+        Repository { owner: owner.into(), name: name.into(), path, ..Default::default() }
     }
 
     fn project(config: &str) -> Project {

@@ -1,0 +1,88 @@
+//! Jobs that SpecWeave wrote: how ours end its workers, and which of its jobs become ours.
+
+use super::Service;
+use super::errors::{self, error, from_keeper};
+use crate::board::Entry;
+use crate::keeper::Resumed;
+use crate::mirror;
+use crate::present;
+use crate::secrets::Caller;
+use crate::work::clone::{adopt, record::ConfigError};
+use specweave_jobs::project::{JobId, Project};
+use specweave_jobs::v1::{Job, JobState, JobType, KillJobResponse};
+use specweave_jobs::{clock, process, reason};
+use tonic::{Code, Status};
+
+/// Its worker is asked to end, as SpecWeave would: SIGTERM, if the pid still is its worker. The list then says
+/// `paused`, also of a job whose worker died long ago.
+pub(super) async fn kill(project: &Project, mut job: Job) -> Result<KillJobResponse, Status> {
+    let refused = |why: &str| {
+        let text = format!("job {} {why}", job.id);
+        error(Code::FailedPrecondition, reason::JOB_NOT_KILLABLE, text, [])
+    };
+    let id = JobId::parse(&job.id).ok_or_else(|| refused("has no id that can be a folder's name"))?;
+    let worker = process::read_pid(&project.job(&id).pid()).filter(|(_, alive)| *alive);
+    if worker.is_none() && !matches!(job.state(), JobState::Running | JobState::Pending) {
+        let state = specweave_jobs::mirror::status_word(job.state());
+        return Err(refused(&format!("does not run ({state})")));
+    }
+    if let Some(worker) = worker.and_then(|(pid, _)| rustix::process::Pid::from_raw(pid as i32)) {
+        rustix::process::kill_process(worker, rustix::process::Signal::TERM)
+            .map_err(|error| refused(&format!("has a worker that takes no signal: {error}")))?;
+    }
+    let owned_project = project.clone();
+    let writing = tokio::task::spawn_blocking(move || mirror::pause_foreign(&owned_project, &id));
+    let paused = writing.await.map_err(std::io::Error::other).and_then(|written| written);
+    if !paused.map_err(|error| refused(&format!("could not be written to the list: {error}")))? {
+        return Err(refused("is not in background-jobs.json and has no worker of its own"));
+    }
+    job.alive = false;
+    job.set_state(JobState::Paused);
+    Ok(KillJobResponse { job: Some(job), pid: worker.map_or(0, |(pid, _)| pid) })
+}
+
+impl Service {
+    pub(super) async fn resume(&self, entry: &Entry, caller: Caller) -> Result<Resumed, Status> {
+        let restart = present::restart_command(&entry.job.order, &self.project.job(&entry.job.id));
+        let resumed = self.keeper.resume(entry.job.id.clone(), caller).await;
+        resumed.map_err(|error| errors::from_resume(error, &restart))
+    }
+
+    /// Takes over a job whose worker is dead and whose kind of work this daemon does.
+    pub(super) async fn adopt(&self, job: Job, mut caller: Caller) -> Result<(Resumed, Vec<String>), Status> {
+        let refused = |text: String| error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, []);
+        if job.alive {
+            return Err(refused(format!("job {} is run by SpecWeave (process {})", job.id, job.pid)));
+        }
+        if job.state() == JobState::Completed {
+            return Err(refused(format!("job {} is already completed", job.id)));
+        }
+        if job.r#type() != JobType::CloneRepos {
+            let text = format!(
+                "job {} belongs to another tool: this daemon cannot go on with {} of SpecWeave",
+                job.id, job.type_name
+            );
+            return Err(refused(text));
+        }
+        let id = JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?;
+        let files = self.project.job(&id);
+        let read = {
+            let (files, id) = (files.clone(), id.clone());
+            tokio::task::spawn_blocking(move || (adopt::read(&files, &id, &mut caller), caller)).await
+        };
+        let (adoption, caller) = read.map_err(|panic| Status::internal(panic.to_string()))?;
+        let adoption = adoption.map_err(|failure| match failure {
+            adopt::AdoptError::Config(ConfigError::Missing(_)) => error(
+                Code::FailedPrecondition,
+                reason::CONFIG_NOT_FOUND,
+                format!("config not found: SpecWeave left no config.json of job {id}"),
+                [("restart", "specweave-jobs clone OWNER/REPO...".to_owned())],
+            ),
+            other => refused(format!("job {id} cannot be taken over: {other}")),
+        })?;
+        let notices = adoption.notices.clone();
+        let created_at = job.started_at.as_ref().map_or_else(clock::now, clock::millis);
+        let resumed = self.keeper.adopt(id, created_at, adoption, caller).await.map_err(from_keeper)?;
+        Ok((resumed, notices))
+    }
+}

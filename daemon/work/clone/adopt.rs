@@ -1,0 +1,104 @@
+//! Taking over a clone job that SpecWeave wrote: its `config.json` becomes the plan of a job of ours, under the same
+//! id. Logins that stand in its addresses are taken out; they are used once, from memory. Everything here blocks.
+
+use super::record::{Config, ConfigError, Refused, Repository};
+use super::sources::split_login;
+use crate::job::Order;
+use crate::secrets::Caller;
+use specweave_jobs::project::{JobFiles, JobId};
+use specweave_jobs::v1::CloneSpec;
+use std::path::{Component, Path};
+
+/// A job that can be taken over.
+pub struct Adoption {
+    pub order: Order,
+    /// What its `config.json` is to be: without a secret, and without a place outside the project.
+    pub config: Config,
+    /// What to tell the user.
+    pub notices: Vec<String>,
+}
+
+/// Why a job's `config.json` gives no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("config not usable: it names no repositories")]
+    Nothing,
+}
+
+/// Reads the job's `config.json`; its logins go to `caller`.
+pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {
+    let mut config = Config::read(files)?;
+    if config.repositories.is_empty() {
+        return Err(AdoptError::Nothing);
+    }
+    let secrets = take_logins(&mut config, caller);
+    refuse_places_outside(&mut config);
+    let sources = config.repositories.iter().map(|repository| repository.clone_url.clone()).collect();
+    let order = Order::Clone(CloneSpec { sources, ..Default::default() });
+    let notices = match secrets {
+        0 => Vec::new(),
+        count => vec![format!(
+            "{count} addresses in config.json of job {id} held a token in clear text. It is used this once, from \
+             memory, and was taken out of the file. Revoke it: the file was readable by others and not ignored by \
+             git, and clones that SpecWeave made carry it in .git/config (specweave-jobs doctor names them)"
+        )],
+    };
+    Ok(Adoption { order, config, notices })
+}
+
+/// Takes the logins out of all addresses, and says how many there were.
+pub fn take_logins(config: &mut Config, caller: &mut Caller) -> usize {
+    let mut count = 0;
+    for repository in &mut config.repositories {
+        let (clean, login) = split_login(&repository.clone_url);
+        count += usize::from(clean != repository.clone_url);
+        if let Some((user, secret)) = login {
+            caller.offer(&clean, user, &secret);
+        }
+        repository.clone_url = clean;
+    }
+    count
+}
+
+/// The file may have come with a clone: what it calls a place of a repository must be one.
+fn refuse_places_outside(config: &mut Config) {
+    let (inside, outside): (Vec<Repository>, Vec<Repository>) =
+        std::mem::take(&mut config.repositories).into_iter().partition(|one| is_place(&one.path));
+    config.repositories = inside;
+    config.refused.extend(outside.into_iter().map(|one| Refused {
+        name: one.name,
+        reason: format!("its place {:?} is not below repositories/", one.path),
+    }));
+}
+
+fn is_place(path: &str) -> bool {
+    let parts: Vec<Component> = Path::new(path).components().collect();
+    parts.len() > 1
+        && parts[0].as_os_str() == "repositories"
+        && parts.iter().all(|part| matches!(part, Component::Normal(name) if name != &".git"))
+        && !path.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_outside_the_folder_of_repositories_is_refused() {
+        for bad in [
+            "",
+            "repositories",
+            "../x",
+            "/etc/x",
+            "repositories/../x",
+            "repositories/a/../../.ssh",
+            ".git/hooks/x",
+        ] {
+            assert!(!is_place(bad), "{bad}");
+        }
+        assert!(is_place("repositories/acme/x") && is_place("repositories/acme/project/x"));
+        assert!(!is_place("repositories/acme/x/.git/hooks"));
+    }
+}
