@@ -88,13 +88,13 @@ async fn keep(
             }
             continue;
         }
-        if shown.revision < board.revision {
+        if shown.revision < board.revision || shown.was_overwritten(&project.background_jobs()) {
             let (project, snapshot, foreign) = (project.clone(), board.clone(), foreign.clone());
             let written = tokio::task::spawn_blocking(move || write(&project, &snapshot, &foreign)).await;
             match written.map_err(|panic| MirrorWriteError::Io(io::Error::other(panic))).flatten() {
                 Ok(written) => {
                     notices.lock().expect("no holder panics").extend(written.notice);
-                    shown.have_written(&board, written.bytes);
+                    shown.have_written(&board, written.bytes, written.stamp);
                     told.send_replace(board.revision);
                 }
                 Err(error) => {
@@ -109,9 +109,11 @@ async fn keep(
         if stopping {
             return;
         }
+        let look_again = shown.look_again();
         tokio::select! {
             _ = news.changed() => {}
             () = stop.cancelled() => {}
+            () = tokio::time::sleep(look_again) => {}
         }
     }
 }
@@ -124,9 +126,27 @@ struct Shown {
     written_at: Option<Instant>,
     failed_at: Option<Instant>,
     bytes: u64,
+    stamp: Option<Stamp>,
 }
 
+/// SpecWeave's lock is not safe: a writer of its may break ours and put back what it read before. It is looked for
+/// soon after each write, and seldom for as long as nothing is written.
+const LOOK_SOON: Duration = Duration::from_millis(500);
+const LOOK_SELDOM: Duration = Duration::from_secs(30);
+
 impl Shown {
+    /// Whether the file is no longer the one that was written last.
+    fn was_overwritten(&self, path: &Path) -> bool {
+        self.written_at.is_some() && stamp(path) != self.stamp
+    }
+
+    fn look_again(&self) -> Duration {
+        match self.written_at.map(|written| written.elapsed()) {
+            Some(age) if age < LOOK_SOON * 2 => LOOK_SOON,
+            _ => LOOK_SELDOM,
+        }
+    }
+
     /// How long the next write should wait: not at all for a change of state, paced for progress.
     fn wait(&self, board: &Board) -> Duration {
         if let Some(failed) = self.failed_at {
@@ -157,7 +177,8 @@ impl Shown {
         pace.min(OLDEST).saturating_sub(written.elapsed())
     }
 
-    fn have_written(&mut self, board: &Board, bytes: u64) {
+    fn have_written(&mut self, board: &Board, bytes: u64, stamp: Option<Stamp>) {
+        self.stamp = stamp;
         self.revision = board.revision;
         self.bytes = bytes;
         self.written_at = Some(Instant::now());
@@ -175,6 +196,7 @@ impl Shown {
 
 struct Written {
     bytes: u64,
+    stamp: Option<Stamp>,
     notice: Option<String>,
 }
 
@@ -186,23 +208,47 @@ enum MirrorWriteError {
     Mirror(#[from] MirrorError),
 }
 
+/// So often a file is read again that changes while it is rewritten.
+const MOST_READS: u32 = 20;
+
 /// Rewrites the file. Our own entries that are no longer on the board go.
 fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Written, MirrorWriteError> {
     let path = project.background_jobs();
     let _lock = DocumentLock::take(&project.background_jobs_lock())?;
     let mut notice = None;
-    let mut document = match Document::read(&path) {
-        Ok(document) => document,
-        Err(error @ MirrorError::Unreadable { .. }) => {
-            let aside = disk::set_aside(&path)?;
-            notice = Some(format!(
-                "{error}; it was set aside as {} and rebuilt from the journals",
-                aside.display()
-            ));
-            Document::default()
+    for reads in 1.. {
+        let read = stamp(&path);
+        let mut document = match Document::read(&path) {
+            Ok(document) => document,
+            Err(error @ MirrorError::Unreadable { .. }) => {
+                let aside = disk::set_aside(&path)?;
+                notice = Some(format!(
+                    "{error}; it was set aside as {} and rebuilt from the journals",
+                    aside.display()
+                ));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        enter(project, board, &mut document);
+        let bytes = document.bytes();
+        // A file that would not change, or would be made to tell of nothing, is left alone.
+        let same = match fs::read(&path) {
+            Ok(before) => before == bytes,
+            Err(_) => document.jobs.is_empty(),
+        };
+        let unchanged = || reads == MOST_READS || stamp(&path) == read;
+        if same || disk::replace_if(&path, &bytes, 0o644, unchanged)? {
+            let stamp = stamp(&path);
+            foreign.learn(stamp, document);
+            return Ok(Written { bytes: bytes.len() as u64, stamp, notice });
         }
-        Err(error) => return Err(error.into()),
-    };
+    }
+    unreachable!("the last read is used whatever happens meanwhile")
+}
+
+/// Enters the board's jobs into the document, the oldest first.
+fn enter(project: &Project, board: &Board, document: &mut Document) {
     let on_board =
         |job: &documented::Entry| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
     document.jobs.retain(|job| !job.ours || on_board(job));
@@ -217,17 +263,6 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
             None => document.jobs.push(written),
         }
     }
-    let bytes = document.bytes();
-    // A file that would not change, or would be made to tell of nothing, is left alone.
-    let same = match fs::read(&path) {
-        Ok(before) => before == bytes,
-        Err(_) => document.jobs.is_empty(),
-    };
-    if !same {
-        disk::replace(&path, &bytes, 0o644)?;
-    }
-    foreign.learn(stamp(&path), document);
-    Ok(Written { bytes: bytes.len() as u64, notice })
 }
 
 /// Says of another tool's job that it is paused. False when the file does not have it.

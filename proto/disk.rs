@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 /// Replaces `path` with `bytes`: temporary file in the same folder with `mode` from its creation, sync,
 /// rename, and a sync of the folder when the name is new.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_if(path, bytes, mode, || true).map(|_| ())
+}
+
+/// As [`replace`], if `still` holds when the bytes are on the disk and only the rename is left. Whether it was done.
+pub fn replace_if(path: &Path, bytes: &[u8], mode: u32, still: impl Fn() -> bool) -> io::Result<bool> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = temporary_beside(path);
     let result = (|| {
@@ -17,14 +22,17 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         file.sync_data()?;
         crash::file_point(path, "written");
         let is_new = !path.exists();
+        if !still() {
+            return Ok(false);
+        }
         std::fs::rename(&temporary, path)?;
         crash::file_point(path, "renamed");
         if is_new {
             sync_folder(folder)?;
         }
-        Ok(())
+        Ok(true)
     })();
-    if result.is_err() {
+    if !matches!(result, Ok(true)) {
         let _ = std::fs::remove_file(&temporary);
     }
     result

@@ -6,7 +6,7 @@ use crate::world::repositories::make_many;
 use std::path::PathBuf;
 
 /// Where `tests/clients/install.sh` put the libraries; `None`, loudly, where it was not run.
-fn clients() -> Option<PathBuf> {
+pub fn clients() -> Option<PathBuf> {
     let folder = std::env::var_os("SPECWEAVE_JOBS_TEST_CLIENTS").map(PathBuf::from);
     if folder.is_none() {
         eprintln!("SKIPPED: run tests/clients/install.sh DIR and set SPECWEAVE_JOBS_TEST_CLIENTS=DIR");

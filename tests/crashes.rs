@@ -3,7 +3,6 @@
 
 use crate::world::git_server::{Fault, GitServer};
 use crate::world::recorded::lay_out;
-use crate::world::repositories::make_many;
 use crate::world::{World, eventually, files_below, read};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

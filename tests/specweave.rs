@@ -1,9 +1,15 @@
 //! Living in a project where SpecWeave 1.0.593 has worked, and still works.
 
+use crate::contract::clients;
+use crate::world::git_server::Fault;
 use crate::world::recorded::{self, lay_out};
 use crate::world::repositories::assert_whole;
-use crate::world::{World, files_below, read};
+use crate::world::{Said, World, eventually, files_below, read};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 fn text<'a>(job: &'a Value, key: &str) -> &'a str {
     job[key].as_str().unwrap_or("")
@@ -147,4 +153,179 @@ fn a_token_in_a_job_of_specweaves_works_once_is_taken_out_and_told_of() {
     world.run(["--resume", "876130ad"]).ok();
     let later = world.wait("876130ad");
     assert!(world.run(["--id", "876130ad"]).ok().stdout.contains("credentials"), "{later}");
+}
+
+/// SpecWeave as its users have it; `None`, loudly, where it was not installed.
+fn installed() -> Option<(PathBuf, PathBuf)> {
+    let clients = clients()?;
+    let specweave = clients.join("node_modules/specweave");
+    assert!(specweave.join("bin/specweave.js").exists(), "{} is not installed", specweave.display());
+    Some((clients, specweave))
+}
+
+/// How long both tools write at the same time.
+const UNDER_FIRE: Duration = Duration::from_secs(30);
+
+#[test]
+fn specweave_and_the_daemon_write_the_same_file_and_no_job_or_update_is_lost() {
+    let Some((clients, specweave)) = installed() else { return };
+    let (world, server, names) = World::with_remotes(200);
+    names.iter().for_each(|name| server.fault(name, Fault::Slow));
+    let sources = |range: std::ops::Range<usize>| names[range].iter().map(|name| server.repository(name));
+    let ours: Vec<String> = (0..4)
+        .map(|job| {
+            let options = ["--concurrency".to_owned(), "1".into()].into_iter();
+            world.start_clone(options.chain(sources(job * 50..(job + 1) * 50)))
+        })
+        .collect();
+    let mut writer =
+        world.program("node", [clients.join("specweave-writer.mjs"), specweave, world.project.clone()]);
+    let mut writer = writer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+
+    let began = Instant::now();
+    let (mut reads, mut torn, mut switches) = (0, 0, 0);
+    while began.elapsed() < UNDER_FIRE {
+        // One of ours changes its state all the time; such changes are written at once.
+        let verb = if switches % 2 == 0 { "--kill" } else { "--resume" };
+        world.run([verb, &ours[3]]).ok();
+        switches += 1;
+        for _ in 0..20 {
+            reads += 1;
+            let bytes = std::fs::read(world.state().join("background-jobs.json")).unwrap_or_default();
+            torn += usize::from(serde_json::from_slice::<Value>(&bytes).is_err());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    drop(writer.stdin.take());
+    let output = writer.wait_with_output().unwrap();
+    let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    eprintln!(
+        "{switches} changes of state of ours, {} updates of SpecWeave's ({} refused), {torn} of {reads} reads met \
+         a file that SpecWeave was writing in place",
+        theirs["count"].as_u64().unwrap() * 4,
+        theirs["refused"],
+    );
+    let entry = |id: &str| {
+        let list = world.mirror();
+        let found = list["jobs"].as_array().unwrap().iter().find(|job| job["id"] == id).cloned();
+        found.unwrap_or_else(|| panic!("{id} has disappeared from {list}"))
+    };
+    for id in theirs["jobs"].as_array().unwrap() {
+        let entry = entry(id.as_str().unwrap());
+        assert_eq!(entry["progress"]["current"], theirs["count"], "{entry}");
+    }
+    assert_eq!(theirs["refused"], 0);
+    for id in &ours {
+        eventually("the file tells what the daemon tells", || {
+            let (job, entry) = (world.job(id), entry(id));
+            job["state"] == entry["status"] && job["progress"]["current"] == entry["progress"]["current"]
+        });
+    }
+}
+
+#[test]
+fn a_reader_never_meets_a_torn_file_of_ours() {
+    let (world, server, names) = World::with_remotes(60);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let bytes = std::fs::read(world.state().join("background-jobs.json")).unwrap_or_default();
+                if !bytes.is_empty() {
+                    serde_json::from_slice::<Value>(&bytes).expect("whole JSON");
+                    reads += 1;
+                }
+            }
+            reads
+        });
+        for _ in 0..5 {
+            let id = world.start_clone(names.iter().map(|name| server.repository(name)));
+            world.wait(&id);
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 100);
+    });
+}
+
+/// `specweave` itself, in the world's project.
+fn specweave(world: &World, specweave: &Path, arguments: &[&str]) -> Said {
+    let mut command = world.program("node", [specweave.join("bin/specweave.js")]);
+    command.args(arguments).env("NO_COLOR", "1");
+    world.finish(command)
+}
+
+#[test]
+fn specweaves_own_commands_show_our_jobs_in_every_state_as_they_are() {
+    let Some((_, installed)) = installed() else { return };
+    let (mut world, server, names) = World::with_remotes(130);
+    world.set("GITHUB_API_URL", format!("{}/api/v3", server.url()));
+    let jobs = |world: &World, arguments: &[&str]| {
+        let all: Vec<&str> = ["jobs"].iter().chain(arguments).copied().collect();
+        let said = specweave(world, &installed, &all).ok();
+        assert!(!said.stdout.contains("Invalid count") && !said.stderr.contains("Error"), "{said:?}");
+        said.stdout
+    };
+    // More than a hundred items, complete.
+    let many = world.start_clone(names.iter().map(|name| server.repository(name)));
+    world.wait(&many);
+    // With a failure.
+    server.fault("repo-001", Fault::Status(404));
+    let _ = std::fs::remove_dir_all(world.project.join("repositories"));
+    let warned = world.start_clone([server.repository("repo-000"), server.repository("repo-001")]);
+    world.wait(&warned);
+    // Failed: a listing that cannot be had.
+    server.require_token("right-token-123456");
+    world.set("GITHUB_TOKEN", "wrong-token-123456");
+    let failed = world.start_clone(["--github-org", "nobody-there"]);
+    world.wait(&failed);
+    *server.state.token.lock().unwrap() = None;
+    world.unset("GITHUB_TOKEN");
+    // Waiting for a limit.
+    server.fault("repo-002", Fault::LimitedOnce(3_600));
+    let limited = world.start_clone([server.repository("repo-002")]);
+    world.until(&limited, "the pause", |job| job["state"] == "paused");
+    // Running, and another that runs beside it.
+    for name in &names[3..] {
+        server.fault(name, Fault::Slow);
+    }
+    let one_at_a_time = |names: &[String]| {
+        let sources = names.iter().map(|name| server.repository(name));
+        world.start_clone(["--concurrency".to_owned(), "1".into()].into_iter().chain(sources))
+    };
+    let (running, beside) = (one_at_a_time(&names[3..60]), one_at_a_time(&names[60..]));
+    let pid = world.until(&running, "a worker", |job| job["pid"] != 0)["pid"].clone();
+
+    let list = jobs(&world, &[]);
+    for (id, section) in
+        [(&running, "Running"), (&limited, "Paused"), (&failed, "Failed"), (&many, "Completed")]
+    {
+        assert!(list.contains(&id[..8]), "{section} {id} is not in:\n{list}");
+    }
+    assert!(list.contains("130"), "{list}");
+    jobs(&world, &["--all"]);
+    for id in [&many, &warned, &failed, &limited, &running] {
+        assert!(jobs(&world, &["--id", id]).contains(&id[..]));
+        jobs(&world, &["--logs", id]);
+    }
+    assert!(jobs(&world, &["--id", &running]).contains(&pid.to_string()));
+    jobs(&world, &["--follow", &many]);
+
+    // Its kill pauses that job alone.
+    let daemon = world.daemon_pid();
+    jobs(&world, &["--kill", &running]);
+    world.until(&running, "the pause", |job| job["state"] == "paused");
+    assert_eq!((world.job(&beside)["state"].clone(), world.daemon_pid()), ("running".into(), daemon));
+    eventually("its pause is in the file", || {
+        world.mirror()["jobs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|job| job["id"] == running && job["status"] == "paused")
+    });
+    // Its plugins' scripts read the file, too.
+    let script = installed.join("plugins/specweave/scripts/jobs.js");
+    let shown = world.finish(world.program("node", [script])).ok();
+    assert!(shown.stdout.contains(&running[..8]), "{shown:?}");
+    world.run(["--kill", &beside]).ok();
 }
