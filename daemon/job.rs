@@ -363,7 +363,7 @@ impl Job {
         if progress {
             self.fruitless_runs = 0;
         }
-        self.updated_at = self.updated_at.max(at);
+        self.updated_at = at;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::present;
 use crate::secrets::Caller;
 use crate::work::clone::adopt::Adoption;
-use crate::work::{Finish, Stop};
+use crate::work::{Finish, STORAGE_RETRY_MS, Stop};
 use handle::{Command, Reply};
 use run::Run;
 use specweave_jobs::clock::{self, Millis};
@@ -341,14 +341,21 @@ impl Keeper {
             _ => Event::Paused {
                 reason: PauseReason::Storage,
                 message: "the state folder cannot be written".into(),
-                resume_at: Some(clock::now() + 30_000),
+                resume_at: Some(clock::now() + STORAGE_RETRY_MS),
             },
         };
         let now = clock::now();
         let mut applied = Ok(());
         self.touch(id, |entry| applied = entry.job.apply(now, event.clone()));
         match applied {
-            Ok(()) => self.owed.entry(id.clone()).or_default().push((now, event)),
+            Ok(()) => {
+                let owed = self.owed.entry(id.clone()).or_default();
+                // However long the disk is full: the last pause tells all that an earlier one would.
+                if let Some((_, Event::Paused { .. })) = owed.last() {
+                    owed.pop();
+                }
+                owed.push((now, event));
+            }
             Err(error) => tracing::error!(job = %id, %error, "a job could not be put off"),
         }
     }
@@ -458,7 +465,7 @@ impl Keeper {
                 Event::Paused {
                     reason: PauseReason::Storage,
                     message: error.to_string(),
-                    resume_at: Some(clock::now() + 30_000),
+                    resume_at: Some(clock::now() + STORAGE_RETRY_MS),
                 },
             );
         }

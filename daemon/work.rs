@@ -34,6 +34,17 @@ pub enum Stop {
     Fail(String),
 }
 
+/// A state folder that takes no writes is tried again this often: somebody may have made room.
+pub const STORAGE_RETRY_MS: Millis = 10_000;
+
+impl Stop {
+    /// The disk refuses: tried again by itself.
+    pub fn no_room(message: String) -> Self {
+        let resume_at = Some(clock::now() + STORAGE_RETRY_MS);
+        Self::Pause { reason: PauseReason::Storage, message, resume_at }
+    }
+}
+
 /// Everything a run of work may use.
 pub struct Context {
     /// The job as it stood when the run began.

@@ -10,4 +10,6 @@ mod listings;
 mod secrets;
 mod specweave;
 mod state;
+mod storage;
+mod time;
 mod world;

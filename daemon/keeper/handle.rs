@@ -1,11 +1,11 @@
 //! How everybody else talks to the keeper: commands and their answers, and the board.
 
 use crate::board::{Board, Entry};
-use crate::job::{Event, Items, Order, PauseReason, Refused};
+use crate::job::{Event, Items, Order, Refused};
 use crate::secrets::Caller;
 use crate::work::clone::adopt::Adoption;
 use crate::work::{Finish, Stop};
-use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,11 +211,7 @@ impl KeeperHandle {
         let id = id.clone();
         match self.ask(|reply| Command::Checkpoint { id, run, event, reply }).await {
             Ok(()) => Ok(()),
-            Err(KeeperError::Storage(error)) => Err(Stop::Pause {
-                reason: PauseReason::Storage,
-                message: format!("the state folder cannot be written: {error}"),
-                resume_at: Some(clock::now() + 30_000),
-            }),
+            Err(error @ KeeperError::Storage(_)) => Err(Stop::no_room(error.to_string())),
             Err(_) => Err(Stop::Cancelled),
         }
     }

@@ -142,7 +142,7 @@ impl Run<'_> {
         let event = match outcome {
             Err(CloneError::Cancelled) => return Err(Stop::Cancelled),
             Err(CloneError::Limited(wait)) => return Err(limited(wait)),
-            Err(error) if error.is_storage() => return Err(no_room(error.to_string())),
+            Err(error) if error.is_storage() => return Err(Stop::no_room(error.to_string())),
             Ok(Success::AlreadyThere) if self.made(repository).is_none() => {
                 context.log(format!("Skipping {} (already cloned)", repository.name));
                 Event::ItemDone { item, how: Done::Before }
@@ -267,7 +267,7 @@ impl Run<'_> {
             resume_hint: hint,
             notes,
         };
-        summary.write(&files).map_err(|error| no_room(format!("cannot write result.json: {error}")))?;
+        summary.write(&files).map_err(|error| Stop::no_room(format!("cannot write result.json: {error}")))?;
         for one in cloned.iter().filter(|one| self.made(one).is_some()) {
             mark::remove(&self.folder(one));
         }
@@ -338,7 +338,7 @@ async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Sto
 
 fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
     let written = config.write(&context.project.job(&context.job.id));
-    written.map_err(|error| no_room(format!("cannot write config.json: {error}")))
+    written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 
 async fn read_settings() -> GitSettings {
@@ -363,12 +363,6 @@ fn limited(wait: Duration) -> Stop {
         message: "Rate limited".into(),
         resume_at: Some(clock::now() + wait.as_millis() as i64),
     }
-}
-
-/// Tried again by itself: somebody may have made room.
-fn no_room(message: String) -> Stop {
-    let resume_at = Some(clock::now() + 30_000);
-    Stop::Pause { reason: PauseReason::Storage, message, resume_at }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

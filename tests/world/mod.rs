@@ -145,6 +145,13 @@ impl World {
         said.json()
     }
 
+    /// Waits until a job has ended that may pause and go on by itself on its way.
+    pub fn wait_through_pauses(&self, id: &str) -> Value {
+        self.until(id, "its end", |job| {
+            !matches!(job["state"].as_str(), Some("running" | "paused" | "pending"))
+        })
+    }
+
     /// Follows a job's stream until it is in a state that fits.
     pub fn until(&self, id: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
