@@ -78,6 +78,8 @@ pub enum Command {
         #[arg(long)]
         start: bool,
     },
+    /// Look for what is wrong, and change nothing
+    Doctor,
     /// Look after the daemon itself
     Daemon {
         #[command(subcommand)]

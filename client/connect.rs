@@ -243,8 +243,8 @@ async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
 }
 
 /// What the daemon's lock says.
-#[derive(PartialEq, Eq)]
-enum LockState {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LockState {
     /// Nobody is the daemon.
     Free,
     /// A daemon lives; its pid is known when it lives on this host.
@@ -260,7 +260,8 @@ impl LockState {
     }
 }
 
-fn lock_state(project: &Project) -> LockState {
+/// Looks at the lock, and changes nothing.
+pub fn lock_state(project: &Project) -> LockState {
     let Ok(mut file) = OpenOptions::new().read(true).open(project.daemon().lock()) else {
         return LockState::Free;
     };

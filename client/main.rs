@@ -3,6 +3,7 @@
 
 mod cli;
 mod connect;
+mod doctor;
 mod failure;
 mod render;
 mod source;
@@ -60,6 +61,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Some(Command::Prune { keep }) => verbs::prune(&project, keep, json).await,
         Some(Command::Watch) => verbs::follow::watch(&project, json).await,
         Some(Command::Endpoint { start }) => verbs::daemon::endpoint(&project, start).await,
+        Some(Command::Doctor) => doctor::doctor(&project, json).await,
         Some(Command::Daemon { action }) => verbs::daemon::daemon(&project, action, json).await,
         Some(Command::Init | Command::Completions { .. } | Command::Man) => Ok(0),
         None => {

@@ -1,7 +1,7 @@
 //! A job's `worker.log`: appended line by line, capped, without secrets and without control characters,
 //! and read back by byte offset.
 
-use crate::redactor::Redactor;
+use specweave_jobs::redactor::Redactor;
 use specweave_jobs::{clock, text};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -12,7 +12,6 @@ mod lifecycle;
 mod log;
 mod mirror;
 mod present;
-mod redactor;
 mod rpc;
 mod secrets;
 mod standin;

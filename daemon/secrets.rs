@@ -4,8 +4,8 @@
 //! Order: the environment of the client that asked, the project's `.env`, `gh auth token`, git's credential
 //! helpers. Nothing here prompts.
 
-use crate::redactor::Redactor;
 use specweave_jobs::project::Project;
+use specweave_jobs::redactor::Redactor;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::process::Stdio;

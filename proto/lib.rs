@@ -17,6 +17,7 @@ pub mod json;
 pub mod mirror;
 pub mod process;
 pub mod project;
+pub mod redactor;
 pub mod tail;
 pub mod text;
 

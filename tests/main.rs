@@ -4,6 +4,7 @@ mod cloning;
 mod commands;
 mod contract;
 mod crashes;
+mod doctor;
 mod interruption;
 mod lifecycle;
 mod listings;

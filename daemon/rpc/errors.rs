@@ -1,10 +1,10 @@
 //! Failures as the contract tells them: a canonical code, a reason that programs read, a text for people.
 
 use crate::keeper::KeeperError;
-use crate::redactor::Redactor;
 use crate::work::clone::PreviewError;
 use crate::work::clone::discover::DiscoverError;
 use crate::work::trackers::TrackerError;
+use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::Job;
 use specweave_jobs::{ERROR_DOMAIN, reason};
 use tonic::{Code, Status};

@@ -1,0 +1,231 @@
+//! The files: the file system they are on, room, what cannot be read, what was left behind, and secrets.
+
+use super::{Finding, note, ok, wrong};
+use serde::de::IgnoredAny;
+use specweave_jobs::mirror::{Document, from_entry};
+use specweave_jobs::project::{JobId, Project};
+use specweave_jobs::redactor::Redactor;
+use specweave_jobs::v1::JobState;
+use specweave_jobs::{clock, process};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// Less room than this, and jobs soon pause.
+const LITTLE_ROOM: u64 = 100 * 1024 * 1024;
+
+/// Files larger than this are searched for secrets in their first part only.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A finding names so many files, and counts the others.
+const MOST_NAMED: usize = 5;
+
+pub(super) fn examine(project: &Project) -> Vec<Finding> {
+    let state = files_below(&project.state(), 4);
+    let clones = git_folders(&project.root().join("repositories"));
+    vec![
+        file_system(project),
+        room(project),
+        list_lock(project),
+        readable(project, &state),
+        set_aside(project, &state),
+        partial_clones(project),
+        secrets(project, &state, &clones),
+    ]
+}
+
+/// Network file systems do not all keep locks.
+fn file_system(project: &Project) -> Finding {
+    #[cfg(target_os = "linux")]
+    {
+        const NETWORK: [(i64, &str); 5] = [
+            (0x6969, "NFS"),
+            (0x517b, "SMB"),
+            (0xff53_4d42, "CIFS"),
+            (0xfe53_4d42, "SMB2"),
+            (0x0102_1997, "9p"),
+        ];
+        let kind =
+            rustix::fs::statfs(&project.specweave()).map(|facts| facts.f_type as i64).unwrap_or_default();
+        if let Some((_, name)) = NETWORK.iter().find(|(number, _)| *number == kind) {
+            let detail = format!(".specweave is on a network file system ({name}); its locks may not hold");
+            return note("file system", detail, "keep the project on a local disk");
+        }
+    }
+    ok("file system", "local")
+}
+
+fn room(project: &Project) -> Finding {
+    let facts = match rustix::fs::statvfs(&project.specweave()) {
+        Ok(facts) => facts,
+        Err(error) => return wrong("disk", error.to_string(), "df -h .specweave"),
+    };
+    let free = facts.f_bavail * facts.f_frsize;
+    let detail = format!("{} MB free", free / (1024 * 1024));
+    if facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        wrong("disk", "the file system is read-only", "mount | grep ro,")
+    } else if free < LITTLE_ROOM || facts.f_files > 0 && facts.f_favail == 0 {
+        wrong(
+            "disk",
+            format!("{detail}, {} files can be made", facts.f_favail),
+            "df -h .specweave; df -i .specweave",
+        )
+    } else {
+        ok("disk", detail)
+    }
+}
+
+/// SpecWeave's lock is held for milliseconds.
+fn list_lock(project: &Project) -> Finding {
+    const STALE_MS: clock::Millis = 30_000;
+    let path = project.background_jobs_lock();
+    let Ok(content) = std::fs::read_to_string(&path) else { return ok("list lock", "free") };
+    let mut lines = content.lines();
+    let pid: Option<u32> = lines.next().and_then(|pid| pid.parse().ok());
+    let taken: Option<clock::Millis> = lines.next().and_then(|at| at.parse().ok());
+    let holder_lives = pid.zip(taken).is_some_and(|(pid, taken)| process::is_still(pid, taken));
+    match taken.is_some_and(|taken| clock::now() - taken < STALE_MS) && holder_lives {
+        true => ok("list lock", format!("held by process {}", pid.unwrap_or(0))),
+        false => note(
+            "list lock",
+            "left by a process that is gone; the next writer breaks it",
+            format!("rm {}", path.display()),
+        ),
+    }
+}
+
+fn readable(project: &Project, files: &[PathBuf]) -> Finding {
+    let list = Document::read(&project.background_jobs()).err().map(|_| project.background_jobs());
+    let is_json = |path: &Path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        match path.extension().is_some_and(|extension| extension == "jsonl") {
+            false => serde_json::from_slice::<IgnoredAny>(&bytes).is_ok(),
+            true => bytes
+                .split(|byte| *byte == b'\n')
+                .all(|line| line.is_empty() || serde_json::from_slice::<IgnoredAny>(line).is_ok()),
+        }
+    };
+    let named = |path: &&PathBuf| {
+        path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl")
+    };
+    let broken =
+        files.iter().filter(named).filter(|path| **path != project.background_jobs() && !is_json(path));
+    let broken: Vec<PathBuf> = list.into_iter().chain(broken.cloned()).collect();
+    match broken.is_empty() {
+        true => ok("state files", format!("{} files, all readable", files.len())),
+        false => wrong(
+            "state files",
+            format!("not valid JSON: {}", shown(project, &broken)),
+            "specweave-jobs daemon start   (what it cannot read it sets aside, and rebuilds the list)",
+        ),
+    }
+}
+
+/// What a daemon could not read and did not overwrite.
+fn set_aside(project: &Project, files: &[PathBuf]) -> Finding {
+    let is_aside = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.contains(".corrupt-") || name.contains(".torn-")
+    };
+    let aside: Vec<PathBuf> = files.iter().filter(is_aside).cloned().collect();
+    match aside.is_empty() {
+        true => ok("quarantine", "nothing was set aside"),
+        false => note(
+            "quarantine",
+            format!("unreadable parts were set aside: {}", shown(project, &aside)),
+            "look at them, then remove them",
+        ),
+    }
+}
+
+/// Half clones that no job goes on with.
+fn partial_clones(project: &Project) -> Finding {
+    let document = Document::read(&project.background_jobs()).unwrap_or_default();
+    let jobs = document.jobs.iter().filter_map(|entry| from_entry(entry, project));
+    let unfinished: HashSet<String> = jobs
+        .filter(|job| matches!(job.state(), JobState::Pending | JobState::Running | JobState::Paused))
+        .map(|job| job.id)
+        .collect();
+    let orphan = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let job = name.rsplit_once(".partial-").map(|(_, job)| job.to_owned());
+        job.is_some_and(|job| JobId::parse(&job).is_some() && !unfinished.contains(&job))
+    };
+    let orphans: Vec<PathBuf> =
+        folders_below(&project.root().join("repositories"), 3).into_iter().filter(orphan).collect();
+    match orphans.is_empty() {
+        true => ok("partial clones", "none without a job"),
+        false => wrong(
+            "partial clones",
+            format!("left by jobs that are over: {}", shown(project, &orphans)),
+            format!("rm -rf {}", shown(project, &orphans)),
+        ),
+    }
+}
+
+fn secrets(project: &Project, state: &[PathBuf], clones: &[PathBuf]) -> Finding {
+    use std::io::Read;
+    let redactor = Redactor::default();
+    let tells = |path: &PathBuf| {
+        let mut text = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text));
+        let text = String::from_utf8_lossy(&text);
+        read.is_ok() && redactor.clean(&text) != text
+    };
+    let configs: Vec<PathBuf> = clones.iter().map(|clone| clone.join("config")).collect();
+    let found: Vec<PathBuf> = state.iter().chain(&configs).filter(|path| tells(path)).cloned().collect();
+    match found.is_empty() {
+        true => ok("secrets", "none in state files or in clones' .git/config"),
+        false => wrong(
+            "secrets",
+            format!("in clear text in {}", shown(project, &found)),
+            "revoke them; then remove them: `git remote set-url origin ADDRESS` in a clone, \
+             `specweave-jobs --resume ID` for a job of SpecWeave",
+        ),
+    }
+}
+
+/// Paths as seen from the project, and how many more there are.
+fn shown(project: &Project, paths: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| path.strip_prefix(project.root()).unwrap_or(path).display().to_string();
+    let mut names: Vec<String> = paths.iter().take(MOST_NAMED).map(name).collect();
+    if paths.len() > MOST_NAMED {
+        names.push(format!("and {} more", paths.len() - MOST_NAMED));
+    }
+    names.join(" ")
+}
+
+/// Regular files, without following links.
+fn files_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth > 0 => files.extend(files_below(&entry.path(), depth - 1)),
+            Ok(kind) if kind.is_file() => files.push(entry.path()),
+            _ => {}
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Folders down to a depth; not into repositories.
+fn folders_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        if depth > 1 && !path.join(".git").exists() {
+            folders.extend(folders_below(&path, depth - 1));
+        }
+        folders.push(path);
+    }
+    folders.sort();
+    folders
+}
+
+fn git_folders(repositories: &Path) -> Vec<PathBuf> {
+    let folders = folders_below(repositories, 3).into_iter().map(|folder| folder.join(".git"));
+    folders.filter(|git| git.is_dir()).collect()
+}
