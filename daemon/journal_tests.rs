@@ -1,5 +1,6 @@
 use super::*;
-use crate::job::{Done, Order, Outcome};
+use crate::job::{Done, Order, Outcome, PauseReason, State};
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn events() -> Vec<Event> {
@@ -83,4 +84,95 @@ fn what_cannot_be_read_is_set_aside_and_the_journal_goes_on_after_the_prefix() {
     let Err(JournalError::NoJob { aside, .. }) = Journal::replay(&path, id()) else { panic!() };
     assert_eq!(std::fs::read(aside).unwrap(), b"not a journal\n");
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Any event, fitting or not.
+fn any_event() -> impl Strategy<Value = Event> {
+    let reason = prop_oneof![
+        Just(PauseReason::Killed),
+        Just(PauseReason::RateLimited),
+        Just(PauseReason::Crashes),
+        Just(PauseReason::Storage)
+    ];
+    let how = prop_oneof![Just(Done::Now), Just(Done::Before)];
+    let outcome = prop_oneof![
+        Just(Outcome::Completed),
+        ".*".prop_map(|summary| Outcome::CompletedWithWarnings { summary }),
+        ".*".prop_map(|error| Outcome::Failed { error })
+    ];
+    prop_oneof![
+        1 => Just(events().remove(0)),
+        4 => Just(Event::Started),
+        2 => prop::collection::vec(".{0,8}", 0..6).prop_map(|items| Event::Planned { items }),
+        8 => (0..7_u32, how).prop_map(|(item, how)| Event::ItemDone { item, how }),
+        4 => (0..7_u32, ".*").prop_map(|(item, error)| Event::ItemFailed { item, error }),
+        2 => (reason, ".*", prop::option::of(any::<i64>()))
+            .prop_map(|(reason, message, resume_at)| Event::Paused { reason, message, resume_at }),
+        2 => Just(Event::Retried),
+        3 => outcome.prop_map(Event::Ended),
+    ]
+}
+
+/// A job's life as the keeper would write it: what does not fit is refused and not written.
+fn live(attempts: &[(i64, Event)]) -> (Job, Vec<u8>) {
+    let created = events().remove(0);
+    let mut job = Job::create(id(), 0, created.clone()).unwrap();
+    let mut bytes = line(0, &created);
+    for (at, event) in attempts {
+        let before = job.clone();
+        match job.apply(*at, event.clone()) {
+            Ok(()) => bytes.extend(line(*at, event)),
+            Err(_) => assert_eq!(job, before, "a refused event changes nothing"),
+        }
+        let complete = |job: &Job| matches!(job.state, State::Ended { outcome: Outcome::Completed, .. });
+        assert!(!complete(&before) || job == before, "what is complete stays so");
+        if let Some(items) = &job.items {
+            let marked = items.succeeded_count() + items.failed_count() + items.waiting();
+            assert_eq!(marked, items.len(), "every item is in one state");
+            assert!(items.current() <= items.len() && items.before() <= items.succeeded_count());
+            assert_eq!(items.failed().count(), items.failed_count());
+            assert!(job.run_base <= items.len());
+            if complete(&job) {
+                assert_eq!(items.waiting(), 0, "nothing waits in a job that has ended well");
+            }
+        }
+        assert!(job.items.is_some() || before.items.is_none(), "items do not disappear");
+    }
+    (job, bytes)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn replaying_a_journal_gives_the_job_that_wrote_it(
+        attempts in prop::collection::vec((any::<i64>(), any_event()), 0..60),
+    ) {
+        let (job, bytes) = live(&attempts);
+        prop_assert_eq!(replay_bytes(&bytes, id()), (Some(job), bytes.len()));
+    }
+
+    #[test]
+    fn a_damaged_journal_yields_a_prefix_of_what_was_written(
+        attempts in prop::collection::vec((any::<i64>(), any_event()), 0..20),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (_, bytes) = live(&attempts);
+        let mut damaged = bytes.clone();
+        for (at, byte) in damage {
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+        }
+        let (_, valid) = replay_bytes(&damaged, id());
+        let (whole, length) = replay_bytes(&bytes[..valid.min(bytes.len())], id());
+        prop_assert_eq!(length, valid);
+        // Upper and lower case of a checksum's digit are the same number.
+        let same = damaged[..valid].eq_ignore_ascii_case(&bytes[..valid]);
+        prop_assert!(same && whole == replay_bytes(&damaged[..valid], id()).0);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert_eq!(replay_bytes(&bytes, id()), (None, 0));
+    }
 }

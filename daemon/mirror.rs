@@ -417,3 +417,37 @@ fn stamp(path: &Path) -> Option<Stamp> {
     let facts = fs::metadata(path).ok()?;
     Some((facts.ino(), facts.len(), facts.modified().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Millis = 1_795_393_241_998;
+
+    #[test]
+    fn a_lock_is_broken_when_it_is_old_or_its_holder_is_dead_and_no_sooner() {
+        let me = std::process::id();
+        let gone = u32::MAX / 2;
+        let now = clock::now();
+        assert!(!holder_is_gone(&format!("{me}\n{now}"), now));
+        assert!(!holder_is_gone(&format!("{me}\n{}", now - 1_500), now));
+        assert!(holder_is_gone(&format!("{me}\n{}", now - 30_001), now));
+        assert!(!holder_is_gone(&format!("{gone}\n{now}"), now), "it may be another container's");
+        assert!(holder_is_gone(&format!("{gone}\n{}", now - 600), now));
+        assert!(!holder_is_gone("", now), "SpecWeave writes the content in a second step");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+        #[test]
+        fn any_lock_content_is_read_without_harm(content in ".*", number in any::<i64>()) {
+            holder_is_gone(&content, NOW);
+            holder_is_gone(&format!("{number}\n{number}"), NOW);
+            // A lock from the future is not old.
+            let future = format!("{}\n{}", std::process::id(), NOW + 1_000_000);
+            prop_assert_eq!(holder_is_gone(&future, NOW), false);
+        }
+    }
+}

@@ -386,3 +386,7 @@ pub fn item_words(kind: v1::JobType) -> (&'static str, &'static str) {
         _ => ("item", "items"),
     }
 }
+
+#[cfg(test)]
+#[path = "mirror_tests.rs"]
+mod tests;

@@ -231,8 +231,12 @@ impl Endpoint {
             Ok(_) => {}
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
-        let endpoint: Self = serde_json::from_slice(&bytes).map_err(|_| garbage())?;
-        endpoint.socket().is_some().then_some(endpoint).ok_or_else(garbage)
+        Self::parse(&bytes).ok_or_else(garbage)
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let endpoint: Self = serde_json::from_slice(bytes).ok()?;
+        endpoint.socket().is_some().then_some(endpoint)
     }
 
     /// The socket's path; `None` when the endpoint is not an absolute Unix path.
@@ -252,6 +256,34 @@ pub fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+        #[test]
+        fn an_endpoint_file_gives_an_absolute_socket_or_nothing(
+            endpoint in prop_oneof![".*", "unix:.*", "unix:/.*", "(http|unix|dns):[a-z/.]*"],
+            pid in any::<u32>(),
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let text = serde_json::json!({"endpoint": endpoint, "pid": pid, "protocol": 1}).to_string();
+            if let Some(read) = Endpoint::parse(text.as_bytes()) {
+                prop_assert!(read.socket().unwrap().is_absolute());
+            }
+            prop_assert_eq!(Endpoint::parse(&noise), None);
+        }
+
+        #[test]
+        fn an_id_never_leaves_the_folder_of_jobs(text in ".*") {
+            if let Some(id) = JobId::parse(&text) {
+                let project = Project { root: PathBuf::from("/p") };
+                let folder = project.job(&id).folder;
+                prop_assert_eq!(folder.parent().map(Path::to_path_buf), Some(project.jobs()));
+                prop_assert!(folder.components().all(|part| part != std::path::Component::ParentDir));
+            }
+        }
+    }
 
     #[test]
     fn an_id_that_could_leave_the_folder_is_refused() {
