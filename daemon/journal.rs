@@ -141,10 +141,8 @@ fn parse(line: &[u8]) -> Option<Record> {
     if line.get(HEAD - 2..HEAD) != Some(b"\",") || crc32fast::hash(covered) != crc {
         return None;
     }
-    let mut body = Vec::with_capacity(covered.len() + 1);
-    body.push(b'{');
-    body.extend_from_slice(covered);
-    serde_json::from_slice(&body).ok()
+    // The checksum is one more field, which the record does not know.
+    serde_json::from_slice(line).ok()
 }
 
 #[cfg(test)]

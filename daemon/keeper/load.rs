@@ -3,10 +3,12 @@
 use super::{KEPT, Keeper, MOST_FRUITLESS_RUNS};
 use crate::board::Entry;
 use crate::job::{Event, PauseReason, State};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Replay};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project, UNNAMED};
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Keeper {
     pub(super) fn load(&mut self) {
@@ -17,13 +19,8 @@ impl Keeper {
         let ids = folders.filter_map(|folder| JobId::parse(folder.ok()?.file_name().to_str()?));
         let mut ids: Vec<JobId> = ids.collect();
         ids.sort();
-        for id in ids {
-            let files = self.project.job(&id);
-            // A folder without a journal is another tool's.
-            if files.journal().exists() {
-                disk::remove_temporaries(&files.folder, &JobFiles::REPLACED);
-                self.load_job(id, &files.journal());
-            }
+        for (id, read) in read_all(&self.project, &ids) {
+            self.load_job(id, read);
         }
         self.prune(KEPT);
         let interrupted: Vec<JobId> = self
@@ -38,13 +35,8 @@ impl Keeper {
         }
     }
 
-    fn load_job(&mut self, id: JobId, path: &std::path::Path) {
-        if std::fs::metadata(path).is_ok_and(|facts| facts.len() == 0) {
-            // A daemon died while it took the job over; it still is the other tool's.
-            let _ = std::fs::remove_file(path);
-            return;
-        }
-        match Journal::replay(path, id.clone()) {
+    fn load_job(&mut self, id: JobId, read: Result<Replay, JournalError>) {
+        match read {
             Ok(replay) => {
                 if let Some(aside) = replay.set_aside {
                     let name = aside.display();
@@ -81,6 +73,38 @@ impl Keeper {
         self.board.notices.push(notice);
         self.board.revision += 1;
     }
+}
+
+/// Reads the journals of all jobs, on all processors.
+fn read_all(project: &Project, ids: &[JobId]) -> Vec<(JobId, Result<Replay, JournalError>)> {
+    let readers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
+    let next = AtomicUsize::new(0);
+    let read_some = || {
+        let mine = std::iter::from_fn(|| ids.get(next.fetch_add(1, Ordering::Relaxed)));
+        mine.filter_map(|id| Some((id.clone(), read_one(project, id)?))).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let reading: Vec<_> = (0..readers.min(ids.len())).map(|_| scope.spawn(read_some)).collect();
+        reading.into_iter().flat_map(|reader| reader.join().expect("reading does not panic")).collect()
+    })
+}
+
+/// `None` for a folder that is no job of ours.
+fn read_one(project: &Project, id: &JobId) -> Option<Result<Replay, JournalError>> {
+    let files = project.job(id);
+    let journal = files.journal();
+    match std::fs::metadata(&journal) {
+        // A folder without a journal is another tool's.
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        // A daemon died while it took the job over; it still is the other tool's.
+        Ok(facts) if facts.len() == 0 => {
+            let _ = std::fs::remove_file(journal);
+            return None;
+        }
+        _ => {}
+    }
+    disk::remove_temporaries(&files.folder, &JobFiles::REPLACED);
+    Some(Journal::replay(&journal, id.clone()))
 }
 
 /// Removes what the last daemon had begun to write when it died.

@@ -188,8 +188,13 @@ fn written(pid: u32) -> f64 {
 }
 
 fn resident(pid: u32) -> f64 {
+    memory(pid, "VmRSS:")
+}
+
+/// Megabytes, as the kernel counts them under `name`.
+fn memory(pid: u32, name: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
 }
 
@@ -197,4 +202,81 @@ fn ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// A hundred jobs of ten thousand items each, as a dead daemon left them.
+pub fn recovery() {
+    const JOBS: usize = 100;
+    const ITEMS: usize = 10_000;
+    let world = World::new();
+    let journal_line = |record: serde_json::Value| {
+        let body = record.to_string();
+        format!("{{\"crc\":\"{:08x}\",{}\n", crc32fast::hash(&body.as_bytes()[1..]), &body[1..])
+    };
+    let at = clock::now() - 3_600_000;
+    let event = |event: serde_json::Value| journal_line(serde_json::json!({"at": at, "event": event}));
+    let names: Vec<String> = (0..ITEMS).map(|item| format!("service-{item:05}")).collect();
+    let mut journal = String::new();
+    let spec = specweave_jobs::v1::CloneSpec { github_org: "acme".into(), ..Default::default() };
+    let created = |job: usize| {
+        let order = serde_json::json!({"clone": spec});
+        event(
+            serde_json::json!({"created": {"order": order, "request_id": format!("r{job}"), "settings": {}}}),
+        )
+    };
+    journal.push_str(&event(serde_json::json!("started")));
+    journal.push_str(&event(serde_json::json!({"planned": {"items": names}})));
+    for item in 0..ITEMS - 1 {
+        journal.push_str(&event(serde_json::json!({"item_done": {"item": item, "how": "now"}})));
+    }
+    let pause = serde_json::json!({"reason": "killed", "message": "killed", "resume_at": null});
+    journal.push_str(&event(serde_json::json!({"paused": pause})));
+    let repositories: Vec<serde_json::Value> = names
+        .iter()
+        .map(|name| {
+            let path = format!("repositories/acme/{name}");
+            let url = format!("https://github.com/acme/{name}.git");
+            serde_json::json!({"owner": "acme", "name": name, "path": path, "cloneUrl": url})
+        })
+        .collect();
+    for job in 0..JOBS {
+        let id = format!("{job:08x}");
+        let folder = world.state().join("jobs").join(&id);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("journal.jsonl"), created(job) + &journal).unwrap();
+        let config = serde_json::json!({
+            "jobId": id, "projectPath": world.project, "repositories": repositories, "startedAt": clock::iso(at)
+        });
+        fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    }
+    for start in ["first start, the list is not written yet", "second start", "third start"] {
+        let ready = quiet(world.command(["daemon", "start"]));
+        let began = Instant::now();
+        let jobs = world.run(["--all", "--json"]).ok().json()["jobs"].as_array().unwrap().len();
+        let known = began.elapsed();
+        assert_eq!(jobs, JOBS);
+        let pid = world.daemon_pid().unwrap();
+        let settled = Instant::now();
+        let mut last = ticks(pid);
+        loop {
+            std::thread::sleep(Duration::from_millis(300));
+            let now = ticks(pid);
+            if now == last || settled.elapsed() > Duration::from_secs(60) {
+                break;
+            }
+            last = now;
+        }
+        println!(
+            "{start}: ready after {:.1} ms, all {JOBS} jobs known {:.2} s later, {:.0} MB resident ({:.0} MB at most), \
+             {:.1} s of processor, list {:.1} MB",
+            ready.as_secs_f64() * 1e3,
+            known.as_secs_f64(),
+            memory(pid, "VmRSS:"),
+            memory(pid, "VmHWM:"),
+            last as f64 / 100.0,
+            fs::metadata(world.state().join("background-jobs.json")).map_or(0, |facts| facts.len()) as f64
+                / 1e6,
+        );
+        world.run(["daemon", "stop"]).ok();
+    }
 }

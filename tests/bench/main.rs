@@ -1,7 +1,7 @@
 //! The figures that are promised, measured on the real binaries and printed. Contenders run in turns, as a
 //! machine's speed drifts; what counts are the ratios of medians.
 //!
-//! `cargo bench` runs all; `cargo bench -- loopback wan large list cold follow idle writes` some.
+//! `cargo bench` runs all; `cargo bench -- loopback wan large list cold follow idle writes recovery` some.
 
 #[path = "../world/mod.rs"]
 mod world;
@@ -14,7 +14,7 @@ use std::time::Duration;
 type Bench = (&'static str, fn());
 
 fn main() {
-    let benches: [Bench; 8] = [
+    let benches: [Bench; 9] = [
         ("loopback", clones::loopback),
         ("wan", clones::wan),
         ("large", clones::large),
@@ -23,6 +23,7 @@ fn main() {
         ("follow", daemon::follow),
         ("idle", daemon::idle),
         ("writes", daemon::writes),
+        ("recovery", daemon::recovery),
     ];
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
