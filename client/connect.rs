@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use specweave_jobs::project::{Endpoint, EndpointError, Project, host};
 use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
 use specweave_jobs::v1::{GetInfoRequest, ShutdownRequest};
-use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, disk};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -140,6 +140,13 @@ impl StartTurn {
         let files = project.daemon();
         let path = files.start_lock();
         let fail = |source| Failure::Write { path: path.clone(), source };
+        project.vet_state().map_err(|path| {
+            let text = format!(
+                "{} is a link that leads out of the project; links are not followed there",
+                path.display()
+            );
+            Failure::Start(text)
+        })?;
         std::fs::create_dir_all(&files.folder).map_err(fail)?;
         let file = open_lock(&path).map_err(fail)?;
         let began = Instant::now();
@@ -157,7 +164,8 @@ impl StartTurn {
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    disk::open_unlinked(options.read(true).write(true).create(true).truncate(false).mode(0o600), path)
 }
 
 /// A daemon whose life is bound to this command's: it ends when the pipe to it closes.

@@ -7,10 +7,13 @@ use serde_json::Value;
 use specweave_jobs::mirror::{self, Document, from_entry};
 use specweave_jobs::project::{JobFiles, JobId, Project};
 use specweave_jobs::v1::*;
-use specweave_jobs::{clock, tail};
+use specweave_jobs::{clock, disk, tail};
 
 /// Failed items that a detailed view shows.
 const FAILED_SHOWN: u32 = 50;
+
+/// A result larger than this is not ours.
+const MOST_RESULT: u64 = 256 * 1024 * 1024;
 
 pub enum Source {
     Daemon(Box<Connection>),
@@ -136,7 +139,7 @@ fn choose(jobs: Vec<Job>, wanted: &str) -> Result<Job, Failure> {
 }
 
 fn failed_in_result(files: &JobFiles) -> Vec<Failed> {
-    let result: Value = std::fs::read(files.result())
+    let result: Value = disk::read_regular(&files.result(), MOST_RESULT)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
@@ -152,7 +155,7 @@ pub fn log_tail(project: &Project, id: &str, lines: u32) -> Result<Vec<u8>, Fail
     let read = || -> std::io::Result<Vec<u8>> {
         use std::io::{Read, Seek, SeekFrom};
         let offset = tail::offset_of_last_lines(&path, lines)?;
-        let mut file = match std::fs::File::open(&path) {
+        let mut file = match disk::open_regular(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             file => file?,
         };

@@ -23,6 +23,9 @@ const CRC_FIELD: &[u8] = b"{\"crc\":\"";
 /// Up to and with the comma after the checksum.
 const HEAD: usize = CRC_FIELD.len() + 8 + 2;
 
+/// A journal takes no more than this: a job of the most items, all of which fail several times with the longest reasons.
+const MOST_BYTES: u64 = 1024 * 1024 * 1024;
+
 /// An open journal. Dropping it syncs nothing.
 pub struct Journal {
     file: File,
@@ -58,7 +61,7 @@ impl Journal {
     /// Reads a journal and opens it for more.
     pub fn replay(path: &Path, id: JobId) -> Result<Replay, JournalError> {
         let fail = |source| JournalError::Io { path: path.to_path_buf(), source };
-        let bytes = std::fs::read(path).map_err(fail)?;
+        let bytes = disk::read_regular(path, MOST_BYTES).map_err(fail)?;
         let (job, valid) = replay_bytes(&bytes, id);
         let Some(job) = job else {
             let aside = disk::set_aside(path).map_err(fail)?;
@@ -71,7 +74,7 @@ impl Journal {
             disk::replace(&aside, &bytes[valid..], 0o600).map_err(fail)?;
             set_aside = Some(aside);
         }
-        let file = OpenOptions::new().append(true).open(path).map_err(fail)?;
+        let file = disk::open_unlinked(OpenOptions::new().append(true), path).map_err(fail)?;
         if set_aside.is_some() {
             file.set_len(valid as u64).and_then(|()| file.sync_data()).map_err(fail)?;
         }
@@ -82,6 +85,9 @@ impl Journal {
     /// Writes a line; durable after [`Self::sync`]. A line that did not fit is taken back.
     pub fn append(&mut self, at: Millis, event: &Event) -> io::Result<()> {
         let line = line(at, event);
+        if self.len + line.len() as u64 > MOST_BYTES {
+            return Err(io::Error::other("the journal is full; start the work afresh as a new job"));
+        }
         match self.file.write_all(&line) {
             Ok(()) => {
                 self.len += line.len() as u64;

@@ -20,7 +20,9 @@ pub enum StartError {
     /// Somebody else is; that is an answer, not a failure.
     #[error("a daemon of this project already runs (process {pid})")]
     Held { pid: u32 },
-    #[error("cannot use {path}")]
+    #[error("{path} is a link that leads out of the project; links are not followed there (remove it)")]
+    Outside { path: PathBuf },
+    #[error("cannot use {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error(
         "the folder for sockets {path} is not safe: {why} \
@@ -42,17 +44,13 @@ impl DaemonLock {
     /// Makes the daemon's folder and takes the lock, without waiting.
     pub fn take(project: &Project) -> Result<Self, StartError> {
         let files = project.daemon();
+        project.vet_state().map_err(|path| StartError::Outside { path })?;
         make_folder(&files.folder).map_err(|source| StartError::Io { path: files.folder.clone(), source })?;
         let path = files.lock();
         let fail = |source| StartError::Io { path: path.clone(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(fail)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = disk::open_unlinked(&mut options, &path).map_err(fail)?;
         match try_lock_for_a_moment(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

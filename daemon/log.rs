@@ -2,7 +2,7 @@
 //! and read back by byte offset.
 
 use specweave_jobs::redactor::Redactor;
-use specweave_jobs::{clock, text};
+use specweave_jobs::{clock, disk, text};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,12 +28,7 @@ struct Open {
 
 impl WorkerLog {
     pub fn open(path: &Path, redactor: Redactor) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-            .open(path)?;
+        let file = disk::open_unlinked(OpenOptions::new().append(true).create(true).mode(0o600), path)?;
         let len = file.metadata()?.len();
         Ok(Self { file: Mutex::new(Open { file, len }), redactor })
     }
@@ -63,7 +58,7 @@ fn cut(text: &str, limit: usize) -> &str {
 
 /// Up to `limit` bytes of the log from `offset` on. Empty when there are none yet.
 pub fn read_from(path: &Path, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path) {
+    let mut file = match disk::open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

@@ -23,9 +23,9 @@ use keeper::{Keeper, KeeperHandle};
 use lifecycle::{DaemonLock, Socket, StartError};
 use mirror::ForeignJobs;
 use rpc::{Activity, Service};
-use specweave_jobs::clock;
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::jobs_service_server::JobsServiceServer;
+use specweave_jobs::{clock, disk};
 use starter::Tie;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -406,5 +406,5 @@ fn raise_descriptor_limit() {
 }
 
 fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(project.daemon().log())
+    disk::open_unlinked(OpenOptions::new().append(true).create(true).mode(0o600), &project.daemon().log())
 }

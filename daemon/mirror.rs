@@ -217,9 +217,8 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
     let _lock = DocumentLock::take(&project.background_jobs_lock())?;
     let mut notice = None;
     for reads in 1.. {
-        let read = stamp(&path);
-        let mut document = match Document::read(&path) {
-            Ok(document) => document,
+        let (read, mut document) = match foreign.read() {
+            Ok(read) => read,
             Err(error @ MirrorError::Unreadable { .. }) => {
                 let aside = disk::set_aside(&path)?;
                 notice = Some(format!(
@@ -230,37 +229,48 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
             }
             Err(error) => return Err(error.into()),
         };
-        enter(project, board, &mut document);
-        let bytes = document.bytes();
-        // A file that would not change, or would be made to tell of nothing, is left alone.
-        let same = match fs::read(&path) {
-            Ok(before) => before == bytes,
-            Err(_) => document.jobs.is_empty(),
+        enter(board, &mut document);
+        if read.is_none() && document.jobs.is_empty() {
+            return Ok(Written { bytes: 0, stamp: None, notice });
+        }
+        let now = clock::now();
+        let mut same = false;
+        let fill =
+            |out: &mut dyn Write| document.write(out, |before| translated(project, board, before, now));
+        // A file that would not change is left alone.
+        let wanted = |new: &Path| {
+            disk::same_content(new, &path).map(|found| {
+                same = found;
+                !found
+            })
         };
-        let unchanged = || reads == MOST_READS || stamp(&path) == read;
-        if same || disk::replace_if(&path, &bytes, 0o644, unchanged)? {
+        let still = || reads == MOST_READS || stamp(&path) == read;
+        let replaced = disk::replace_if(&path, 0o644, fill, wanted, still)?;
+        if same || replaced {
             let stamp = stamp(&path);
-            foreign.learn(stamp, document);
-            return Ok(Written { bytes: bytes.len() as u64, stamp, notice });
+            foreign.learn(stamp, &document);
+            return Ok(Written { bytes: stamp.map_or(0, |(_, len, _)| len), stamp, notice });
         }
     }
     unreachable!("the last read is used whatever happens meanwhile")
 }
 
-/// Enters the board's jobs into the document, the oldest first.
-fn enter(project: &Project, board: &Board, document: &mut Document) {
-    let on_board =
-        |job: &documented::Entry| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
-    document.jobs.retain(|job| !job.ours || on_board(job));
-    let now = clock::now();
+/// Of our own entries only what is not ours to write is needed: the rest is on the board and in the job's folder.
+fn slimmed(entry: documented::Entry) -> documented::Entry {
+    if entry.ours { entry.slimmed() } else { entry }
+}
+
+/// Gives every job of the board its place in the document, the oldest first; our own entries that are no longer on the
+/// board go.
+fn enter(board: &Board, document: &mut Document) {
+    let on_board = |id: &str| JobId::parse(id).is_some_and(|id| board.jobs.contains_key(&id));
+    document.jobs.retain(|job| !job.ours || on_board(&job.id));
     let mut by_age: Vec<&Arc<Entry>> = board.jobs.values().collect();
     by_age.sort_by_key(|entry| entry.job.created_at);
     for entry in by_age {
-        let place = document.jobs.iter().position(|job| job.id == entry.job.id.as_str());
-        let written = translated(project, entry, place.map(|place| &document.jobs[place]), now);
-        match place {
-            Some(place) => document.jobs[place] = written,
-            None => document.jobs.push(written),
+        let id = entry.job.id.as_str();
+        if !document.jobs.iter().any(|job| job.id == id) {
+            document.jobs.push(documented::Entry::empty(id));
         }
     }
 }
@@ -274,32 +284,31 @@ pub fn pause_foreign(project: &Project, id: &JobId) -> io::Result<bool> {
         return Ok(false);
     };
     *job = job.with_status(v1::JobState::Paused, clock::now());
-    disk::replace(&path, &document.bytes(), 0o644)?;
-    Ok(true)
+    let fill = |out: &mut dyn Write| document.write(out, |_| None);
+    disk::replace_if(&path, 0o644, fill, |_| Ok(true), || true)
 }
 
+/// The text of a job of ours in the place of the entry `before`; `None` for another tool's.
 fn translated(
     project: &Project,
-    entry: &Entry,
-    before: Option<&documented::Entry>,
+    board: &Board,
+    before: &documented::Entry,
     now: Millis,
-) -> documented::Entry {
+) -> Option<documented::Entry> {
+    let entry = board.jobs.get(&JobId::parse(&before.id)?)?;
     let job = present::job(entry, now);
     let (mut items_completed, mut items_failed) = (Vec::new(), Vec::new());
     if let Some(items) = &entry.job.items {
         items_completed = items.succeeded().map(|item| items.name(item)).collect();
         items_failed = items.failed().map(|(item, _)| items.name(item)).collect();
     }
-    let config = config(project, entry, before);
-    documented::Entry::of(&job, &Extra { items_completed, items_failed, config }, before)
+    let config = config(project, entry);
+    Some(documented::Entry::of(&job, &Extra { items_completed, items_failed, config }, Some(before)))
 }
 
-/// The documented `config`: nothing when the file has it already, else what the job's `config.json` says.
-fn config(project: &Project, entry: &Entry, before: Option<&documented::Entry>) -> Value {
+/// The documented `config`: what the job's `config.json` says.
+fn config(project: &Project, entry: &Entry) -> Value {
     let Order::Clone(_) = &*entry.job.order;
-    if before.is_some_and(|before| before.listed_repositories() > 0) {
-        return Value::Null;
-    }
     let planned = entry.job.items.is_some();
     match planned.then(|| record::Config::read(&project.job(&entry.job.id)).ok()).flatten() {
         Some(config) => config.documented(),
@@ -356,7 +365,8 @@ impl Drop for DocumentLock {
 }
 
 fn is_stale(path: &Path) -> bool {
-    fs::read_to_string(path).is_ok_and(|content| holder_is_gone(&content, clock::now()))
+    let content = disk::read_regular(path, 1024).unwrap_or_default();
+    holder_is_gone(&String::from_utf8_lossy(&content), clock::now())
 }
 
 /// An empty lock is one that SpecWeave is just writing.
@@ -373,13 +383,15 @@ fn holder_is_gone(content: &str, now: Millis) -> bool {
 pub struct ForeignJobs {
     project: Project,
     cache: Mutex<(Option<Stamp>, Arc<Vec<documented::Entry>>)>,
+    /// Held by whoever reads the file; it can be large, and one reading is enough for all who wait for it.
+    reading: Mutex<()>,
 }
 
 type Stamp = (u64, u64, SystemTime);
 
 impl ForeignJobs {
     pub fn new(project: Project) -> Self {
-        Self { project, cache: Mutex::default() }
+        Self { project, cache: Mutex::default(), reading: Mutex::default() }
     }
 
     /// Those that are not on the board, as they stand now.
@@ -395,18 +407,38 @@ impl ForeignJobs {
     }
 
     fn entries(&self) -> Arc<Vec<documented::Entry>> {
-        let path = self.project.background_jobs();
-        let now = stamp(&path);
-        let known = self.cache.lock().expect("no holder panics").clone();
-        if known.0 == now {
-            return known.1;
-        }
-        self.learn(now, Document::read(&path).unwrap_or_default())
+        self.known().unwrap_or_else(|| {
+            let _turn = self.reading.lock().expect("reading does not panic");
+            self.known().unwrap_or_else(|| {
+                let (stamp, document) = self.read_in_turn().unwrap_or_default();
+                self.learn(stamp, &document)
+            })
+        })
     }
 
-    fn learn(&self, stamp: Option<Stamp>, document: Document) -> Arc<Vec<documented::Entry>> {
-        let foreign = document.jobs.into_iter().filter(|job| !job.ours);
-        let foreign = Arc::new(foreign.collect());
+    /// What was read last, if the file is still that one.
+    fn known(&self) -> Option<Arc<Vec<documented::Entry>>> {
+        let (read, entries) = self.cache.lock().expect("no holder panics").clone();
+        (read == stamp(&self.project.background_jobs())).then_some(entries)
+    }
+
+    /// Reads the whole file, and learns what is in it.
+    fn read(&self) -> Result<(Option<Stamp>, Document), MirrorError> {
+        let _turn = self.reading.lock().expect("reading does not panic");
+        let (stamp, document) = self.read_in_turn()?;
+        self.learn(stamp, &document);
+        Ok((stamp, document))
+    }
+
+    fn read_in_turn(&self) -> Result<(Option<Stamp>, Document), MirrorError> {
+        let path = self.project.background_jobs();
+        let stamp = stamp(&path);
+        Ok((stamp, Document::read_with(&path, slimmed)?))
+    }
+
+    fn learn(&self, stamp: Option<Stamp>, document: &Document) -> Arc<Vec<documented::Entry>> {
+        let foreign = document.jobs.iter().filter(|job| !job.ours);
+        let foreign = Arc::new(foreign.cloned().collect());
         *self.cache.lock().expect("no holder panics") = (stamp, Arc::clone(&foreign));
         foreign
     }

@@ -2,23 +2,35 @@
 
 use crate::crash;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Replaces `path` with `bytes`: temporary file in the same folder with `mode` from its creation, sync,
 /// rename, and a sync of the folder when the name is new.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace_if(path, bytes, mode, || true).map(|_| ())
+    let fill = |out: &mut dyn Write| out.write_all(bytes);
+    replace_if(path, mode, fill, |_| Ok(true), || true).map(|_| ())
 }
 
-/// As [`replace`], if `still` holds when the bytes are on the disk and only the rename is left. Whether it was done.
-pub fn replace_if(path: &Path, bytes: &[u8], mode: u32, still: impl Fn() -> bool) -> io::Result<bool> {
+/// As [`replace`] with what `fill` writes, if it is `wanted` once it is written, and `still` once it is on the disk and
+/// only the rename is left. Whether it was done.
+pub fn replace_if(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    wanted: impl FnOnce(&Path) -> io::Result<bool>,
+    still: impl FnOnce() -> bool,
+) -> io::Result<bool> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = temporary_beside(path);
     let result = (|| {
-        let mut file = create_new(&temporary, mode)?;
-        file.write_all(bytes)?;
+        let mut out = BufWriter::new(create_new(&temporary, mode)?);
+        fill(&mut out)?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if !wanted(&temporary)? {
+            return Ok(false);
+        }
         file.sync_data()?;
         crash::file_point(path, "written");
         let is_new = !path.exists();
@@ -38,6 +50,24 @@ pub fn replace_if(path: &Path, bytes: &[u8], mode: u32, still: impl Fn() -> bool
     result
 }
 
+/// Whether both files hold the same bytes; a missing one holds other bytes than any.
+pub fn same_content(one: &Path, other: &Path) -> io::Result<bool> {
+    let (Ok(one), Ok(other)) = (File::open(one), File::open(other)) else { return Ok(false) };
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let common = left.len().min(right.len());
+        if common == 0 || left[..common] != right[..common] {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        one.consume(common);
+        other.consume(common);
+    }
+}
+
 /// As [`replace`], but for files whose loss costs nothing: no sync.
 pub fn replace_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary_beside(path);
@@ -50,6 +80,39 @@ pub fn replace_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
         let _ = std::fs::remove_file(&temporary);
     }
     result
+}
+
+/// Opens a regular file for reading: not through a link, and nothing that could hold the reader up.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    open_unlinked(OpenOptions::new().read(true), path)
+}
+
+/// Opens a regular file as `options` say, and nothing that a link leads to: the project may have come with one.
+pub fn open_unlinked(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits() as i32).open(path).map_err(|error| {
+        match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            true => {
+                io::Error::other(format!("{} is a link, and links are not followed here", path.display()))
+            }
+            false => error,
+        }
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+    }
+}
+
+/// The bytes of a regular file, if they are no more than `limit`.
+pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::other(format!("{} is larger than {limit} bytes", path.display()))),
+        false => Ok(bytes),
+    }
 }
 
 /// Makes a rename or a creation in `folder` durable.

@@ -5,11 +5,13 @@
 
 use crate::clock::{self, Millis};
 use crate::project::{JobFiles, JobId, Project};
-use crate::v1;
+use crate::{disk, v1};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,10 +50,15 @@ const TORN_READ_PAUSE: Duration = Duration::from_millis(20);
 impl Document {
     /// Reads the file; a missing one is an empty document.
     pub fn read(path: &Path) -> Result<Self, MirrorError> {
+        Self::read_with(path, |entry| entry)
+    }
+
+    /// As [`Self::read`], with what `keep` makes of each entry, so that a file need not fit into memory.
+    pub fn read_with(path: &Path, keep: impl Fn(Entry) -> Entry) -> Result<Self, MirrorError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::read_once(path) {
+            match Self::read_once(path, &keep) {
                 Err(MirrorError::Unreadable { .. }) if tries < TORN_READ_TRIES => {
                     std::thread::sleep(TORN_READ_PAUSE);
                 }
@@ -60,38 +67,108 @@ impl Document {
         }
     }
 
-    fn read_once(path: &Path) -> Result<Self, MirrorError> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
+    fn read_once(path: &Path, keep: &impl Fn(Entry) -> Entry) -> Result<Self, MirrorError> {
+        let file = match disk::open_regular(path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(MirrorError::Io { path: path.to_path_buf(), source }),
         };
-        Self::parse(&bytes).map_err(|source| MirrorError::Unreadable { path: path.to_path_buf(), source })
+        let reader = io::BufReader::with_capacity(READ_AHEAD, file);
+        Self::parse(reader, keep).map_err(|source| match source {
+            Some(error) if error.is_io() => {
+                MirrorError::Io { path: path.to_path_buf(), source: error.into() }
+            }
+            source => MirrorError::Unreadable { path: path.to_path_buf(), source },
+        })
     }
 
     /// `None` as the error: it is JSON, but not this file's.
-    fn parse(bytes: &[u8]) -> Result<Self, Option<serde_json::Error>> {
-        let mut rest: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes).map_err(Some)?;
-        let Some(jobs) = rest.remove("jobs") else {
-            return if rest.is_empty() { Ok(Self::default()) } else { Err(None) };
-        };
-        let jobs: Vec<Box<RawValue>> = serde_json::from_str(jobs.get()).map_err(Some)?;
-        Ok(Self { rest, jobs: jobs.into_iter().map(Entry::new).collect() })
+    fn parse(
+        reader: impl io::Read,
+        keep: &impl Fn(Entry) -> Entry,
+    ) -> Result<Self, Option<serde_json::Error>> {
+        let mut json = serde_json::Deserializer::from_reader(reader);
+        let read = json.deserialize_map(Fields { keep }).and_then(|read| json.end().map(|()| read));
+        match read.map_err(Some)? {
+            (rest, Some(jobs)) => Ok(Self { rest, jobs }),
+            (rest, None) if rest.is_empty() => Ok(Self::default()),
+            _ => Err(None),
+        }
     }
 
-    /// The file's bytes as SpecWeave writes them: two spaces, no newline at the end.
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut out = String::from("{\n  \"jobs\": [");
+    /// Writes the file as SpecWeave does: two spaces, no newline at the end. `enter` may put another text in the place
+    /// of an entry.
+    pub fn write(&self, out: &mut dyn io::Write, enter: impl Fn(&Entry) -> Option<Entry>) -> io::Result<()> {
+        out.write_all(b"{\n  \"jobs\": [")?;
         for (place, job) in self.jobs.iter().enumerate() {
-            out.push_str(if place == 0 { "\n    " } else { ",\n    " });
-            out.push_str(job.text.get());
+            out.write_all(if place == 0 { b"\n    " } else { b",\n    " })?;
+            match enter(job) {
+                Some(entry) => out.write_all(entry.text.get().as_bytes())?,
+                None => out.write_all(job.text.get().as_bytes())?,
+            }
         }
-        out.push_str(if self.jobs.is_empty() { "]" } else { "\n  ]" });
+        out.write_all(if self.jobs.is_empty() { b"]" } else { b"\n  ]" })?;
         for (key, value) in &self.rest {
-            out.push_str(&format!(",\n  {}: {}", Value::from(key.as_str()), value.get()));
+            write!(out, ",\n  {}: {}", Value::from(key.as_str()), value.get())?;
         }
-        out.push_str("\n}");
-        out.into_bytes()
+        out.write_all(b"\n}")
+    }
+}
+
+/// Read at a time.
+const READ_AHEAD: usize = 256 * 1024;
+
+/// The file's top-level object: the jobs entry by entry, anything else as it is.
+struct Fields<'a, K> {
+    keep: &'a K,
+}
+
+type Read = (BTreeMap<String, Box<RawValue>>, Option<Vec<Entry>>);
+
+impl<'de, K: Fn(Entry) -> Entry> Visitor<'de> for Fields<'_, K> {
+    type Value = Read;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object with jobs")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read, A::Error> {
+        let (mut rest, mut jobs) = (BTreeMap::new(), None);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "jobs" => jobs = Some(map.next_value_seed(Entries { keep: self.keep })?),
+                _ => drop(rest.insert(key, map.next_value()?)),
+            }
+        }
+        Ok((rest, jobs))
+    }
+}
+
+struct Entries<'a, K> {
+    keep: &'a K,
+}
+
+impl<'de, K: Fn(Entry) -> Entry> DeserializeSeed<'de> for Entries<'_, K> {
+    type Value = Vec<Entry>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Entry>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, K: Fn(Entry) -> Entry> Visitor<'de> for Entries<'_, K> {
+    type Value = Vec<Entry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of jobs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<Entry>, A::Error> {
+        let mut jobs = Vec::new();
+        while let Some(text) = entries.next_element()? {
+            jobs.push((self.keep)(Entry::new(text)));
+        }
+        Ok(jobs)
     }
 }
 
@@ -118,7 +195,7 @@ const FIELDS: [&str; 12] = [
 pub struct Extra<'a> {
     pub items_completed: Vec<&'a str>,
     pub items_failed: Vec<&'a str>,
-    /// The documented `config` object, for an entry that has none yet.
+    /// The documented `config` object.
     pub config: Value,
 }
 
@@ -150,24 +227,22 @@ impl Entry {
         Self { id: head.id.unwrap_or_default(), ours: head.owner.as_deref() == Some(OWNER.1), text }
     }
 
-    /// How many repositories the entry's `config` lists.
-    pub fn listed_repositories(&self) -> usize {
-        #[derive(Default, Deserialize)]
-        struct Outer {
-            #[serde(default)]
-            config: Inner,
-        }
-        #[derive(Default, Deserialize)]
-        struct Inner {
-            #[serde(default)]
-            repositories: Vec<serde::de::IgnoredAny>,
-        }
-        let outer: Outer = serde_json::from_str(self.text.get()).unwrap_or_default();
-        outer.config.repositories.len()
+    /// Without the fields that are ours to write: what [`Self::of`] keeps of an entry of ours.
+    pub fn slimmed(self) -> Self {
+        let mut fields: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(self.text.get()).unwrap_or_default();
+        fields.retain(|key, _| !FIELDS.contains(&key.as_str()));
+        let text = serde_json::value::to_raw_value(&fields).expect("it was JSON");
+        Self { text, ..self }
     }
 
-    /// The entry of `job`, keeping from `before` the fields that are not ours and, when `extra` brings none,
-    /// its `config`.
+    /// A place in the file for a job that is not in it yet.
+    pub fn empty(id: &str) -> Self {
+        let text = RawValue::from_string("{}".into()).expect("it is JSON");
+        Self { id: id.to_owned(), ours: true, text }
+    }
+
+    /// The entry of `job`, keeping from `before` the fields that are not ours.
     pub fn of(job: &v1::Job, extra: &Extra<'_>, before: Option<&Self>) -> Self {
         let before: BTreeMap<String, Box<RawValue>> =
             before.and_then(|entry| serde_json::from_str(entry.text.get()).ok()).unwrap_or_default();
@@ -190,14 +265,12 @@ impl Entry {
             rate: known_rate.then(|| (progress.rate * 10.0).round() / 10.0),
             eta: known_rate.then(|| progress.eta_seconds.unwrap_or(0)),
         };
-        fields.push(("progress", nested(&documented)));
+        // Indentation would be most of a long list.
+        let many = progress.total > MOST_INDENTED;
+        fields.push(("progress", value_text(&documented, many)));
         fields.push(("startedAt", nested(&moment(&job.started_at))));
         fields.push(("updatedAt", nested(&moment(&job.updated_at))));
-        let config = match before.get("config").filter(|_| extra.config.is_null()) {
-            Some(config) => config.get().to_owned(),
-            None => nested(&extra.config),
-        };
-        fields.push(("config", config));
+        fields.push(("config", value_text(&extra.config, many)));
         let mut when = |name: &'static str, value: Option<&str>| {
             fields.extend(value.map(|value| (name, nested(&value))));
         };
@@ -234,14 +307,26 @@ impl Entry {
     }
 }
 
+/// SpecWeave's small files are no larger.
+const MOST_SMALL: u64 = 1024 * 1024;
+
 /// The jobs that SpecWeave keeps in a file each, outside the list: `jobs/brownfield/<id>.json`.
 pub fn brownfield(project: &Project) -> Vec<Entry> {
     const MOST: usize = 1_000;
-    const MOST_BYTES: u64 = 1024 * 1024;
     let files = std::fs::read_dir(project.jobs().join("brownfield")).into_iter().flatten().flatten();
-    let small = files.filter(|file| file.metadata().is_ok_and(|facts| facts.len() <= MOST_BYTES)).take(MOST);
-    let texts = small.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    let read = files.take(MOST).filter_map(|file| disk::read_regular(&file.path(), MOST_SMALL).ok());
+    let texts = read.filter_map(|bytes| String::from_utf8(bytes).ok());
     texts.filter_map(|text| RawValue::from_string(text).ok()).map(Entry::new).collect()
+}
+
+/// A job of more items is written without line breaks in its lists.
+const MOST_INDENTED: u64 = 100;
+
+fn value_text(value: &impl Serialize, many: bool) -> String {
+    match many {
+        true => serde_json::to_string(value).expect("plain data serialises"),
+        false => nested(value),
+    }
 }
 
 /// A field's value, indented as deep as it stands in the file. No JSON string holds a bare line break.
@@ -312,8 +397,8 @@ pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
 
 /// SpecWeave's jobs that have phases tell of them in a file of their own, and stay at 0 in the list.
 fn phased_progress(files: &JobFiles) -> Option<(u64, String)> {
-    let text = std::fs::read_to_string(files.folder.join("progress.json")).ok()?;
-    let told: Value = serde_json::from_str(&text).ok()?;
+    let bytes = disk::read_regular(&files.folder.join("progress.json"), MOST_SMALL).ok()?;
+    let told: Value = serde_json::from_slice(&bytes).ok()?;
     let percent = told.get("progress")?.as_f64()?.clamp(0.0, 100.0);
     Some((percent as u64, told.get("phase")?.as_str()?.to_owned()))
 }

@@ -14,7 +14,8 @@ pub fn is_still(pid: u32, noted_at: Millis) -> bool {
 
 /// The pid in a `worker.pid` file, if that process still lives.
 pub fn read_pid(path: &Path) -> Option<(u32, bool)> {
-    let pid: u32 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    let pid = String::from_utf8(crate::disk::read_regular(path, 64).ok()?).ok()?;
+    let pid: u32 = pid.trim().parse().ok()?;
     let noted = std::fs::metadata(path).ok()?.modified().ok()?;
     let noted = noted.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis() as Millis;
     Some((pid, pid > 1 && is_still(pid, noted)))

@@ -49,6 +49,14 @@ impl Project {
         self.specweave().join("state")
     }
 
+    /// Whether the folders of state lie in the project, wherever their links lead; the one that does not.
+    pub fn vet_state(&self) -> Result<(), PathBuf> {
+        let folders = [self.specweave(), self.state(), self.jobs(), self.daemon().folder];
+        let leads_out =
+            |folder: &PathBuf| folder.canonicalize().is_ok_and(|real| !real.starts_with(&self.root));
+        folders.into_iter().find(leads_out).map_or(Ok(()), Err)
+    }
+
     /// The documented list of jobs.
     pub fn background_jobs(&self) -> PathBuf {
         self.state().join("background-jobs.json")
@@ -224,13 +232,12 @@ impl Endpoint {
     pub fn read(path: &Path) -> Result<Self, EndpointError> {
         let unreadable = |source| EndpointError::Unreadable { path: path.to_path_buf(), source };
         let garbage = || EndpointError::Garbage { path: path.to_path_buf() };
-        match std::fs::metadata(path) {
+        let bytes = match crate::disk::read_regular(path, ENDPOINT_LIMIT) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(EndpointError::Missing),
+            Err(error) if error.kind() == io::ErrorKind::Other => return Err(garbage()),
             Err(error) => return Err(unreadable(error)),
-            Ok(facts) if !facts.is_file() || facts.len() > ENDPOINT_LIMIT => return Err(garbage()),
-            Ok(_) => {}
-        }
-        let bytes = std::fs::read(path).map_err(unreadable)?;
+        };
         Self::parse(&bytes).ok_or_else(garbage)
     }
 

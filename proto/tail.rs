@@ -1,6 +1,5 @@
 //! Where the last lines of a file begin, without reading all of it.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -8,7 +7,7 @@ const BLOCK: u64 = 16 * 1024;
 
 /// The offset at which the last `lines` lines begin. 0 for a missing file.
 pub fn offset_of_last_lines(path: &Path, lines: u32) -> io::Result<u64> {
-    let mut file = match File::open(path) {
+    let mut file = match crate::disk::open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),

@@ -1,6 +1,6 @@
 //! `doctor` finds what is wrong, names its fix, tells no secret and touches nothing.
 
-use crate::world::{World, files_below, read, signal};
+use crate::world::{World, files_below, read, signal, suspend};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -77,7 +77,7 @@ fn what_is_wrong_with_the_daemon_is_found() {
     assert_eq!(finding(&world, "socket"), None);
 
     let daemon = world.daemon_pid().unwrap();
-    signal(daemon, Signal::STOP);
+    suspend(daemon);
     assert_finds(&world, "handshake", "wrong", "does not answer");
     signal(daemon, Signal::CONT);
 

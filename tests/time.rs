@@ -2,7 +2,7 @@
 //! deadlines hold by the wall clock.
 
 use crate::world::git_server::Fault;
-use crate::world::{World, eventually, signal};
+use crate::world::{World, eventually, signal, suspend};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ fn a_suspended_daemon_is_neither_replaced_nor_its_job_taken_for_dead() {
     let daemon = world.daemon_pid().unwrap();
     eventually("the worker is in the file", || world.mirror()["jobs"][0]["status"] == "running");
     for suspended in [daemon, job["pid"].as_u64().unwrap() as u32] {
-        signal(suspended, Signal::STOP);
+        suspend(suspended);
         std::thread::sleep(Duration::from_millis(1_200));
         let said = world.run(["--id", &id]).ok().says("Status: running").says("(alive)");
         assert_eq!(said.stderr.contains("does not answer"), suspended == daemon, "{said:?}");

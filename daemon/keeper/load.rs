@@ -93,7 +93,11 @@ fn read_all(project: &Project, ids: &[JobId]) -> Vec<(JobId, Result<Replay, Jour
 fn read_one(project: &Project, id: &JobId) -> Option<Result<Replay, JournalError>> {
     let files = project.job(id);
     let journal = files.journal();
-    match std::fs::metadata(&journal) {
+    // What a link leads to is not this project's.
+    if !std::fs::symlink_metadata(&files.folder).is_ok_and(|facts| facts.is_dir()) {
+        return None;
+    }
+    match std::fs::symlink_metadata(&journal) {
         // A folder without a journal is another tool's.
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         // A daemon died while it took the job over; it still is the other tool's.

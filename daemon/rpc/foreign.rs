@@ -66,6 +66,9 @@ impl Service {
         }
         let id = JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?;
         let files = self.project.job(&id);
+        if std::fs::symlink_metadata(&files.folder).is_ok_and(|facts| facts.is_symlink()) {
+            return Err(refused(format!("the folder of job {id} is a link, and links are not followed")));
+        }
         let read = {
             let (files, id) = (files.clone(), id.clone());
             tokio::task::spawn_blocking(move || (adopt::read(&files, &id, &mut caller), caller)).await

@@ -254,11 +254,21 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
     }
 }
 
+/// Suspends a process, as a debugger or a laptop's lid does, until `SIGCONT`.
+pub fn suspend(pid: u32) {
+    signal(pid, rustix::process::Signal::STOP);
+    eventually("the process is suspended", || state_of(pid).as_deref() == Some("T"));
+}
+
 /// Whether the process runs; a zombie does not.
 pub fn lives(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rfind(')').and_then(|at| stat[at + 1..].split_whitespace().next());
-    state.is_some_and(|state| state != "Z" && state != "X")
+    state_of(pid).is_some_and(|state| state != "Z" && state != "X")
+}
+
+/// The kernel's letter for what the process does.
+fn state_of(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].split_whitespace().next().map(str::to_owned)
 }
 
 /// Waits for something that another process does, looking often.

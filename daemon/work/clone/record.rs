@@ -46,6 +46,9 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// A plan of the most items that a job may have is smaller.
+const MOST_CONFIG: u64 = 256 * 1024 * 1024;
+
 /// Why there is no usable `config.json`.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -82,7 +85,7 @@ impl Config {
     pub fn read(files: &JobFiles) -> Result<Self, ConfigError> {
         let path = files.config();
         let shown = path.display().to_string();
-        let bytes = match std::fs::read(&path) {
+        let bytes = match disk::read_regular(&path, MOST_CONFIG) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ConfigError::Missing(shown)),
             Err(error) => return Err(ConfigError::Unusable { path: shown, cause: error.to_string() }),
@@ -143,7 +146,7 @@ impl Summary {
 
 /// The notes of the job's last conclusion.
 pub fn earlier_notes(files: &JobFiles) -> Vec<String> {
-    let result = std::fs::read(files.result()).ok();
+    let result = disk::read_regular(&files.result(), MOST_CONFIG).ok();
     let result: Value = result.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let notes = result["notes"].as_array().into_iter().flatten();
     notes.filter_map(|note| note.as_str().map(str::to_owned)).collect()
