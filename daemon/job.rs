@@ -123,6 +123,9 @@ pub enum Mark {
     Failed,
 }
 
+/// A job has no more items than this.
+pub const MOST_ITEMS: usize = 100_000;
+
 /// The items of a job: names in one shared text, a byte of state each, copies that share what has not
 /// changed, so that ten thousand cost little and a snapshot of them nearly nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -263,6 +266,8 @@ pub enum Refused {
     NoSuchItem(u32),
     #[error("item {0} has ended already")]
     ItemHasEnded(u32),
+    #[error("more than {MOST_ITEMS} items")]
+    TooManyItems,
     #[error("items still wait")]
     ItemsWait,
     #[error("a journal begins with its creation, and has only one")]
@@ -306,6 +311,7 @@ impl Job {
             Event::Paused { .. } if !self.has_ended() => Ok(()),
             _ if !running => Err(Refused::NotRunning),
             Event::Planned { .. } if self.items.is_some() => Err(Refused::PlannedTwice),
+            Event::Planned { items } if items.len() > MOST_ITEMS => Err(Refused::TooManyItems),
             Event::Planned { .. } | Event::Paused { .. } | Event::Ended(Outcome::Failed { .. }) => Ok(()),
             Event::ItemDone { item, .. } | Event::ItemFailed { item, .. } => {
                 match self.items.as_ref().and_then(|items| items.mark(*item)) {

@@ -255,11 +255,6 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
     unreachable!("the last read is used whatever happens meanwhile")
 }
 
-/// Of our own entries only what is not ours to write is needed: the rest is on the board and in the job's folder.
-fn slimmed(entry: documented::Entry) -> documented::Entry {
-    if entry.ours { entry.slimmed() } else { entry }
-}
-
 /// Gives every job of the board its place in the document, the oldest first; our own entries that are no longer on the
 /// board go.
 fn enter(board: &Board, document: &mut Document) {
@@ -357,7 +352,7 @@ impl DocumentLock {
 impl Drop for DocumentLock {
     fn drop(&mut self) {
         // Another tool may have broken the lock and taken it meanwhile.
-        if fs::read_to_string(&self.path).is_ok_and(|content| content == self.content) {
+        if disk::read_regular(&self.path, 1024).is_ok_and(|content| content == self.content.as_bytes()) {
             let _ = fs::remove_file(&self.path);
             crash::point("list-unlocked");
         }
@@ -433,7 +428,7 @@ impl ForeignJobs {
     fn read_in_turn(&self) -> Result<(Option<Stamp>, Document), MirrorError> {
         let path = self.project.background_jobs();
         let stamp = stamp(&path);
-        Ok((stamp, Document::read_with(&path, slimmed)?))
+        Ok((stamp, Document::read_slim(&path)?))
     }
 
     fn learn(&self, stamp: Option<Stamp>, document: &Document) -> Arc<Vec<documented::Entry>> {

@@ -5,7 +5,7 @@ mod foreign;
 mod streams;
 
 use crate::board::{Board, Entry};
-use crate::job::Order;
+use crate::job::{MOST_ITEMS, Order};
 use crate::keeper::KeeperHandle;
 use crate::mirror::{ForeignJobs, MirrorState};
 use crate::present;
@@ -26,8 +26,6 @@ use tonic::{Code, Request, Response, Status};
 const DEFAULT_PAGE: usize = 100;
 const MOST_JOBS_A_PAGE: usize = 1_000;
 const MOST_ITEMS_A_PAGE: u32 = 10_000;
-/// A request that names more repositories than this is a mistake.
-const MOST_SOURCES: usize = 100_000;
 
 /// How busy the service is, for the decision to leave.
 #[derive(Default)]
@@ -144,8 +142,8 @@ fn order(spec: Option<JobSpec>, caller: &mut Caller) -> Result<Order, Status> {
     let Some(job_spec::Work::Clone(mut spec)) = spec.and_then(|spec| spec.work) else {
         return Err(invalid("the request names no work".into()));
     };
-    if spec.sources.len() > MOST_SOURCES {
-        return Err(invalid(format!("more than {MOST_SOURCES} sources")));
+    if spec.sources.len() > MOST_ITEMS {
+        return Err(invalid(format!("more than {MOST_ITEMS} sources")));
     }
     for source in &mut spec.sources {
         let (clean, login) = sources::split_login(source.trim());

@@ -50,15 +50,20 @@ const TORN_READ_PAUSE: Duration = Duration::from_millis(20);
 impl Document {
     /// Reads the file; a missing one is an empty document.
     pub fn read(path: &Path) -> Result<Self, MirrorError> {
-        Self::read_with(path, |entry| entry)
+        Self::read_patiently(path, Entry::new)
     }
 
-    /// As [`Self::read`], with what `keep` makes of each entry, so that a file need not fit into memory.
-    pub fn read_with(path: &Path, keep: impl Fn(Entry) -> Entry) -> Result<Self, MirrorError> {
+    /// As [`Self::read`], but of our own entries only what is not ours to write, so that the file need not fit into
+    /// memory.
+    pub fn read_slim(path: &Path) -> Result<Self, MirrorError> {
+        Self::read_patiently(path, Entry::new_slim)
+    }
+
+    fn read_patiently(path: &Path, keep: fn(Box<RawValue>) -> Entry) -> Result<Self, MirrorError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::read_once(path, &keep) {
+            match Self::read_once(path, keep) {
                 Err(MirrorError::Unreadable { .. }) if tries < TORN_READ_TRIES => {
                     std::thread::sleep(TORN_READ_PAUSE);
                 }
@@ -67,10 +72,14 @@ impl Document {
         }
     }
 
-    fn read_once(path: &Path, keep: &impl Fn(Entry) -> Entry) -> Result<Self, MirrorError> {
+    fn read_once(path: &Path, keep: fn(Box<RawValue>) -> Entry) -> Result<Self, MirrorError> {
         let file = match disk::open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            // A link or a pipe is not the file that is documented.
+            Err(error) if error.kind() == io::ErrorKind::Other => {
+                return Err(MirrorError::Unreadable { path: path.to_path_buf(), source: None });
+            }
             Err(source) => return Err(MirrorError::Io { path: path.to_path_buf(), source }),
         };
         let reader = io::BufReader::with_capacity(READ_AHEAD, file);
@@ -85,7 +94,7 @@ impl Document {
     /// `None` as the error: it is JSON, but not this file's.
     fn parse(
         reader: impl io::Read,
-        keep: &impl Fn(Entry) -> Entry,
+        keep: fn(Box<RawValue>) -> Entry,
     ) -> Result<Self, Option<serde_json::Error>> {
         let mut json = serde_json::Deserializer::from_reader(reader);
         let read = json.deserialize_map(Fields { keep }).and_then(|read| json.end().map(|()| read));
@@ -119,13 +128,13 @@ impl Document {
 const READ_AHEAD: usize = 256 * 1024;
 
 /// The file's top-level object: the jobs entry by entry, anything else as it is.
-struct Fields<'a, K> {
-    keep: &'a K,
+struct Fields {
+    keep: fn(Box<RawValue>) -> Entry,
 }
 
 type Read = (BTreeMap<String, Box<RawValue>>, Option<Vec<Entry>>);
 
-impl<'de, K: Fn(Entry) -> Entry> Visitor<'de> for Fields<'_, K> {
+impl<'de> Visitor<'de> for Fields {
     type Value = Read;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -144,11 +153,11 @@ impl<'de, K: Fn(Entry) -> Entry> Visitor<'de> for Fields<'_, K> {
     }
 }
 
-struct Entries<'a, K> {
-    keep: &'a K,
+struct Entries {
+    keep: fn(Box<RawValue>) -> Entry,
 }
 
-impl<'de, K: Fn(Entry) -> Entry> DeserializeSeed<'de> for Entries<'_, K> {
+impl<'de> DeserializeSeed<'de> for Entries {
     type Value = Vec<Entry>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Entry>, D::Error> {
@@ -156,7 +165,7 @@ impl<'de, K: Fn(Entry) -> Entry> DeserializeSeed<'de> for Entries<'_, K> {
     }
 }
 
-impl<'de, K: Fn(Entry) -> Entry> Visitor<'de> for Entries<'_, K> {
+impl<'de> Visitor<'de> for Entries {
     type Value = Vec<Entry>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -166,7 +175,7 @@ impl<'de, K: Fn(Entry) -> Entry> Visitor<'de> for Entries<'_, K> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<Entry>, A::Error> {
         let mut jobs = Vec::new();
         while let Some(text) = entries.next_element()? {
-            jobs.push((self.keep)(Entry::new(text)));
+            jobs.push((self.keep)(text));
         }
         Ok(jobs)
     }
@@ -227,13 +236,19 @@ impl Entry {
         Self { id: head.id.unwrap_or_default(), ours: head.owner.as_deref() == Some(OWNER.1), text }
     }
 
-    /// Without the fields that are ours to write: what [`Self::of`] keeps of an entry of ours.
-    pub fn slimmed(self) -> Self {
-        let mut fields: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(self.text.get()).unwrap_or_default();
-        fields.retain(|key, _| !FIELDS.contains(&key.as_str()));
-        let text = serde_json::value::to_raw_value(&fields).expect("it was JSON");
-        Self { text, ..self }
+    /// As [`Self::new`], but an entry of ours keeps only the fields that are not ours to write: what [`Self::of`] takes
+    /// from it.
+    fn new_slim(text: Box<RawValue>) -> Self {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text.get()).unwrap_or_default();
+        let word = |name: &str| serde_json::from_str::<String>(fields.get(name)?.get()).ok();
+        let id = word("id").unwrap_or_default();
+        if word(OWNER.0).as_deref() != Some(OWNER.1) {
+            return Self { id, ours: false, text };
+        }
+        let others = fields.iter().filter(|(key, _)| !FIELDS.contains(&key.as_str()));
+        let others: BTreeMap<&String, &&RawValue> = others.collect();
+        let text = serde_json::value::to_raw_value(&others).expect("it was JSON");
+        Self { id, ours: true, text }
     }
 
     /// A place in the file for a job that is not in it yet.

@@ -35,7 +35,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Document, Option<serde_json::Error>> {
-    Document::parse(bytes, &|entry| entry)
+    Document::parse(bytes, Entry::new)
 }
 
 fn project() -> Project {

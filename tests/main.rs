@@ -5,6 +5,7 @@ mod commands;
 mod contract;
 mod crashes;
 mod doctor;
+mod hostile;
 mod interruption;
 mod lifecycle;
 mod listings;

@@ -6,7 +6,7 @@ use specweave_jobs::mirror::{Document, from_entry};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::JobState;
-use specweave_jobs::{clock, process};
+use specweave_jobs::{clock, disk, process};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ const LITTLE_ROOM: u64 = 100 * 1024 * 1024;
 
 /// Files larger than this are searched for secrets in their first part only.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A file of state is no larger.
+const MOST_STATE: u64 = 1024 * 1024 * 1024;
 
 /// A finding names so many files, and counts the others.
 const MOST_NAMED: usize = 5;
@@ -78,7 +81,11 @@ fn room(project: &Project) -> Finding {
 fn list_lock(project: &Project) -> Finding {
     const STALE_MS: clock::Millis = 30_000;
     let path = project.background_jobs_lock();
-    let Ok(content) = std::fs::read_to_string(&path) else { return ok("list lock", "free") };
+    if std::fs::symlink_metadata(&path).is_err() {
+        return ok("list lock", "free");
+    }
+    let content = disk::read_regular(&path, 1024).unwrap_or_default();
+    let content = String::from_utf8_lossy(&content);
     let mut lines = content.lines();
     let pid: Option<u32> = lines.next().and_then(|pid| pid.parse().ok());
     let taken: Option<clock::Millis> = lines.next().and_then(|at| at.parse().ok());
@@ -96,7 +103,7 @@ fn list_lock(project: &Project) -> Finding {
 fn readable(project: &Project, files: &[PathBuf]) -> Finding {
     let list = Document::read(&project.background_jobs()).err().map(|_| project.background_jobs());
     let is_json = |path: &Path| {
-        let bytes = std::fs::read(path).unwrap_or_default();
+        let bytes = disk::read_regular(path, MOST_STATE).unwrap_or_default();
         match path.extension().is_some_and(|extension| extension == "jsonl") {
             false => serde_json::from_slice::<IgnoredAny>(&bytes).is_ok(),
             true => bytes
@@ -167,7 +174,7 @@ fn secrets(project: &Project, state: &[PathBuf], clones: &[PathBuf]) -> Finding 
     let redactor = Redactor::default();
     let tells = |path: &PathBuf| {
         let mut text = Vec::new();
-        let read = std::fs::File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text));
+        let read = disk::open_regular(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text));
         let text = String::from_utf8_lossy(&text);
         read.is_ok() && redactor.clean(&text) != text
     };

@@ -7,9 +7,12 @@ use crate::failure::Failure;
 use crate::render::about_ago;
 use serde_json::json;
 use specweave_jobs::project::Project;
-use specweave_jobs::{tail, text};
+use specweave_jobs::{disk, tail, text};
 
 const LOG_LINES: u32 = 50;
+
+/// The daemon moves its log aside long before.
+const MOST_LOG: u64 = 1024 * 1024 * 1024;
 
 pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Result<u8, Failure> {
     match action {
@@ -56,7 +59,7 @@ pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Resu
         DaemonAction::Logs => {
             let path = project.daemon().log();
             let read = tail::offset_of_last_lines(&path, LOG_LINES)
-                .and_then(|offset| Ok(std::fs::read(&path)?.split_off(offset as usize)));
+                .and_then(|offset| Ok(disk::read_regular(&path, MOST_LOG)?.split_off(offset as usize)));
             match read {
                 Ok(bytes) => print(&text::plain_lines(&String::from_utf8_lossy(&bytes)))?,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

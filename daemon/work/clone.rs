@@ -7,7 +7,7 @@ mod mark;
 pub mod record;
 pub mod sources;
 
-use crate::job::{Done, Event, Mark, PauseReason};
+use crate::job::{Done, Event, MOST_ITEMS, Mark, PauseReason};
 use crate::secrets::{Caller, Secrets};
 use crate::work::trackers::TrackerError;
 use crate::work::{Context, Finish, Stop, net};
@@ -289,6 +289,12 @@ async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Re
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         result = discovering => result.map_err(|error| stop_for(context, error))?,
     };
+    let found = selection.targets.len() + selection.refusals.len();
+    if found > MOST_ITEMS {
+        return Err(Stop::Fail(format!(
+            "{found} repositories are too many for a job; narrow it with --match"
+        )));
+    }
     for note in &selection.notes {
         context.log(note);
     }

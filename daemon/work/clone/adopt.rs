@@ -3,7 +3,7 @@
 
 use super::record::{Config, ConfigError, Refused, Repository};
 use super::sources::split_login;
-use crate::job::Order;
+use crate::job::{MOST_ITEMS, Order};
 use crate::secrets::Caller;
 use specweave_jobs::project::{JobFiles, JobId};
 use specweave_jobs::v1::CloneSpec;
@@ -25,6 +25,8 @@ pub enum AdoptError {
     Config(#[from] ConfigError),
     #[error("config not usable: it names no repositories")]
     Nothing,
+    #[error("config not usable: it names more than {MOST_ITEMS} repositories")]
+    TooMany,
 }
 
 /// Reads the job's `config.json`; its logins go to `caller`.
@@ -32,6 +34,9 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
     let mut config = Config::read(files)?;
     if config.repositories.is_empty() {
         return Err(AdoptError::Nothing);
+    }
+    if config.items().len() > MOST_ITEMS {
+        return Err(AdoptError::TooMany);
     }
     let secrets = take_logins(&mut config, caller);
     refuse_places_outside(&mut config);
