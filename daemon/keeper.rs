@@ -123,7 +123,7 @@ impl Keeper {
                 self.answer(reply, result);
             }
             Command::Adopt { id, created_at, adoption, caller, reply } => {
-                let result = self.adopt(&id, created_at, adoption, caller);
+                let result = self.adopt(&id, created_at, *adoption, caller);
                 self.answer(reply, result);
             }
             Command::Prune { keep, reply } => {

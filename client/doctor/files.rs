@@ -47,8 +47,7 @@ fn file_system(project: &Project) -> Finding {
             (0xfe53_4d42, "SMB2"),
             (0x0102_1997, "9p"),
         ];
-        let kind =
-            rustix::fs::statfs(&project.specweave()).map(|facts| facts.f_type as i64).unwrap_or_default();
+        let kind = rustix::fs::statfs(project.specweave()).map(|facts| facts.f_type).unwrap_or_default();
         if let Some((_, name)) = NETWORK.iter().find(|(number, _)| *number == kind) {
             let detail = format!(".specweave is on a network file system ({name}); its locks may not hold");
             return note("file system", detail, "keep the project on a local disk");
@@ -58,7 +57,7 @@ fn file_system(project: &Project) -> Finding {
 }
 
 fn room(project: &Project) -> Finding {
-    let facts = match rustix::fs::statvfs(&project.specweave()) {
+    let facts = match rustix::fs::statvfs(project.specweave()) {
         Ok(facts) => facts,
         Err(error) => return wrong("disk", error.to_string(), "df -h .specweave"),
     };

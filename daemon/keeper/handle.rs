@@ -53,7 +53,7 @@ pub(super) enum Command {
     Adopt {
         id: JobId,
         created_at: Millis,
-        adoption: Adoption,
+        adoption: Box<Adoption>,
         caller: Caller,
         reply: Reply<Resumed>,
     },
@@ -178,7 +178,7 @@ impl KeeperHandle {
         adoption: Adoption,
         caller: Caller,
     ) -> Result<Resumed, KeeperError> {
-        self.ask(|reply| Command::Adopt { id, created_at, adoption, caller, reply }).await
+        self.ask(|reply| Command::Adopt { id, created_at, adoption: Box::new(adoption), caller, reply }).await
     }
 
     pub async fn prune(&self, keep: usize) -> Result<Vec<JobId>, KeeperError> {
