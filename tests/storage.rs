@@ -4,23 +4,26 @@
 use crate::world::git_server::Fault;
 use crate::world::{World, eventually, read};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A file system of a few hundred kilobytes, unmounted with the test.
 struct SmallDisk {
     at: PathBuf,
+    /// The world's folder, which cannot be removed before the disk is unmounted.
+    dir: PathBuf,
 }
 
 impl SmallDisk {
     /// `None`, loudly, where this user may not mount one.
-    fn mount(at: &Path) -> Option<Self> {
+    fn mount(world: &World) -> Option<Self> {
+        let at = &world.state();
         std::fs::create_dir_all(at).unwrap();
         let mounted = mount(["-t", "tmpfs", "-o", "size=300k", "tmpfs", at.to_str().unwrap()]);
         if !mounted {
             eprintln!("SKIPPED: only root can mount the small disk that this test fills");
         }
-        mounted.then(|| Self { at: at.to_path_buf() })
+        mounted.then(|| Self { at: at.clone(), dir: world.dir.clone() })
     }
 
     /// As a kernel does that has seen an error: whoever has a file open may still write to it.
@@ -54,6 +57,7 @@ impl Drop for SmallDisk {
         while Command::new("umount").arg("-l").arg(&self.at).output().is_ok_and(|said| said.status.success())
         {
         }
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -72,7 +76,9 @@ fn assert_nothing_is_truncated(world: &World, id: &str) {
 /// A job that pauses when `close` has made the disk refuse, and ends after `open`.
 fn a_job_outlives<T>(close: impl Fn(&SmallDisk) -> T, open: impl Fn(&SmallDisk, T)) {
     let (world, server, names) = World::with_remotes(40);
-    let Some(disk) = SmallDisk::mount(&world.state()) else { return };
+    let Some(disk) = SmallDisk::mount(&world) else { return };
+    // It is to go before its disk does: the lock that proves its daemon is on that.
+    let world = world;
     names.iter().for_each(|name| server.fault(name, Fault::Slow));
     let sources = names.iter().map(|name| server.repository(name));
     let id = world.start_clone(["--concurrency".to_owned(), "2".into()].into_iter().chain(sources));
