@@ -418,8 +418,15 @@ fn phased_progress(files: &JobFiles) -> Option<(u64, String)> {
     Some((percent as u64, told.get("phase")?.as_str()?.to_owned()))
 }
 
+/// The largest count that a JSON number tells exactly; arithmetic on it stays far from overflowing.
+const MOST_COUNT: f64 = 9_007_199_254_740_991.0;
+
+/// The furthest moment from 1970 that JavaScript's `Date` knows; another tool cannot have meant one beyond.
+const FURTHEST_MOMENT: Millis = 8_640_000_000_000_000;
+
 fn progress(entry: &Value) -> v1::Progress {
-    let count = |key: &str| entry.get(key).and_then(Value::as_f64).unwrap_or(0.0).max(0.0) as u64;
+    let count =
+        |key: &str| entry.get(key).and_then(Value::as_f64).unwrap_or(0.0).clamp(0.0, MOST_COUNT) as u64;
     let list = |key: &str| entry.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let failed = list("itemsFailed");
     let (current, total) = (count("current"), count("total"));
@@ -446,7 +453,7 @@ fn moment(value: Option<&Value>) -> Option<prost_types::Timestamp> {
         Value::Number(number) => number.as_f64()? as Millis,
         _ => return None,
     };
-    Some(clock::timestamp(at))
+    (-FURTHEST_MOMENT..=FURTHEST_MOMENT).contains(&at).then(|| clock::timestamp(at))
 }
 
 /// The documented word for a state.

@@ -8,6 +8,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
+        // A range of all numbers seldom meets its ends.
+        prop_oneof![Just(f64::MAX), Just(-f64::MAX), Just(u64::MAX as f64)].prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
         Just(Value::from("running")),
         Just(Value::from("clone-repos")),
@@ -60,6 +62,9 @@ proptest! {
             if let Some(job) = from_entry(entry, &project) {
                 let progress = job.progress.unwrap();
                 prop_assert!(progress.current <= progress.total && progress.percentage <= 100);
+                for moment in [&job.started_at, &job.updated_at, &job.completed_at].into_iter().flatten() {
+                    prop_assert!(clock::millis(moment).abs() <= FURTHEST_MOMENT);
+                }
             }
             let killed = entry.with_status(v1::JobState::Paused, 0);
             prop_assert_eq!(killed.value().is_object(), entry.value().is_object());
