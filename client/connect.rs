@@ -287,7 +287,7 @@ pub fn lock_state(project: &Project) -> LockState {
 /// The daemon's command with a clean environment: where it is and who it serves, not what the first
 /// client happened to have set.
 fn daemon_command(project: &Project) -> Command {
-    const KEPT: [&str; 12] = [
+    const KEPT: [&str; 13] = [
         "HOME",
         "USER",
         "LOGNAME",
@@ -298,6 +298,7 @@ fn daemon_command(project: &Project) -> Command {
         "TMPDIR",
         "XDG_RUNTIME_DIR",
         "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
         "RUST_BACKTRACE",
         "LD_LIBRARY_PATH",
     ];

@@ -1,9 +1,11 @@
 //! One job's journal: a line per event, each with a checksum, appended and synced before anybody is told.
 //! Reading takes the longest valid prefix; what follows it is set aside under another name.
 //!
-//! A line is `{"crc":"xxxxxxxx","at":<ms>,"event":..}`; the checksum covers all after its own comma.
+//! A line is `{"crc":"xxxxxxxx","at":<ms>,"event":..}`; the checksum covers all after its own comma. The first line
+//! has `"seal":"<64 digits>"` before `at`, which proves whose daemon wrote what follows it in that line.
 
 use crate::job::{Event, Job};
+use crate::seal::Seal;
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
@@ -22,6 +24,10 @@ struct Record {
 const CRC_FIELD: &[u8] = b"{\"crc\":\"";
 /// Up to and with the comma after the checksum.
 const HEAD: usize = CRC_FIELD.len() + 8 + 2;
+
+const SEAL_FIELD: &[u8] = b"\"seal\":\"";
+/// Up to and with the comma after the seal.
+const SEALED: usize = SEAL_FIELD.len() + 64 + 2;
 
 /// A journal takes no more than this: a job of the most items, all of which fail several times with the longest reasons.
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
@@ -49,19 +55,31 @@ pub enum JournalError {
     Io { path: PathBuf, source: io::Error },
     #[error("{path} holds no job; it was set aside as {aside}")]
     NoJob { path: PathBuf, aside: PathBuf },
+    #[error(
+        "{path} was not written by this user's daemon, so that nothing in it is believed or started; it came with the \
+         project, or this user's key was lost. To have the work done: start it afresh. To be rid of it: remove its \
+         folder"
+    )]
+    Unsealed { path: PathBuf },
 }
 
 impl Journal {
-    /// A new, empty journal. The folder's entry for it is durable after the first [`Self::sync`] of both.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    /// A new journal that begins with `event`. It is durable; the folder's entry for it after a sync of the folder.
+    pub fn create(path: &Path, seal: &Seal, id: &JobId, at: Millis, event: &Event) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self { file, len: 0, dirty: false })
+        let mut journal = Self { file, len: 0, dirty: false };
+        journal.write(&first_line(seal, id, at, event))?;
+        journal.sync()?;
+        Ok(journal)
     }
 
     /// Reads a journal and opens it for more.
-    pub fn replay(path: &Path, id: JobId) -> Result<Replay, JournalError> {
+    pub fn replay(path: &Path, id: JobId, seal: &Seal) -> Result<Replay, JournalError> {
         let fail = |source| JournalError::Io { path: path.to_path_buf(), source };
         let bytes = disk::read_regular(path, MOST_BYTES).map_err(fail)?;
+        if first_event_is_unsealed(&bytes, &id, seal) {
+            return Err(JournalError::Unsealed { path: path.to_path_buf() });
+        }
         let (job, valid) = replay_bytes(&bytes, id);
         let Some(job) = job else {
             let aside = disk::set_aside(path).map_err(fail)?;
@@ -84,11 +102,14 @@ impl Journal {
 
     /// Writes a line; durable after [`Self::sync`]. A line that did not fit is taken back.
     pub fn append(&mut self, at: Millis, event: &Event) -> io::Result<()> {
-        let line = line(at, event);
+        self.write(&line(at, event))
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.len + line.len() as u64 > MOST_BYTES {
             return Err(io::Error::other("the journal is full; start the work afresh as a new job"));
         }
-        match self.file.write_all(&line) {
+        match self.file.write_all(line) {
             Ok(()) => {
                 self.len += line.len() as u64;
                 self.dirty = true;
@@ -113,12 +134,39 @@ impl Journal {
 }
 
 fn line(at: Millis, event: &Event) -> Vec<u8> {
-    let body = serde_json::to_vec(&Record { at, event: event.clone() }).expect("an event serialises");
-    let covered = &body[1..];
+    checked(&body(at, event))
+}
+
+fn first_line(seal: &Seal, id: &JobId, at: Millis, event: &Event) -> Vec<u8> {
+    let body = body(at, event);
+    let tag = seal.of(id, &body);
+    checked(&[SEAL_FIELD, tag.as_bytes(), b"\",", &body].concat())
+}
+
+/// A record without its opening brace: other fields come before it.
+fn body(at: Millis, event: &Event) -> Vec<u8> {
+    let mut body = serde_json::to_vec(&Record { at, event: event.clone() }).expect("an event serialises");
+    body.remove(0);
+    body
+}
+
+fn checked(covered: &[u8]) -> Vec<u8> {
     let mut line = format!("{{\"crc\":\"{:08x}\",", crc32fast::hash(covered)).into_bytes();
     line.extend_from_slice(covered);
     line.push(b'\n');
     line
+}
+
+/// Whether a journal begins with a whole line that is not sealed for this job. A damaged line is no line.
+fn first_event_is_unsealed(bytes: &[u8], id: &JobId, seal: &Seal) -> bool {
+    let Some(line) = bytes.split_inclusive(|byte| *byte == b'\n').next() else { return false };
+    let Some(covered) = covered(line) else { return false };
+    let sealed = || {
+        let tag = covered.strip_prefix(SEAL_FIELD)?.get(..64)?;
+        (covered.get(SEALED - 2..SEALED)? == b"\",").then_some(())?;
+        Some(seal.is(tag, id, covered.get(SEALED..)?))
+    };
+    sealed() != Some(true)
 }
 
 /// The job after the longest valid prefix, and that prefix's length.
@@ -139,15 +187,18 @@ pub fn replay_bytes(bytes: &[u8], id: JobId) -> (Option<Job>, usize) {
     (job, valid)
 }
 
-fn parse(line: &[u8]) -> Option<Record> {
+/// What the checksum of a line covers, if it holds.
+fn covered(line: &[u8]) -> Option<&[u8]> {
     let line = line.strip_suffix(b"\n")?;
     let crc = line.strip_prefix(CRC_FIELD)?.get(..8)?;
     let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?, 16).ok()?;
     let covered = line.get(HEAD..)?;
-    if line.get(HEAD - 2..HEAD) != Some(b"\",") || crc32fast::hash(covered) != crc {
-        return None;
-    }
-    // The checksum is one more field, which the record does not know.
+    (line.get(HEAD - 2..HEAD) == Some(b"\",") && crc32fast::hash(covered) == crc).then_some(covered)
+}
+
+fn parse(line: &[u8]) -> Option<Record> {
+    covered(line)?;
+    // Checksum and seal are more fields, which the record does not know.
     serde_json::from_slice(line).ok()
 }
 

@@ -22,8 +22,14 @@ fn id() -> JobId {
     JobId::parse("ae362dfe").unwrap()
 }
 
+fn seal() -> Seal {
+    Seal::of_test()
+}
+
 fn written() -> Vec<u8> {
-    events().iter().enumerate().flat_map(|(at, event)| line(at as i64, event)).collect()
+    let mut bytes = first_line(&seal(), &id(), 0, &events()[0]);
+    bytes.extend(events().iter().enumerate().skip(1).flat_map(|(at, event)| line(at as i64, event)));
+    bytes
 }
 
 /// The job after the first `count` events.
@@ -72,16 +78,25 @@ fn what_cannot_be_read_is_set_aside_and_the_journal_goes_on_after_the_prefix() {
     bytes.truncate(bytes.len() - 5);
     std::fs::write(&path, &bytes).unwrap();
 
-    let mut replay = Journal::replay(&path, id()).unwrap();
+    let mut replay = Journal::replay(&path, id(), &seal()).unwrap();
     let torn = std::fs::read(replay.set_aside.unwrap()).unwrap();
     assert!(torn.starts_with(CRC_FIELD) && bytes.ends_with(&torn));
     replay.journal.append(9, events().last().unwrap()).unwrap();
     replay.journal.sync().unwrap();
-    let again = Journal::replay(&path, id()).unwrap();
+    let again = Journal::replay(&path, id(), &seal()).unwrap();
     assert!(again.set_aside.is_none() && again.job.has_ended());
 
+    for planted in
+        [line(0, &events()[0]), first_line(&seal(), &JobId::parse("other").unwrap(), 0, &events()[0])]
+    {
+        std::fs::write(&path, &planted).unwrap();
+        let read = Journal::replay(&path, id(), &seal());
+        assert!(matches!(read, Err(JournalError::Unsealed { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), planted, "what is not ours stays as it is");
+    }
+
     std::fs::write(&path, b"not a journal\n").unwrap();
-    let Err(JournalError::NoJob { aside, .. }) = Journal::replay(&path, id()) else { panic!() };
+    let Err(JournalError::NoJob { aside, .. }) = Journal::replay(&path, id(), &seal()) else { panic!() };
     assert_eq!(std::fs::read(aside).unwrap(), b"not a journal\n");
     std::fs::remove_dir_all(&folder).unwrap();
 }
@@ -117,7 +132,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 fn live(attempts: &[(i64, Event)]) -> (Job, Vec<u8>) {
     let created = events().remove(0);
     let mut job = Job::create(id(), 0, created.clone()).unwrap();
-    let mut bytes = line(0, &created);
+    let mut bytes = first_line(&seal(), &id(), 0, &created);
     for (at, event) in attempts {
         let before = job.clone();
         match job.apply(*at, event.clone()) {

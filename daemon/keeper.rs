@@ -12,7 +12,9 @@ pub use handle::{KeeperError, KeeperHandle, Live, Resumed, Started};
 use crate::board::{Board, Entry};
 use crate::job::{Event, Job, Order, Outcome, PauseReason, Refused, State};
 use crate::journal::Journal;
+use crate::log::WorkerLog;
 use crate::present;
+use crate::seal::Seal;
 use crate::secrets::Caller;
 use crate::work::clone::adopt::Adoption;
 use crate::work::{Finish, STORAGE_RETRY_MS, Stop};
@@ -40,6 +42,7 @@ type Answer = Box<dyn FnOnce(Result<(), KeeperError>) + Send>;
 
 pub struct Keeper {
     project: Project,
+    seal: Seal,
     inbox: mpsc::Receiver<Command>,
     handle: KeeperHandle,
     published: watch::Sender<Option<Arc<Board>>>,
@@ -59,13 +62,14 @@ pub struct Keeper {
 
 impl Keeper {
     /// The keeper and the way to talk to it. It answers once [`Self::keep`] runs.
-    pub fn new(project: Project) -> (Self, KeeperHandle) {
+    pub fn new(project: Project, seal: Seal) -> (Self, KeeperHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (published, board) = watch::channel(None);
         let epoch = format!("{:016x}", disk::random()).into();
         let handle = KeeperHandle { inbox: sender, board, epoch };
         let keeper = Self {
             project,
+            seal,
             inbox,
             handle: handle.clone(),
             published,
@@ -196,9 +200,7 @@ impl Keeper {
         // It gets its name when it is whole, so that a crash leaves a job or none.
         let unnamed = self.project.unnamed_job(&id);
         let made = make_private_folder(&unnamed.folder).and_then(|()| {
-            let mut journal = Journal::create(&unnamed.journal())?;
-            journal.append(now, &event)?;
-            journal.sync()?;
+            let journal = Journal::create(&unnamed.journal(), &self.seal, &id, now, &event)?;
             if let Event::Created { order, .. } = &event
                 && let Some(sources) = present::sources_file(order)
             {
@@ -277,13 +279,18 @@ impl Keeper {
             settings: caller.lasting_settings(),
         };
         let files = self.project.job(id);
-        let made = Journal::create(&files.journal()).and_then(|mut journal| {
-            journal.append(created_at, &event)?;
-            journal.sync()?;
-            disk::sync_folder(&files.folder)?;
-            adoption.config.write(&files)?;
-            Ok(journal)
-        });
+        // The journal makes the job ours, so it comes last: whoever reads it finds a plan that was vetted, and what
+        // was found in the old one stands in the log.
+        let log = WorkerLog::open(&files.log(), Default::default()).map_err(storage)?;
+        for notice in &adoption.notices {
+            log.line(&format!("WARNING: {notice}"));
+        }
+        adoption.config.write(&files).map_err(storage)?;
+        let made =
+            Journal::create(&files.journal(), &self.seal, id, created_at, &event).and_then(|journal| {
+                disk::sync_folder(&files.folder)?;
+                Ok(journal)
+            });
         let journal = made.inspect_err(|_| drop(std::fs::remove_file(files.journal()))).map_err(storage)?;
         let job = Job::create(id.clone(), created_at, event)?;
         self.journals.insert(id.clone(), journal);

@@ -143,6 +143,11 @@ impl Socket {
             && Endpoint::read(&self.endpoint_path).is_ok_and(|found| found == self.endpoint)
     }
 
+    /// The folder that it lies in: only this user can use it.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
     /// Removes socket and endpoint file, if they still are ours.
     pub fn remove(&self) {
         if identity(&self.path).is_ok_and(|found| found == self.identity) {

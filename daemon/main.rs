@@ -13,6 +13,7 @@ mod log;
 mod mirror;
 mod present;
 mod rpc;
+mod seal;
 mod secrets;
 mod standin;
 mod starter;
@@ -23,6 +24,7 @@ use keeper::{Keeper, KeeperHandle};
 use lifecycle::{DaemonLock, Socket, StartError};
 use mirror::ForeignJobs;
 use rpc::{Activity, Service};
+use seal::Seal;
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::jobs_service_server::JobsServiceServer;
 use specweave_jobs::{clock, disk};
@@ -116,6 +118,8 @@ enum ServeError {
     Project(#[from] specweave_jobs::project::ProjectError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Seal(#[from] seal::SealError),
     #[error("the keeper of all jobs has ended; the daemon's log has the details")]
     KeeperGone,
     #[error("{0}: {1}")]
@@ -147,6 +151,7 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
     let lock = DaemonLock::take(&project)?;
     let (socket, listener) = Socket::bind(&project, &lock)?;
     start_log(&project, tie)?;
+    let seal = Seal::of_user(socket.folder()).inspect_err(|_| socket.remove())?;
     raise_descriptor_limit();
     rustls::crypto::ring::default_provider().install_default().ok();
     work::clone::git::bound_libgit2();
@@ -157,7 +162,7 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
             .and_then(|log| starter::release(&log, tie))
             .map_err(|error| ServeError::Io("cannot detach", error))?;
     }
-    let stopped = runtime.block_on(live(project, home, socket, listener, &lock, tie, signals));
+    let stopped = runtime.block_on(live(project, home, seal, (socket, listener), &lock, tie, signals));
     runtime.shutdown_timeout(Duration::from_millis(100));
     // Work that did not stop in time may still write: the lock goes with the process, not before it.
     std::mem::forget(lock);
@@ -168,14 +173,15 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
 async fn live(
     project: Project,
     home: (u64, u64),
-    mut socket: Socket,
-    listener: StdListener,
+    seal: Seal,
+    bound: (Socket, StdListener),
     lock: &DaemonLock,
     tie: Tie,
     mut signals: Signals,
 ) -> Result<(), ServeError> {
+    let (mut socket, listener) = bound;
     let started_at = clock::now();
-    let (keeper, handle) = Keeper::new(project.clone());
+    let (keeper, handle) = Keeper::new(project.clone(), seal);
     let stopping = CancellationToken::new();
     let stop_requested = CancellationToken::new();
     let stop_mirror = CancellationToken::new();

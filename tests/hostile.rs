@@ -1,5 +1,6 @@
 //! Strangers, and a project that a stranger wrote: nothing leaves the project, nothing hangs, nothing is told.
 
+use crate::world::git_server::Fault;
 use crate::world::recorded::lay_out;
 use crate::world::{World, read};
 use serde_json::json;
@@ -27,12 +28,12 @@ fn a_stranger_who_listens_at_the_published_socket_is_told_nothing() {
     open(&theirs);
     open(&world.dir);
     let (socket, heard) = (theirs.join("s.sock"), theirs.join("heard"));
+    // It has its name once it listens.
+    let unready = theirs.join("unready.sock");
     let script = format!(
-        "import socket\ns=socket.socket(socket.AF_UNIX)\ns.bind({:?})\ns.listen()\nimport os\nos.chmod({:?},0o777)\n\
-         s.settimeout(20)\nc,_=s.accept()\nopen({:?},'wb').write(b'[' + c.recv(100) + b']')",
-        socket.to_str().unwrap(),
-        socket.to_str().unwrap(),
-        heard.to_str().unwrap()
+        "import os, socket\ns = socket.socket(socket.AF_UNIX)\ns.bind({unready:?})\ns.listen()\n\
+         os.chmod({unready:?}, 0o777)\nos.rename({unready:?}, {socket:?})\ns.settimeout(20)\nc, _ = s.accept()\n\
+         open({heard:?}, 'wb').write(b'[' + c.recv(100) + b']')",
     );
     use std::os::unix::process::CommandExt;
     let mut command = world.program("python3", ["-c", &script]);
@@ -187,6 +188,55 @@ fn a_planted_job_cannot_place_a_clone_elsewhere() {
 }
 
 #[test]
+fn a_journal_that_came_with_the_project_starts_nothing() {
+    let (world, server, _) = World::with_remotes(1);
+    let ran = world.dir.join("ran");
+    let line = |event: serde_json::Value| {
+        let body = json!({"at": 1_790_000_000_000_i64, "event": event}).to_string();
+        format!("{{\"crc\":\"{:08x}\",{}\n", crc32fast::hash(&body.as_bytes()[1..]), &body[1..])
+    };
+    let spec = CloneSpec { sources: vec!["git@host.invalid:a/b".into()], ..Default::default() };
+    let settings = json!({"GIT_SSH_COMMAND": format!("touch {}", ran.display())});
+    let created =
+        json!({"created": {"order": {"clone": spec}, "request_id": "planted", "settings": settings}});
+    let planted = line(created) + &line(json!("started"));
+    let folder = world.state().join("jobs/0badc0de");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("journal.jsonl"), &planted).unwrap();
+    let id = world.start_clone([server.repository("repo-000")]);
+    world.wait(&id);
+    world.run(["--all"]).ok().complains("was not written by this user's daemon").complains("start it afresh");
+    world.run(["--resume", "0badc0de"]).with_status(3);
+    assert_eq!(read(&folder.join("journal.jsonl")), planted, "it is left as it was");
+    assert!(!ran.exists() && !folder.join("worker.log").exists(), "nothing of it ran");
+}
+
+#[test]
+fn a_journal_of_another_user_or_another_job_is_not_believed() {
+    let (mut world, server, _) = World::with_remotes(1);
+    server.fault("repo-000", Fault::Silent);
+    let id = world.start_clone([server.repository("repo-000")]);
+    world.run(["--kill", &id]).ok();
+    world.run(["daemon", "stop"]).ok();
+    let jobs = world.state().join("jobs");
+    fs::create_dir(jobs.join("0badc0de")).unwrap();
+    fs::copy(jobs.join(&id).join("journal.jsonl"), jobs.join("0badc0de/journal.jsonl")).unwrap();
+    let known = |world: &World| -> Vec<String> {
+        let all = world.run(["--all", "--json"]).ok().json();
+        all["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
+    };
+    world.run(["daemon", "start"]).ok();
+    assert_eq!(known(&world), [id.as_str()], "its own, and no copy under another name");
+    world.run(["daemon", "stop"]).ok();
+    let home = world.dir.join("another-home");
+    fs::create_dir(&home).unwrap();
+    world.set("HOME", home.to_str().unwrap());
+    world.run(["daemon", "start"]).ok();
+    assert!(known(&world).is_empty());
+    world.run(["doctor"]).says("was not written by this user's daemon");
+}
+
+#[test]
 fn what_is_too_large_is_refused_and_the_daemon_goes_on() {
     let world = World::new();
     let endpoint = world.run(["endpoint", "--start"]).ok().json()["endpoint"].as_str().unwrap().to_owned();
@@ -210,7 +260,7 @@ fn what_is_too_large_is_refused_and_the_daemon_goes_on() {
     });
     // A log is full at 20 MB, and its last line says so.
     let (world, server, _) = World::with_remotes(1);
-    server.fault("repo-000", crate::world::git_server::Fault::Status(404));
+    server.fault("repo-000", Fault::Status(404));
     let id = world.start_clone([server.repository("repo-000")]);
     world.wait(&id);
     let log = world.state().join(format!("jobs/{id}/worker.log"));

@@ -4,6 +4,7 @@ use super::{KEPT, Keeper, MOST_FRUITLESS_RUNS};
 use crate::board::Entry;
 use crate::job::{Event, PauseReason, State};
 use crate::journal::{Journal, JournalError, Replay};
+use crate::seal::Seal;
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project, UNNAMED};
 use std::io::ErrorKind;
@@ -19,7 +20,7 @@ impl Keeper {
         let ids = folders.filter_map(|folder| JobId::parse(folder.ok()?.file_name().to_str()?));
         let mut ids: Vec<JobId> = ids.collect();
         ids.sort();
-        for (id, read) in read_all(&self.project, &ids) {
+        for (id, read) in read_all(&self.project, &self.seal, &ids) {
             self.load_job(id, read);
         }
         self.prune(KEPT);
@@ -49,7 +50,9 @@ impl Keeper {
                 self.board.jobs.insert(id.clone(), Arc::new(Entry::new(replay.job)));
                 self.touch(&id, |_| ());
             }
-            Err(error @ JournalError::NoJob { .. }) => self.notice(error.to_string()),
+            Err(error @ (JournalError::NoJob { .. } | JournalError::Unsealed { .. })) => {
+                self.notice(error.to_string())
+            }
             Err(error) => self.notice(format!("job {id} could not be read: {error}")),
         }
     }
@@ -76,12 +79,12 @@ impl Keeper {
 }
 
 /// Reads the journals of all jobs, on all processors.
-fn read_all(project: &Project, ids: &[JobId]) -> Vec<(JobId, Result<Replay, JournalError>)> {
+fn read_all(project: &Project, seal: &Seal, ids: &[JobId]) -> Vec<(JobId, Result<Replay, JournalError>)> {
     let readers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
     let next = AtomicUsize::new(0);
     let read_some = || {
         let mine = std::iter::from_fn(|| ids.get(next.fetch_add(1, Ordering::Relaxed)));
-        mine.filter_map(|id| Some((id.clone(), read_one(project, id)?))).collect::<Vec<_>>()
+        mine.filter_map(|id| Some((id.clone(), read_one(project, seal, id)?))).collect::<Vec<_>>()
     };
     std::thread::scope(|scope| {
         let reading: Vec<_> = (0..readers.min(ids.len())).map(|_| scope.spawn(read_some)).collect();
@@ -90,13 +93,14 @@ fn read_all(project: &Project, ids: &[JobId]) -> Vec<(JobId, Result<Replay, Jour
 }
 
 /// `None` for a folder that is no job of ours.
-fn read_one(project: &Project, id: &JobId) -> Option<Result<Replay, JournalError>> {
+fn read_one(project: &Project, seal: &Seal, id: &JobId) -> Option<Result<Replay, JournalError>> {
     let files = project.job(id);
     let journal = files.journal();
     // What a link leads to is not this project's.
     if !std::fs::symlink_metadata(&files.folder).is_ok_and(|facts| facts.is_dir()) {
         return None;
     }
+    disk::remove_temporaries(&files.folder, &JobFiles::REPLACED);
     match std::fs::symlink_metadata(&journal) {
         // A folder without a journal is another tool's.
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
@@ -107,8 +111,7 @@ fn read_one(project: &Project, id: &JobId) -> Option<Result<Replay, JournalError
         }
         _ => {}
     }
-    disk::remove_temporaries(&files.folder, &JobFiles::REPLACED);
-    Some(Journal::replay(&journal, id.clone()))
+    Some(Journal::replay(&journal, id.clone(), seal))
 }
 
 /// Removes what the last daemon had begun to write when it died.

@@ -321,20 +321,27 @@ fn earlier_config(context: &Context) -> Result<Option<Config>, Stop> {
     }
 }
 
-fn config_of(items: usize, config: Config) -> Result<Config, Stop> {
+fn config_of(items: usize, mut config: Config) -> Result<Config, Stop> {
     let named = config.items().len();
-    match named == items {
-        true => Ok(config),
-        false => Err(Stop::Fail(format!(
+    if named != items {
+        return Err(Stop::Fail(format!(
             "config not usable: config.json names {named} repositories, the job has {items}"
-        ))),
+        )));
     }
+    let refused = config.refused.len();
+    if adopt::vet(&mut config, &mut Caller::default()) > 0 || config.refused.len() > refused {
+        return Err(Stop::Fail(
+            "config not usable: somebody has changed config.json: it holds a login or a place outside repositories/"
+                .into(),
+        ));
+    }
+    Ok(config)
 }
 
 /// A plan that was made already: by SpecWeave, or by a run that died before it could say so.
 async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Stop> {
-    // A daemon that died while it took the job over may have left its secrets in the file.
-    if adopt::take_logins(&mut config, &mut Caller::default()) > 0 {
+    let refused = config.refused.len();
+    if adopt::vet(&mut config, &mut Caller::default()) > 0 || config.refused.len() > refused {
         write_config(context, &config)?;
     }
     context.checkpoint(Event::Planned { items: config.items() }).await?;

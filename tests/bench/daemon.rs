@@ -209,6 +209,11 @@ pub fn recovery() {
     const JOBS: usize = 100;
     const ITEMS: usize = 10_000;
     let world = World::new();
+    // The daemon makes this user's key; the journals that follow are written as it would.
+    world.run(["daemon", "start"]).ok();
+    world.run(["daemon", "stop"]).ok();
+    let key = fs::read(world.dir.join("home/.local/state/specweave-jobs/journal.key")).unwrap();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
     let journal_line = |record: serde_json::Value| {
         let body = record.to_string();
         format!("{{\"crc\":\"{:08x}\",{}\n", crc32fast::hash(&body.as_bytes()[1..]), &body[1..])
@@ -220,9 +225,13 @@ pub fn recovery() {
     let spec = specweave_jobs::v1::CloneSpec { github_org: "acme".into(), ..Default::default() };
     let created = |job: usize| {
         let order = serde_json::json!({"clone": spec});
-        event(
-            serde_json::json!({"created": {"order": order, "request_id": format!("r{job}"), "settings": {}}}),
-        )
+        let created =
+            serde_json::json!({"created": {"order": order, "request_id": format!("r{job}"), "settings": {}}});
+        let record = serde_json::json!({"at": at, "event": created}).to_string();
+        let tag = ring::hmac::sign(&key, format!("{job:08x}\n{}", &record[1..]).as_bytes());
+        let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sealed = format!("\"seal\":\"{tag}\",{}", &record[1..]);
+        format!("{{\"crc\":\"{:08x}\",{sealed}\n", crc32fast::hash(sealed.as_bytes()))
     };
     journal.push_str(&event(serde_json::json!("started")));
     journal.push_str(&event(serde_json::json!({"planned": {"items": names}})));

@@ -38,8 +38,7 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
     if config.items().len() > MOST_ITEMS {
         return Err(AdoptError::TooMany);
     }
-    let secrets = take_logins(&mut config, caller);
-    refuse_places_outside(&mut config);
+    let secrets = vet(&mut config, caller);
     let sources = config.repositories.iter().map(|repository| repository.clone_url.clone()).collect();
     let order = Order::Clone(CloneSpec { sources, ..Default::default() });
     let notices = match secrets {
@@ -53,8 +52,14 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
     Ok(Adoption { order, config, notices })
 }
 
-/// Takes the logins out of all addresses, and says how many there were.
-pub fn take_logins(config: &mut Config, caller: &mut Caller) -> usize {
+/// Takes out what the file may not hold, wherever it came from: logins, which go to `caller`, and places outside of
+/// the project. How many addresses held a login.
+pub fn vet(config: &mut Config, caller: &mut Caller) -> usize {
+    refuse_places_outside(config);
+    take_logins(config, caller)
+}
+
+fn take_logins(config: &mut Config, caller: &mut Caller) -> usize {
     let mut count = 0;
     for repository in &mut config.repositories {
         let (clean, login) = split_login(&repository.clone_url);
