@@ -26,9 +26,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .type_attribute(".", "#[derive(serde::Serialize)]")
         .type_attribute(".", "#[serde(rename_all = \"snake_case\")]");
     // The journal keeps what was asked for; a field that an older daemon did not know is empty.
-    config = config
-        .type_attribute(format!("{PACKAGE}.CloneSpec"), "#[derive(serde::Deserialize)]")
-        .type_attribute(format!("{PACKAGE}.CloneSpec"), "#[serde(default)]");
+    for spec in ["CloneSpec", "ImportSpec"] {
+        config = config
+            .type_attribute(format!("{PACKAGE}.{spec}"), "#[derive(serde::Deserialize)]")
+            .type_attribute(format!("{PACKAGE}.{spec}"), "#[serde(default)]");
+    }
     for field in MOMENTS {
         config = config.field_attribute(
             format!("{PACKAGE}.{field}"),

@@ -8,7 +8,7 @@ Exit status: 0 done; 1 the job failed, ended with warnings or stays paused, or a
 3 no such job; 4 the daemon cannot be reached; 124 `wait` timed out; 130 Ctrl-C (the job goes on).
 
 Environment: SPECWEAVE_JOBS_SOCKET_DIR, SPECWEAVE_JOBS_NO_DAEMON, SPECWEAVE_JOBSD, GITHUB_TOKEN, GITHUB_API_URL,
-AZURE_DEVOPS_PAT, AZURE_DEVOPS_ORG_URL, HTTPS_PROXY, SSL_CERT_FILE, NO_COLOR.";
+AZURE_DEVOPS_PAT, AZURE_DEVOPS_ORG_URL, JIRA_DOMAIN, JIRA_EMAIL, JIRA_API_TOKEN, HTTPS_PROXY, SSL_CERT_FILE, NO_COLOR.";
 
 /// Background jobs of a SpecWeave project: list, follow, kill, resume, start.
 #[derive(Parser)]
@@ -57,6 +57,8 @@ pub enum Command {
     Init,
     /// Clone repositories in the background
     Clone(CloneArgs),
+    /// Import issues into the living docs, in the background
+    Import(ImportArgs),
     /// Wait until a job has ended
     Wait {
         job: String,
@@ -103,6 +105,45 @@ pub enum DaemonAction {
     Run,
     /// Print the end of its log
     Logs,
+}
+
+/// What to import. Without an argument: every source that the project's configuration, the environment and the git
+/// remote name, since the last import.
+#[derive(Args)]
+pub struct ImportArgs {
+    /// github, jira, ado
+    #[arg(value_name = "TRACKER", value_parser = ["github", "jira", "ado"])]
+    pub trackers: Vec<String>,
+    /// A repository of GitHub
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub repo: Vec<String>,
+    /// A project of JIRA
+    #[arg(long, value_name = "KEY")]
+    pub project_key: Vec<String>,
+    /// The Azure DevOps organisation
+    #[arg(long, value_name = "ORG")]
+    pub ado_org: Option<String>,
+    /// A project of it
+    #[arg(long, value_name = "NAME")]
+    pub ado_project: Vec<String>,
+    /// last, 1m, 3m, 6m, all, or a date: items that have changed since [default: last; the first time 1m]
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// open: closed items are only updated where they have been imported before
+    #[arg(long, value_name = "STATE", value_parser = ["open", "all"])]
+    pub state: Option<String>,
+    /// Only new items with this label
+    #[arg(long, value_name = "LABEL")]
+    pub label: Vec<String>,
+    /// Only new items whose title matches: a glob, a prefix, or regex:RE
+    #[arg(long = "match", value_name = "PATTERN")]
+    pub matching: Vec<String>,
+    /// Say what would come, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Follow the job once it is started
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// What to clone.

@@ -3,6 +3,7 @@
 pub mod clone;
 pub mod daemon;
 pub mod follow;
+pub mod import;
 
 use crate::connect::{self, timed};
 use crate::failure::Failure;
@@ -143,6 +144,36 @@ pub async fn resume(project: &Project, id: &str, json: bool) -> Result<u8, Failu
     }
     if connect::wants_no_daemon() {
         return follow::until_over(project, connection, &job.id, json).await;
+    }
+    Ok(0)
+}
+
+/// Starts a job and says so, or follows it.
+pub async fn start(
+    project: &Project,
+    mut connection: connect::Connection,
+    spec: JobSpec,
+    follow: bool,
+    json: bool,
+) -> Result<u8, Failure> {
+    let request_id = format!("{:016x}{:016x}", disk::random(), disk::random());
+    let request = StartJobRequest { request_id, spec: Some(spec), environment: environment::carried() };
+    let started = connect::call(project, &mut connection, |mut client| {
+        let request = timed(request.clone());
+        async move { client.start_job(request).await }
+    });
+    let job = started.await?.job.unwrap_or_default();
+    let id = job.id.clone();
+    match (json, follow) {
+        (true, false) => print_json(&job)?,
+        (true, true) => {}
+        (false, _) => print(&format!("Started job {id} ({}).\n", text::plain(&job.type_name)))?,
+    }
+    if follow {
+        return follow::until_over(project, connection, &id, json).await;
+    }
+    if !json {
+        eprintln!("It goes on in the background. Check progress: specweave-jobs --follow {id}");
     }
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! What everybody reads: a snapshot of all jobs. Only the keeper makes one.
 
 use crate::job::Job;
+use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +27,12 @@ pub struct Entry {
     /// What the work touched last; not durable.
     pub item: Arc<str>,
     pub phase: &'static str,
+    /// Milliseconds of waiting that surely are ahead of it, such as for a limit that it will reach.
+    pub ahead: Millis,
 }
 
 impl Entry {
     pub fn new(job: Job) -> Self {
-        Self { job, revision: 0, pid: 0, item: "".into(), phase: "" }
+        Self { job, revision: 0, pid: 0, item: "".into(), phase: "", ahead: 0 }
     }
 }

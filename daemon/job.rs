@@ -3,6 +3,7 @@
 //! only caller.
 
 use crate::chunked::Chunked;
+use crate::feeds::{End, Feeds, PageDone};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
@@ -15,12 +16,14 @@ use std::sync::Arc;
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     Clone(v1::CloneSpec),
+    Import(v1::ImportSpec),
 }
 
 impl Order {
     pub fn kind(&self) -> v1::JobType {
         match self {
             Self::Clone(_) => v1::JobType::CloneRepos,
+            Self::Import(_) => v1::JobType::ImportIssues,
         }
     }
 }
@@ -80,6 +83,15 @@ pub enum Event {
     ItemFailed {
         item: u32,
         error: String,
+    },
+    /// The sources are known, of a job that reads pages. Once a job.
+    FeedsPlanned {
+        feeds: Vec<String>,
+    },
+    PageDone(PageDone),
+    FeedEnded {
+        feed: u32,
+        end: End,
     },
     /// The run ended before the work was done.
     Paused {
@@ -196,10 +208,6 @@ impl Items {
         self.failed
     }
 
-    pub fn succeeded_count(&self) -> usize {
-        self.order.len()
-    }
-
     pub fn waiting(&self) -> usize {
         self.waiting
     }
@@ -230,6 +238,62 @@ impl Items {
     }
 }
 
+/// What a job has to do, once that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Items that are known by name.
+    Items(Items),
+    /// Sources whose items nobody lists beforehand.
+    Feeds(Feeds),
+}
+
+impl Plan {
+    /// Items dealt with; never more than [`Self::total`].
+    pub fn current(&self) -> u64 {
+        match self {
+            Self::Items(items) => items.current() as u64,
+            Self::Feeds(feeds) => feeds.current(),
+        }
+    }
+
+    pub fn total(&self) -> u64 {
+        match self {
+            Self::Items(items) => items.len() as u64,
+            Self::Feeds(feeds) => feeds.total(),
+        }
+    }
+
+    /// Items that were as they should be before.
+    pub fn before(&self) -> u64 {
+        match self {
+            Self::Items(items) => items.before() as u64,
+            Self::Feeds(feeds) => feeds.counts().unchanged + feeds.counts().left_out,
+        }
+    }
+
+    pub fn failed_count(&self) -> u64 {
+        match self {
+            Self::Items(items) => items.failed_count() as u64,
+            Self::Feeds(feeds) => feeds.failed(),
+        }
+    }
+
+    /// What failed, by name, with the reason.
+    pub fn failures(&self) -> Box<dyn Iterator<Item = (&str, &str)> + '_> {
+        match self {
+            Self::Items(items) => Box::new(items.failed().map(|(item, error)| (items.name(item), error))),
+            Self::Feeds(feeds) => Box::new(feeds.failures()),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Items(items) => items.waiting() == 0,
+            Self::Feeds(feeds) => feeds.has_ended(),
+        }
+    }
+}
+
 /// One job. Every field follows from its journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -242,11 +306,11 @@ pub struct Job {
     pub state: State,
     pub created_at: Millis,
     pub updated_at: Millis,
-    /// `None` until the items are known.
-    pub items: Option<Items>,
+    /// `None` until it is known what there is to do.
+    pub plan: Option<Plan>,
     /// When the present or last run began, and how many items had ended by then: the base of the rate.
     pub run_started_at: Option<Millis>,
-    pub run_base: usize,
+    pub run_base: u64,
     /// Runs since the last progress; the daemon's death ends a run without an event.
     pub fruitless_runs: u32,
 }
@@ -262,6 +326,8 @@ pub enum Refused {
     Running,
     #[error("the items are known already")]
     PlannedTwice,
+    #[error("there is no source {0} that still is read")]
+    NoSuchFeed(u32),
     #[error("there is no item {0}")]
     NoSuchItem(u32),
     #[error("item {0} has ended already")]
@@ -288,7 +354,7 @@ impl Job {
             state: State::Pending,
             created_at: at,
             updated_at: at,
-            items: None,
+            plan: None,
             run_started_at: None,
             run_base: 0,
             fruitless_runs: 0,
@@ -310,18 +376,33 @@ impl Job {
             // A run that could not even begin is put off, too.
             Event::Paused { .. } if !self.has_ended() => Ok(()),
             _ if !running => Err(Refused::NotRunning),
-            Event::Planned { .. } if self.items.is_some() => Err(Refused::PlannedTwice),
-            Event::Planned { items } if items.len() > MOST_ITEMS => Err(Refused::TooManyItems),
-            Event::Planned { .. } | Event::Paused { .. } | Event::Ended(Outcome::Failed { .. }) => Ok(()),
+            Event::Planned { .. } | Event::FeedsPlanned { .. } if self.plan.is_some() => {
+                Err(Refused::PlannedTwice)
+            }
+            Event::Planned { items: names } | Event::FeedsPlanned { feeds: names }
+                if names.len() > MOST_ITEMS =>
+            {
+                Err(Refused::TooManyItems)
+            }
+            Event::Planned { .. }
+            | Event::FeedsPlanned { .. }
+            | Event::Paused { .. }
+            | Event::Ended(Outcome::Failed { .. }) => Ok(()),
             Event::ItemDone { item, .. } | Event::ItemFailed { item, .. } => {
-                match self.items.as_ref().and_then(|items| items.mark(*item)) {
+                match self.items().and_then(|items| items.mark(*item)) {
                     None => Err(Refused::NoSuchItem(*item)),
                     Some(Mark::Waiting) => Ok(()),
                     Some(_) => Err(Refused::ItemHasEnded(*item)),
                 }
             }
-            Event::Ended(_) => match &self.items {
-                Some(items) if items.waiting() == 0 => Ok(()),
+            Event::PageDone(PageDone { feed, .. }) | Event::FeedEnded { feed, .. } => {
+                match self.feeds().and_then(|feeds| feeds.get(*feed)) {
+                    Some(known) if known.end.is_none() => Ok(()),
+                    _ => Err(Refused::NoSuchFeed(*feed)),
+                }
+            }
+            Event::Ended(_) => match &self.plan {
+                Some(plan) if plan.is_done() => Ok(()),
                 _ => Err(Refused::ItemsWait),
             },
         }
@@ -336,25 +417,36 @@ impl Job {
             Event::Started => {
                 self.state = State::Running;
                 self.run_started_at = Some(at);
-                self.run_base = self.items.as_ref().map_or(0, Items::current);
+                self.run_base = self.plan.as_ref().map_or(0, Plan::current);
                 self.fruitless_runs += 1;
                 progress = false;
             }
-            Event::Retried => {
-                if let Some(items) = &mut self.items {
-                    items.retry();
+            Event::Retried => match &mut self.plan {
+                Some(Plan::Items(items)) => items.retry(),
+                Some(Plan::Feeds(feeds)) => feeds.retry(),
+                None => {}
+            },
+            Event::Planned { items } => self.plan = Some(Plan::Items(Items::new(&items))),
+            Event::FeedsPlanned { feeds } => self.plan = Some(Plan::Feeds(Feeds::new(&feeds))),
+            Event::PageDone(page) => {
+                if let Some(Plan::Feeds(feeds)) = &mut self.plan {
+                    feeds.page(page);
                 }
             }
-            Event::Planned { items } => self.items = Some(Items::new(&items)),
+            Event::FeedEnded { feed, end } => {
+                if let Some(Plan::Feeds(feeds)) = &mut self.plan {
+                    feeds.end(feed, end);
+                }
+            }
             Event::ItemDone { item, how } => {
-                if let Some(items) = &mut self.items {
+                if let Some(Plan::Items(items)) = &mut self.plan {
                     items.end(item, if how == Done::Now { Mark::Done } else { Mark::Before });
                     items.order.push(item);
                     items.before += usize::from(how == Done::Before);
                 }
             }
             Event::ItemFailed { item, error } => {
-                if let Some(items) = &mut self.items {
+                if let Some(Plan::Items(items)) = &mut self.plan {
                     items.end(item, Mark::Failed);
                     items.errors.set(item as usize, Some(error.into()));
                     items.failed += 1;
@@ -371,6 +463,22 @@ impl Job {
         }
         self.updated_at = at;
         Ok(())
+    }
+
+    /// The items, of a job that knows them by name.
+    pub fn items(&self) -> Option<&Items> {
+        match &self.plan {
+            Some(Plan::Items(items)) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The sources, of a job that reads pages.
+    pub fn feeds(&self) -> Option<&Feeds> {
+        match &self.plan {
+            Some(Plan::Feeds(feeds)) => Some(feeds),
+            _ => None,
+        }
     }
 
     pub fn has_ended(&self) -> bool {

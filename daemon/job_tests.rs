@@ -25,7 +25,7 @@ fn a_job_counts_what_has_ended() {
     job.apply(4, done(2)).unwrap();
     job.apply(5, Event::ItemDone { item: 0, how: Done::Before }).unwrap();
     job.apply(6, Event::ItemFailed { item: 1, error: "gone".into() }).unwrap();
-    let items = job.items.as_ref().unwrap();
+    let items = job.items().unwrap();
     assert_eq!((items.current(), items.len(), items.before()), (3, 3, 1));
     assert_eq!(items.succeeded().map(|item| items.name(item)).collect::<Vec<_>>(), ["ccc", "a"]);
     assert_eq!(items.failed().collect::<Vec<_>>(), [(1, "gone")]);
@@ -60,7 +60,7 @@ fn a_retry_makes_failed_items_wait_and_leaves_the_others() {
     job.apply(6, Event::Ended(Outcome::CompletedWithWarnings { summary: "w".into() })).unwrap();
     job.apply(7, Event::Retried).unwrap();
     job.apply(8, Event::Started).unwrap();
-    let items = job.items.as_ref().unwrap();
+    let items = job.items().unwrap();
     assert_eq!((items.current(), items.waiting(), items.mark(1)), (1, 1, Some(Mark::Waiting)));
     job.apply(9, done(1)).unwrap();
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::feeds::{Counts, End, Failure, PageDone};
 use crate::job::{Done, Order, Outcome, PauseReason, State};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -124,8 +125,19 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => (reason, ".*", prop::option::of(any::<i64>()))
             .prop_map(|(reason, message, resume_at)| Event::Paused { reason, message, resume_at }),
         2 => Just(Event::Retried),
+        1 => prop::collection::vec(".{0,8}", 0..3).prop_map(|feeds| Event::FeedsPlanned { feeds }),
+        4 => (0..3_u32, any::<u32>(), prop::option::of(any::<u32>()), 0..3_usize).prop_map(page),
+        2 => (0..3_u32, prop_oneof![Just(End::Read), ".*".prop_map(|error| End::Failed(error.into()))])
+            .prop_map(|(feed, end)| Event::FeedEnded { feed, end }),
         3 => outcome.prop_map(Event::Ended),
     ]
+}
+
+fn page((feed, done, total, failed): (u32, u32, Option<u32>, usize)) -> Event {
+    let counts = Counts { created: done.into(), ..Counts::default() };
+    let failed = vec![Failure { name: "x".into(), error: "y".into() }; failed];
+    let cursor = done.to_string().into();
+    Event::PageDone(PageDone { feed, cursor, total: total.map(u64::from), counts, failed })
 }
 
 /// A job's life as the keeper would write it: what does not fit is refused and not written.
@@ -141,17 +153,23 @@ fn live(attempts: &[(i64, Event)]) -> (Job, Vec<u8>) {
         }
         let complete = |job: &Job| matches!(job.state, State::Ended { outcome: Outcome::Completed, .. });
         assert!(!complete(&before) || job == before, "what is complete stays so");
-        if let Some(items) = &job.items {
-            let marked = items.succeeded_count() + items.failed_count() + items.waiting();
+        if let Some(items) = job.items() {
+            let marked = items.succeeded().count() + items.failed_count() + items.waiting();
             assert_eq!(marked, items.len(), "every item is in one state");
-            assert!(items.current() <= items.len() && items.before() <= items.succeeded_count());
+            assert!(items.current() <= items.len() && items.before() <= items.succeeded().count());
             assert_eq!(items.failed().count(), items.failed_count());
-            assert!(job.run_base <= items.len());
+            assert!(job.run_base <= items.len() as u64);
             if complete(&job) {
                 assert_eq!(items.waiting(), 0, "nothing waits in a job that has ended well");
             }
         }
-        assert!(job.items.is_some() || before.items.is_none(), "items do not disappear");
+        if let Some(plan) = &job.plan {
+            assert!(plan.current() <= plan.total() && plan.before() <= plan.current());
+        }
+        if let Some(feeds) = job.feeds().filter(|_| complete(&job)) {
+            assert!(feeds.has_ended(), "nothing is read any more in a job that has ended well");
+        }
+        assert!(job.plan.is_some() || before.plan.is_none(), "items do not disappear");
     }
     (job, bytes)
 }

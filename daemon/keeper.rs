@@ -19,7 +19,7 @@ use crate::secrets::Caller;
 use crate::work::clone::adopt::Adoption;
 use crate::work::{Finish, STORAGE_RETRY_MS, Stop};
 use handle::{Command, Reply};
-use run::Run;
+use run::{Cause, Run};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::{crash, disk};
@@ -180,7 +180,7 @@ impl Keeper {
             settings: caller.lasting_settings(),
         })?;
         self.callers.insert(id.clone(), caller);
-        if let Err(error) = self.launch(&id) {
+        if let Err(error) = self.launch(&id, Cause::Daemon) {
             // The caller is told that nothing was started, and nothing is to remain.
             let _ = remove_job_folder(&self.project, &id);
             self.forget(&id);
@@ -251,13 +251,13 @@ impl Keeper {
         if matches!(entry.job.state, State::Ended { outcome: Outcome::Completed, .. }) {
             return Err(KeeperError::Completed { id: id.clone() });
         }
-        if entry.job.items.is_some() && !self.project.job(id).config().exists() {
+        if entry.job.plan.is_some() && !self.project.job(id).config().exists() {
             let state = entry.job.state.word();
             return Err(KeeperError::ConfigNotFound { id: id.clone(), state });
         }
         self.commit(id, Event::Retried)?;
         self.callers.entry(id.clone()).or_default().renew(caller);
-        self.launch(id)?;
+        self.launch(id, Cause::Person)?;
         Ok(Resumed { entry: self.board.jobs[id].clone(), already_running: false })
     }
 
@@ -325,6 +325,7 @@ impl Keeper {
         self.touch(id, |entry| {
             entry.pid = 0;
             entry.phase = "";
+            entry.ahead = 0;
         });
         let entry = self.board.jobs[id].clone();
         let killers = std::mem::take(&mut run.killers);
@@ -399,9 +400,9 @@ impl Keeper {
     }
 
     fn take_live(&mut self, id: &JobId, run: u64, live: &Live) {
-        let (item, phase) = live.take();
+        let news = live.take();
         if self.runs.get(id).is_some_and(|current| current.number == run) {
-            self.touch(id, |entry| (entry.item, entry.phase) = (item, phase));
+            self.touch(id, |entry| (entry.item, entry.phase, entry.ahead) = news);
         }
     }
 
@@ -465,7 +466,7 @@ impl Keeper {
     }
 
     fn launch_or_postpone(&mut self, id: &JobId) {
-        if let Err(error) = self.launch(id) {
+        if let Err(error) = self.launch(id, Cause::Daemon) {
             tracing::warn!(job = %id, %error, "a job could not go on; trying again");
             self.keep_in_memory(
                 id,

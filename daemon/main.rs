@@ -5,6 +5,7 @@
 
 mod board;
 mod chunked;
+mod feeds;
 mod job;
 mod journal;
 mod keeper;
@@ -15,6 +16,7 @@ mod present;
 mod rpc;
 mod seal;
 mod secrets;
+mod specs;
 mod standin;
 mod starter;
 mod work;

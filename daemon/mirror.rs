@@ -2,10 +2,11 @@
 //! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the board.
 
 use crate::board::{Board, Entry};
-use crate::job::{Order, State};
+use crate::job::{Order, Plan, State};
 use crate::keeper::KeeperHandle;
 use crate::present;
 use crate::work::clone::record;
+use crate::work::import;
 use serde_json::{Value, json};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::mirror::{self as documented, Document, Extra, MirrorError};
@@ -122,7 +123,7 @@ async fn keep(
 #[derive(Default)]
 struct Shown {
     revision: u64,
-    ours: BTreeMap<JobId, (State, usize)>,
+    ours: BTreeMap<JobId, (State, u64)>,
     written_at: Option<Instant>,
     failed_at: Option<Instant>,
     bytes: u64,
@@ -164,11 +165,11 @@ impl Shown {
         let (mut updates, mut total) = (0, 0);
         for (id, entry) in &board.jobs {
             let (current, all) =
-                entry.job.items.as_ref().map_or((0, 0), |items| (items.current(), items.len()));
+                entry.job.plan.as_ref().map_or((0, 0), |plan| (plan.current(), plan.total()));
             let before = self.ours.get(id).map_or(0, |(_, current)| *current);
             if current != before {
-                updates += current.abs_diff(before) as u64;
-                total += all as u64;
+                updates += current.abs_diff(before);
+                total += all;
             }
         }
         let earned = updates * BYTES_A_JOB / total.max(1);
@@ -187,7 +188,7 @@ impl Shown {
             .jobs
             .iter()
             .map(|(id, entry)| {
-                let current = entry.job.items.as_ref().map_or(0, |items| items.current());
+                let current = entry.job.plan.as_ref().map_or(0, Plan::current);
                 (id.clone(), (entry.job.state.clone(), current))
             })
             .collect();
@@ -293,9 +294,11 @@ fn translated(
     let entry = board.jobs.get(&JobId::parse(&before.id)?)?;
     let job = present::job(entry, now);
     let (mut items_completed, mut items_failed) = (Vec::new(), Vec::new());
-    if let Some(items) = &entry.job.items {
+    if let Some(items) = entry.job.items() {
         items_completed = items.succeeded().map(|item| items.name(item)).collect();
-        items_failed = items.failed().map(|(item, _)| items.name(item)).collect();
+    }
+    if let Some(plan) = &entry.job.plan {
+        items_failed = plan.failures().map(|(name, _)| name).collect();
     }
     let config = config(project, entry);
     Some(documented::Entry::of(&job, &Extra { items_completed, items_failed, config }, Some(before)))
@@ -303,11 +306,19 @@ fn translated(
 
 /// The documented `config`: what the job's `config.json` says.
 fn config(project: &Project, entry: &Entry) -> Value {
-    let Order::Clone(_) = &*entry.job.order;
-    let planned = entry.job.items.is_some();
-    match planned.then(|| record::Config::read(&project.job(&entry.job.id)).ok()).flatten() {
-        Some(config) => config.documented(),
-        None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
+    let files = project.job(&entry.job.id);
+    let planned = entry.job.plan.is_some();
+    match &*entry.job.order {
+        Order::Clone(_) => match planned.then(|| record::Config::read(&files).ok()).flatten() {
+            Some(config) => config.documented(),
+            None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
+        },
+        Order::Import(_) => match planned.then(|| import::record::Config::read(&files).ok()).flatten() {
+            Some(config) => config.documented(),
+            None => {
+                json!({"type": "import-issues", "provider": present::provider(&entry.job), "projectPath": project.root()})
+            }
+        },
     }
 }
 

@@ -1,7 +1,8 @@
 //! A job as the contract shows it. Pure.
 
 use crate::board::Entry;
-use crate::job::{Items, Job, Mark, Order, Outcome, PauseReason, State};
+use crate::feeds::Feeds;
+use crate::job::{Job, Mark, Order, Outcome, PauseReason, Plan, State};
 use specweave_jobs::clock::{Millis, timestamp};
 use specweave_jobs::project::JobFiles;
 use specweave_jobs::{mirror, v1};
@@ -48,46 +49,43 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
         pid: entry.pid,
         alive: running && entry.pid != 0,
         foreign: false,
-        provider: provider(&job.order).to_owned(),
+        provider: provider(job).to_owned(),
         revision: entry.revision,
     }
 }
 
 fn progress(entry: &Entry, now: Millis) -> v1::Progress {
     let job = &entry.job;
-    let nothing = Items::default();
-    let items = job.items.as_ref().unwrap_or(&nothing);
-    let (current, total) = (items.current() as u64, items.len() as u64);
-    let rate = rate(job, items, now);
+    let nothing = Plan::Feeds(Feeds::default());
+    let plan = job.plan.as_ref().unwrap_or(&nothing);
+    let (current, total) = (plan.current(), plan.total());
+    let rate = rate(job, current, now);
     let left = total - current;
     let running = job.state == State::Running;
     v1::Progress {
         current,
         total,
         percentage: (current * 100 + total / 2).checked_div(total).unwrap_or(0) as u32,
-        succeeded: (items.succeeded_count() - items.before()) as u64,
-        skipped: items.before() as u64,
-        failed: items.failed_count() as u64,
+        succeeded: (current + broken(plan)).saturating_sub(plan.before() + plan.failed_count()),
+        skipped: plan.before(),
+        failed: plan.failed_count(),
         current_item: entry.item.to_string(),
         rate,
-        eta_seconds: (running && rate > 0.0 && left > 0).then(|| (left as f64 / rate).ceil() as u64),
-        failed_items: items
-            .failed()
-            .take(FAILED_SHOWN)
-            .map(|(item, _)| items.name(item).to_owned())
-            .collect(),
+        eta_seconds: (running && rate > 0.0 && left > 0)
+            .then(|| (left as f64 / rate + entry.ahead as f64 / 1000.0).ceil() as u64),
+        failed_items: plan.failures().take(FAILED_SHOWN).map(|(name, _)| name.to_owned()).collect(),
         phase: entry.phase.to_owned(),
     }
 }
 
 /// Items a second over the present or last run.
-fn rate(job: &Job, items: &Items, now: Millis) -> f64 {
+fn rate(job: &Job, current: u64, now: Millis) -> f64 {
     let Some(began) = job.run_started_at else { return 0.0 };
     let until = match job.state {
         State::Running => now,
         _ => job.updated_at,
     };
-    let done = items.current().saturating_sub(job.run_base);
+    let done = current.saturating_sub(job.run_base);
     match until - began {
         short if short < LEAST_RUN => 0.0,
         span => done as f64 * 1000.0 / span as f64,
@@ -96,7 +94,11 @@ fn rate(job: &Job, items: &Items, now: Millis) -> f64 {
 
 /// A page of items: from the item `from`, at most `limit`, and where the next page begins.
 pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec<v1::Item>, Option<u32>) {
-    let Some(items) = &job.items else { return (Vec::new(), None) };
+    let items = match &job.plan {
+        Some(Plan::Items(items)) => items,
+        Some(Plan::Feeds(feeds)) => return failures(feeds, from, limit, wanted),
+        None => return (Vec::new(), None),
+    };
     let mut page = Vec::new();
     for index in from..items.len() as u32 {
         let state = match items.mark(index) {
@@ -119,6 +121,33 @@ pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec
         });
     }
     (page, None)
+}
+
+/// Of a job that reads pages, only what failed has a name.
+fn failures(feeds: &Feeds, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec<v1::Item>, Option<u32>) {
+    if !wanted.is_empty() && !wanted.contains(&v1::ItemState::Failed) {
+        return (Vec::new(), None);
+    }
+    let all = feeds.failures().enumerate().skip(from as usize);
+    let mut page: Vec<v1::Item> = all
+        .take(limit as usize + 1)
+        .map(|(index, (name, error))| v1::Item {
+            index: index as u32,
+            name: name.to_owned(),
+            state: v1::ItemState::Failed as i32,
+            error: error.to_owned(),
+        })
+        .collect();
+    let next = (page.len() > limit as usize).then(|| page.pop()).flatten().map(|item| item.index);
+    (page, next)
+}
+
+/// Sources that could not be read: they failed, and are no items.
+fn broken(plan: &Plan) -> u64 {
+    match plan {
+        Plan::Items(_) => 0,
+        Plan::Feeds(feeds) => feeds.failed() - feeds.all().iter().map(|feed| feed.failed).sum::<u64>(),
+    }
 }
 
 pub fn state(state: &State) -> v1::JobState {
@@ -144,9 +173,19 @@ fn pause_reason(reason: PauseReason) -> v1::PauseReason {
     }
 }
 
-fn provider(order: &Order) -> &'static str {
-    match order {
+pub fn provider(job: &Job) -> &str {
+    match &*job.order {
         Order::Clone(_) => "git",
+        Order::Import(spec) => {
+            let feeds = job.feeds().map_or(&[][..], Feeds::all);
+            let named =
+                feeds.iter().filter_map(|feed| feed.name.split_once(' ')).map(|(provider, _)| provider);
+            let mut all = named.chain(spec.providers.iter().map(String::as_str));
+            match all.next() {
+                Some(first) if all.all(|other| other == first) => first,
+                _ => "several",
+            }
+        }
     }
 }
 
@@ -155,14 +194,38 @@ const MOST_SOURCES_IN_COMMAND: usize = 20;
 
 /// Sources that are too many for a command line stand in a file of the job, one a line.
 pub fn sources_file(order: &Order) -> Option<String> {
-    let Order::Clone(spec) = order;
+    let Order::Clone(spec) = order else { return None };
     let many = spec.sources.len() > MOST_SOURCES_IN_COMMAND;
     many.then(|| spec.sources.iter().map(|source| format!("{source}\n")).collect())
 }
 
 /// The command that would start the same work afresh.
 pub fn restart_command(order: &Order, files: &JobFiles) -> String {
-    let Order::Clone(spec) = order;
+    match order {
+        Order::Clone(spec) => clone_command(spec, files),
+        Order::Import(spec) => import_command(spec),
+    }
+}
+
+fn import_command(spec: &v1::ImportSpec) -> String {
+    let mut words = vec!["specweave-jobs".to_owned(), "import".to_owned()];
+    words.extend(spec.providers.iter().map(|provider| quoted(provider)));
+    let lists = [
+        ("--repo", &spec.repos),
+        ("--project-key", &spec.project_keys),
+        ("--ado-project", &spec.ado_projects),
+        ("--label", &spec.labels),
+        ("--match", &spec.r#match),
+    ];
+    let listed = lists.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value)));
+    let single = [("--ado-org", &spec.ado_org), ("--since", &spec.since), ("--state", &spec.state)];
+    for (name, value) in listed.chain(single).filter(|(_, value)| !value.is_empty()) {
+        words.extend([name.to_owned(), quoted(value)]);
+    }
+    words.join(" ")
+}
+
+fn clone_command(spec: &v1::CloneSpec, files: &JobFiles) -> String {
     let mut words = vec!["specweave-jobs".to_owned(), "clone".to_owned()];
     match spec.sources.len() > MOST_SOURCES_IN_COMMAND {
         true => words.extend(["--from".to_owned(), quoted(&files.sources().to_string_lossy())]),

@@ -10,9 +10,12 @@ use crate::keeper::KeeperHandle;
 use crate::mirror::{ForeignJobs, MirrorState};
 use crate::present;
 use crate::secrets::{Caller, Secrets};
+use crate::specs::shelf::SPECS;
 use crate::work::clone::{self, discover, sources};
-use errors::{error, from_discover, from_keeper, from_preview};
+use crate::work::import;
+use errors::{error, from_discover, from_import, from_keeper, from_preview};
 use specweave_jobs::project::{JobId, Project};
+use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::jobs_service_server::JobsService;
 use specweave_jobs::v1::*;
 use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, environment, reason};
@@ -139,8 +142,13 @@ impl Found {
 /// What a request asks for, its credentials taken out of every address.
 fn order(spec: Option<JobSpec>, caller: &mut Caller) -> Result<Order, Status> {
     let invalid = |text: String| error(Code::InvalidArgument, reason::INVALID_SPEC, text, []);
-    let Some(job_spec::Work::Clone(mut spec)) = spec.and_then(|spec| spec.work) else {
-        return Err(invalid("the request names no work".into()));
+    let mut spec = match spec.and_then(|spec| spec.work) {
+        Some(job_spec::Work::Clone(spec)) => spec,
+        Some(job_spec::Work::Import(spec)) => {
+            import::check(&spec).map_err(|failure| from_import(&failure, &Redactor::default()))?;
+            return Ok(Order::Import(spec));
+        }
+        None => return Err(invalid("the request names no work".into())),
     };
     if spec.sources.len() > MOST_ITEMS {
         return Err(invalid(format!("more than {MOST_ITEMS} sources")));
@@ -228,8 +236,12 @@ impl JobsService for Service {
         self.enter(&request).await?;
         let request = request.into_inner();
         let mut caller = caller(request.environment);
-        let Order::Clone(spec) = order(request.spec, &mut caller)?;
+        let order = order(request.spec, &mut caller)?;
         let secrets = Secrets::new(&self.project, caller, &Default::default());
+        let spec = match order {
+            Order::Clone(spec) => spec,
+            Order::Import(spec) => return self.preview_import(&spec, &secrets).await,
+        };
         let previewing = clone::preview(&spec, &secrets);
         let selection = tokio::select! {
             () = self.stopping.cancelled() => return Err(errors::shutting_down()),
@@ -244,6 +256,7 @@ impl JobsService for Service {
                 name: target.name,
                 source: target.address,
                 target: target.path,
+                count: None,
             }
         });
         let refused = selection.refusals.into_iter().map(|refusal| PreviewItem {
@@ -378,6 +391,34 @@ impl JobsService for Service {
         tracing::info!(reason = request.reason, "asked to stop");
         self.stop_requested.cancel();
         Ok(Response::new(ShutdownResponse { stopping: true }))
+    }
+}
+
+impl Service {
+    async fn preview_import(
+        &self,
+        spec: &ImportSpec,
+        secrets: &Secrets,
+    ) -> Result<Response<PreviewJobResponse>, Status> {
+        let previews = tokio::select! {
+            () = self.stopping.cancelled() => return Err(errors::shutting_down()),
+            result = import::preview(&self.project, spec, secrets) => {
+                result.map_err(|error| from_import(&error, &secrets.redactor()))?
+            }
+        };
+        let items = previews.into_iter().map(|preview| PreviewItem {
+            name: preview.source.name,
+            source: preview.source.platform.word().to_owned(),
+            target: SPECS.to_owned(),
+            action: if preview.error.is_some() { "refuse" } else { "import" }.to_owned(),
+            reason: match (preview.error, preview.since) {
+                (Some(error), _) => secrets.redactor().clean(&error),
+                (None, Some(at)) => format!("changed since {}", &clock::iso(at)[..10]),
+                (None, None) => String::new(),
+            },
+            count: preview.count,
+        });
+        Ok(Response::new(PreviewJobResponse { items: items.collect(), notes: Vec::new() }))
     }
 }
 

@@ -145,6 +145,18 @@ impl Secrets {
         }
     }
 
+    /// JIRA's address, as the caller or `.env` names it: a domain, or a whole address.
+    pub fn jira(&self) -> Option<String> {
+        self.setting("JIRA_DOMAIN").or(self.setting("JIRA_HOST")).map(jira_address)
+    }
+
+    /// JIRA's address where only the project's configuration names it. It may have come with a clone: only Atlassian's
+    /// own cloud, which hands no token on, is believed to be there.
+    pub fn jira_by_configuration(&self, domain: &str) -> Option<String> {
+        let address = jira_address(domain);
+        (self.jira().is_none() && is_atlassian(&Url::parse(&address).ok()?)).then_some(address)
+    }
+
     /// The login to send with the first request to `url`. `None` is anonymous.
     pub async fn first_login(&self, url: &Url) -> Option<Login> {
         if !may_carry_secrets(url) {
@@ -168,11 +180,23 @@ impl Secrets {
         let is_ado = host == "dev.azure.com"
             || host.ends_with(".visualstudio.com")
             || self.setting("AZURE_DEVOPS_ORG_URL").is_some_and(|base| same_origin(base, url));
-        if is_ado {
-            let secret = self.first(&["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"])?;
-            return Some(Login { user: String::new(), secret });
-        }
-        None
+        if is_ado { self.ado_login(url) } else { None }
+    }
+
+    /// The login for JIRA at `url`, if that is where it is. A token without an account has no user.
+    pub fn jira_login(&self, url: &Url) -> Option<Login> {
+        let is_jira = match self.jira() {
+            Some(base) => same_origin(&base, url),
+            None => is_atlassian(url),
+        };
+        let secret = self.first(&["JIRA_API_TOKEN"]).filter(|_| is_jira && may_carry_secrets(url))?;
+        Some(Login { user: self.setting("JIRA_EMAIL").unwrap_or("").to_owned(), secret })
+    }
+
+    /// The login for Azure DevOps at `url`, which is its address by default or by setting.
+    pub fn ado_login(&self, url: &Url) -> Option<Login> {
+        let secret = self.first(&["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"])?;
+        may_carry_secrets(url).then_some(Login { user: String::new(), secret })
     }
 
     /// The login to try after `url` refused the first one: git's credential helpers.
@@ -263,6 +287,15 @@ impl Secrets {
     }
 }
 
+fn is_atlassian(url: &Url) -> bool {
+    url.scheme() == "https" && url.host_str().is_some_and(|host| host.ends_with(".atlassian.net"))
+}
+
+fn jira_address(domain: &str) -> String {
+    let domain = domain.trim().trim_end_matches('/');
+    if domain.contains("://") { domain.to_owned() } else { format!("https://{domain}") }
+}
+
 /// A secret travels encrypted, or not beyond this machine.
 fn may_carry_secrets(url: &Url) -> bool {
     let loopback = match url.host() {
@@ -279,10 +312,11 @@ fn same_origin(base: &str, url: &Url) -> bool {
 }
 
 /// A service's base address and the secrets that go there.
-const SERVICES: [(&str, &[&str]); 3] = [
+const SERVICES: [(&str, &[&str]); 4] = [
     ("GITHUB_API_URL", &["GITHUB_TOKEN", "GH_TOKEN"]),
     ("AZURE_DEVOPS_ORG_URL", &["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"]),
     ("JIRA_DOMAIN", &["JIRA_EMAIL", "JIRA_API_TOKEN"]),
+    ("JIRA_HOST", &["JIRA_EMAIL", "JIRA_API_TOKEN"]),
 ];
 
 /// Adds the project's `.env` beneath what the caller has. The file may come with a clone: it gives tokens and

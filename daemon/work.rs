@@ -2,6 +2,7 @@
 //! owns no state that must survive: whatever has to be known after a crash goes through a checkpoint.
 
 pub mod clone;
+pub mod import;
 pub mod net;
 pub mod trackers;
 
@@ -9,6 +10,7 @@ use crate::job::{Event, Job, Order, PauseReason};
 use crate::keeper::{KeeperHandle, Live};
 use crate::log::WorkerLog;
 use crate::secrets::Secrets;
+use crate::work::trackers::server::Session;
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
 use std::sync::Arc;
@@ -37,11 +39,26 @@ pub enum Stop {
 /// A state folder that takes no writes is tried again this often: somebody may have made room.
 pub const STORAGE_RETRY_MS: Millis = 10_000;
 
+/// A network that was lost is tried again this often.
+const NETWORK_RETRY_MS: Millis = 60_000;
+
 impl Stop {
     /// The disk refuses: tried again by itself.
     pub fn no_room(message: String) -> Self {
         let resume_at = Some(clock::now() + STORAGE_RETRY_MS);
         Self::Pause { reason: PauseReason::Storage, message, resume_at }
+    }
+
+    /// A remote's limit: goes on by itself when it opens.
+    pub fn limited(wait: Duration) -> Self {
+        let resume_at = Some(clock::now() + wait.as_millis() as Millis);
+        Self::Pause { reason: PauseReason::RateLimited, message: "Rate limited".into(), resume_at }
+    }
+
+    /// The network is gone: tried again by itself.
+    pub fn offline(message: String) -> Self {
+        let resume_at = Some(clock::now() + NETWORK_RETRY_MS);
+        Self::Pause { reason: PauseReason::Network, message, resume_at }
     }
 }
 
@@ -52,6 +69,8 @@ pub struct Context {
     pub project: Project,
     pub secrets: Arc<Secrets>,
     pub cancel: CancellationToken,
+    /// Whether a person wants it to go on now: a limit is asked about once more, before its moment.
+    pub insists: bool,
     pub log: Arc<WorkerLog>,
     pub(crate) keeper: KeeperHandle,
     pub(crate) run: u64,
@@ -76,10 +95,23 @@ impl Context {
         self.keeper.live_changed(&self.job.id, self.run, &self.live);
     }
 
+    /// Tells how many milliseconds of waiting surely are ahead.
+    pub fn ahead(&self, waiting: Millis) {
+        self.live.ahead(waiting);
+        self.keeper.live_changed(&self.job.id, self.run, &self.live);
+    }
+
     /// Writes an entry to the job's log.
     pub fn log(&self, entry: impl AsRef<str>) {
         self.log.line(entry.as_ref());
         self.keeper.live_changed(&self.job.id, self.run, &self.live);
+    }
+
+    /// How this run asks trackers.
+    pub fn session(&self, http: reqwest::Client) -> Session {
+        let log = self.log.clone();
+        let notice = Arc::new(move |text: &str| log.line(text));
+        Session { http, cancel: self.cancel.clone(), notice, insists: self.insists }
     }
 
     /// Sleeps until a moment of the wall clock, also across a laptop's sleep, or until the run is cancelled.
@@ -102,5 +134,6 @@ impl Context {
 pub async fn run(context: Context) -> Result<Finish, Stop> {
     match &*context.job.order {
         Order::Clone(spec) => clone::run(&context, spec).await,
+        Order::Import(spec) => import::run(&context, spec).await,
     }
 }

@@ -134,22 +134,23 @@ fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
-fn temporary_beside(path: &Path) -> PathBuf {
+/// A name for what will replace `path`.
+pub fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{:016x}", random()))
+}
+
+/// The file that a temporary one was to replace; `None` for the name of any other.
+pub fn temporary_of(name: &str) -> Option<&str> {
+    let (stem, random) = name.strip_prefix('.')?.rsplit_once('.')?;
+    (random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())).then_some(stem)
 }
 
 /// Removes what interrupted calls of [`replace`] left beside the files `names`. Only for the one process that writes
 /// them.
 pub fn remove_temporaries(folder: &Path, names: &[&str]) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_ours = name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once('.')).is_some_and(
-            |(stem, random)| {
-                names.contains(&stem) && random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())
-            },
-        );
-        if is_ours {
+        if temporary_of(&entry.file_name().to_string_lossy()).is_some_and(|name| names.contains(&name)) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -5,10 +5,15 @@ use crate::v1::EnvironmentVariable;
 use std::collections::BTreeMap;
 
 /// Where things are; kept in the job's journal, so that a restarted job finds the same servers.
-pub const SETTINGS: [&str; 10] = [
+pub const SETTINGS: [&str; 15] = [
     "GITHUB_API_URL",
     "AZURE_DEVOPS_ORG_URL",
+    "AZURE_DEVOPS_ORG",
+    "AZURE_DEVOPS_PROJECT",
+    "AZURE_DEVOPS_PROJECTS",
     "JIRA_DOMAIN",
+    "JIRA_HOST",
+    "JIRA_PROJECT_KEY",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "GIT_SSL_CAINFO",

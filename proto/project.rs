@@ -80,6 +80,16 @@ impl Project {
         JobFiles { folder: self.jobs().join(format!("{UNNAMED}{id}")) }
     }
 
+    /// What was imported from where: a line for each story; the daemon's alone.
+    pub fn imports(&self) -> PathBuf {
+        self.daemon().folder.join("imports.jsonl")
+    }
+
+    /// When each source was imported last; SpecWeave's own format.
+    pub fn sync_metadata(&self) -> PathBuf {
+        self.specweave().join("sync-metadata.json")
+    }
+
     /// The daemon's own folder.
     pub fn daemon(&self) -> DaemonFiles {
         DaemonFiles { folder: self.state().join("jobs-daemon") }

@@ -6,6 +6,7 @@ mod contract;
 mod crashes;
 mod doctor;
 mod hostile;
+mod imports;
 mod interruption;
 mod lifecycle;
 mod listings;

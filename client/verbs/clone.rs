@@ -1,14 +1,14 @@
 //! `clone`: gather the sources, show the plan or start the job.
 
-use super::{follow, print, print_json};
+use super::{print, print_json, start};
 use crate::cli::CloneArgs;
-use crate::connect::{self, timed};
+use crate::connect;
 use crate::failure::Failure;
 use crate::render::table;
+use specweave_jobs::environment;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
-use specweave_jobs::{disk, environment};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -27,26 +27,7 @@ pub async fn clone(project: &Project, arguments: CloneArgs, json: bool) -> Resul
         }
         return Ok(0);
     }
-    let request_id = format!("{:016x}{:016x}", disk::random(), disk::random());
-    let request = StartJobRequest { request_id, spec: Some(spec), environment };
-    let started = connect::call(project, &mut connection, |mut client| {
-        let request = timed(request.clone());
-        async move { client.start_job(request).await }
-    });
-    let job = started.await?.job.unwrap_or_default();
-    let id = job.id.clone();
-    match (json, follow) {
-        (true, false) => print_json(&job)?,
-        (true, true) => {}
-        (false, _) => print(&format!("Started job {id} ({}).\n", plain(&job.type_name)))?,
-    }
-    if follow {
-        return follow::until_over(project, connection, &id, json).await;
-    }
-    if !json {
-        eprintln!("It goes on in the background. Check progress: specweave-jobs --follow {id}");
-    }
-    Ok(0)
+    start(project, connection, spec, follow, json).await
 }
 
 fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {

@@ -1,7 +1,7 @@
 //! How everybody else talks to the keeper: commands and their answers, and the board.
 
 use crate::board::{Board, Entry};
-use crate::job::{Event, Items, Order, Refused};
+use crate::job::{Event, Order, Plan, Refused};
 use crate::secrets::Caller;
 use crate::work::clone::adopt::Adoption;
 use crate::work::{Finish, Stop};
@@ -102,10 +102,13 @@ pub struct Resumed {
     pub already_running: bool,
 }
 
+/// The item at work, the phase, and the milliseconds of waiting that surely are ahead.
+type News = (Arc<str>, &'static str, Millis);
+
 /// What a run tells without waiting. At most one message of a run is under way: it reads the newest value.
 #[derive(Clone, Default)]
 pub struct Live {
-    value: Arc<std::sync::Mutex<(Arc<str>, &'static str)>>,
+    value: Arc<std::sync::Mutex<News>>,
     announced: Arc<AtomicBool>,
 }
 
@@ -118,8 +121,12 @@ impl Live {
         self.value.lock().expect("no holder panics").1 = phase;
     }
 
+    pub fn ahead(&self, waiting: Millis) {
+        self.value.lock().expect("no holder panics").2 = waiting;
+    }
+
     /// The newest value; what comes later is announced again.
-    pub(super) fn take(&self) -> (Arc<str>, &'static str) {
+    pub(super) fn take(&self) -> News {
         self.announced.store(false, Ordering::Release);
         self.value.lock().expect("no holder panics").clone()
     }
@@ -147,10 +154,10 @@ impl KeeperHandle {
         self.board.clone()
     }
 
-    /// The items of a job as they stand.
-    pub fn items(&self, id: &JobId) -> Option<Items> {
+    /// What a job has to do, as it stands.
+    pub fn plan(&self, id: &JobId) -> Option<Plan> {
         let board = self.board.borrow().clone()?;
-        board.jobs.get(id)?.job.items.clone()
+        board.jobs.get(id)?.job.plan.clone()
     }
 
     pub async fn start(

@@ -18,6 +18,15 @@ use tokio_util::sync::CancellationToken;
 /// How much later than its stand-ins the daemon may hear that the machine goes down.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(300);
 
+/// Who wants a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A start, a moment that has come, a daemon that came back.
+    Daemon,
+    /// Somebody who wants a job to go on now, whatever it waits for.
+    Person,
+}
+
 pub(super) struct Run {
     /// Tells this run's messages from those of an earlier one.
     pub number: u64,
@@ -63,7 +72,7 @@ impl Run {
 
 impl Keeper {
     /// Starts a run: stand-in, `worker.pid`, journal line, task.
-    pub(super) fn launch(&mut self, id: &JobId) -> Result<(), KeeperError> {
+    pub(super) fn launch(&mut self, id: &JobId, cause: Cause) -> Result<(), KeeperError> {
         let storage = |error| KeeperError::Storage(Arc::new(error));
         let files = self.project.job(id);
         let job = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.job.clone();
@@ -96,13 +105,14 @@ impl Keeper {
         log.line(&format!("PID: {pid}"));
         self.touch(id, |entry| {
             entry.pid = pid;
-            entry.phase = if entry.job.items.is_none() { "starting" } else { "" };
+            entry.phase = if entry.job.plan.is_none() { "starting" } else { "" };
         });
         let context = Context {
             job: self.board.jobs[id].job.clone(),
             project: self.project.clone(),
             secrets,
             cancel: cancel.clone(),
+            insists: cause == Cause::Person,
             log: log.clone(),
             keeper: self.handle.clone(),
             run: number,

@@ -3,6 +3,8 @@
 use crate::keeper::KeeperError;
 use crate::work::clone::PreviewError;
 use crate::work::clone::discover::DiscoverError;
+use crate::work::import::ImportError;
+use crate::work::import::sources::SourceError;
 use crate::work::trackers::TrackerError;
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::Job;
@@ -95,6 +97,24 @@ pub fn from_discover(failure: &DiscoverError) -> Status {
             error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
         }
         DiscoverError::Tracker(_) => error(Code::Unavailable, reason::REMOTE_FAILED, text, []),
+    }
+}
+
+pub fn from_import(failure: &ImportError, redactor: &Redactor) -> Status {
+    let text = redactor.clean(&failure.to_string());
+    match failure {
+        ImportError::Source(SourceError::Nothing(_)) => {
+            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, [])
+        }
+        ImportError::Source(_) | ImportError::Pattern(_) | ImportError::Since(_) | ImportError::State(_) => {
+            error(Code::InvalidArgument, reason::INVALID_SPEC, text, [])
+        }
+        ImportError::Tracker(TrackerError::Auth(_)) => {
+            error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
+        }
+        ImportError::Tracker(_) | ImportError::Net(_) => {
+            error(Code::Unavailable, reason::REMOTE_FAILED, text, [])
+        }
     }
 }
 

@@ -7,9 +7,10 @@ mod mark;
 pub mod record;
 pub mod sources;
 
-use crate::job::{Done, Event, MOST_ITEMS, Mark, PauseReason};
+use crate::job::{Done, Event, MOST_ITEMS, Mark, Plan};
 use crate::secrets::{Caller, Secrets};
 use crate::work::trackers::TrackerError;
+use crate::work::trackers::server::Session;
 use crate::work::{Context, Finish, Stop, net};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
@@ -62,8 +63,8 @@ fn at_a_time(spec: &CloneSpec) -> usize {
 /// Shows what a request would clone.
 pub async fn preview(spec: &CloneSpec, secrets: &Secrets) -> Result<Selection, PreviewError> {
     let settings = read_settings().await;
-    let http = net::client(secrets, &settings)?;
-    Ok(discover::discover(spec, &http, secrets).await?)
+    let http = net::client(secrets, &settings, net::Use::Git)?;
+    Ok(discover::discover(spec, &Session::quiet(http), secrets).await?)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,9 @@ pub enum PreviewError {
 /// Runs a clone job from wherever it stands.
 pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
     let settings = read_settings().await;
-    let http = net::client(&context.secrets, &settings).map_err(|error| Stop::Fail(chain(&error)))?;
-    let config = match (&context.job.items, earlier_config(context)?) {
+    let http = net::client(&context.secrets, &settings, net::Use::Git)
+        .map_err(|error| Stop::Fail(net::chain(&error)))?;
+    let config = match (context.job.items(), earlier_config(context)?) {
         (Some(items), Some(config)) => config_of(items.len(), config)?,
         (Some(_), None) => return Err(Stop::Fail("config not found".into())),
         (None, Some(config)) => adopt_plan(context, config).await?,
@@ -86,7 +88,7 @@ pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
     };
     let root = context.project.root();
     let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, at_a_time(spec), root);
-    let ended = AtomicUsize::new(context.job.items.as_ref().map_or(0, |items| items.current()));
+    let ended = AtomicUsize::new(context.job.items().map_or(0, |items| items.current()));
     let run = Run { engine, config, ended, context };
     run.clone_waiting(spec).await?;
     run.conclude().await
@@ -103,7 +105,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn clone_waiting(&self, spec: &CloneSpec) -> Result<(), Stop> {
         let context = self.context;
-        let marks = context.job.items.as_ref();
+        let marks = context.job.items();
         let waiting = |item: u32| marks.is_none_or(|items| items.mark(item) == Some(Mark::Waiting));
         let count = self.config.repositories.len();
         for (place, refused) in self.config.refused.iter().enumerate() {
@@ -141,7 +143,7 @@ impl Run<'_> {
         let place = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
         let event = match outcome {
             Err(CloneError::Cancelled) => return Err(Stop::Cancelled),
-            Err(CloneError::Limited(wait)) => return Err(limited(wait)),
+            Err(CloneError::Limited(wait)) => return Err(Stop::limited(wait)),
             Err(error) if error.is_storage() => return Err(Stop::no_room(error.to_string())),
             Ok(Success::AlreadyThere) if self.made(repository).is_none() => {
                 context.log(format!("Skipping {} (already cloned)", repository.name));
@@ -211,7 +213,9 @@ impl Run<'_> {
     /// Writes the result and enters what was cloned into the project's configuration.
     async fn conclude(&self) -> Result<Finish, Stop> {
         let context = self.context;
-        let items = context.keeper.items(&context.job.id).ok_or(Stop::Cancelled)?;
+        let Some(Plan::Items(items)) = context.keeper.plan(&context.job.id) else {
+            return Err(Stop::Cancelled);
+        };
         let total = items.len();
         let failed: Vec<FailedRepo> = items
             .failed()
@@ -284,7 +288,8 @@ impl Run<'_> {
 async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Result<Config, Stop> {
     context.phase("discovering");
     context.log("Looking for repositories...");
-    let discovering = discover::discover(spec, http, &context.secrets);
+    let session = context.session(http.clone());
+    let discovering = discover::discover(spec, &session, &context.secrets);
     let selection = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         result = discovering => result.map_err(|error| stop_for(context, error))?,
@@ -360,32 +365,13 @@ async fn read_settings() -> GitSettings {
 
 fn stop_for(context: &Context, error: DiscoverError) -> Stop {
     match error {
-        DiscoverError::Tracker(TrackerError::Limited(wait)) => limited(wait),
-        DiscoverError::Tracker(error @ TrackerError::Network(_)) => Stop::Pause {
-            reason: PauseReason::Network,
-            message: context.secrets.redactor().clean(&error.to_string()),
-            resume_at: Some(clock::now() + 60_000),
-        },
+        DiscoverError::Tracker(TrackerError::Limited(wait)) => Stop::limited(wait),
+        DiscoverError::Tracker(error @ (TrackerError::Network(_) | TrackerError::Transient { .. })) => {
+            Stop::offline(context.secrets.redactor().clean(&error.to_string()))
+        }
+        DiscoverError::Tracker(TrackerError::Cancelled) => Stop::Cancelled,
         error => Stop::Fail(context.secrets.redactor().clean(&error.to_string())),
     }
-}
-
-fn limited(wait: Duration) -> Stop {
-    Stop::Pause {
-        reason: PauseReason::RateLimited,
-        message: "Rate limited".into(),
-        resume_at: Some(clock::now() + wait.as_millis() as i64),
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// The gate of an address's host, shared by all jobs of this daemon.

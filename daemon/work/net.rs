@@ -32,9 +32,19 @@ pub fn stall_deadline() -> Duration {
     Duration::from_secs(seconds.unwrap_or(30))
 }
 
+/// What a client is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Packs are compressed already.
+    Git,
+    /// A page of issues is six times smaller on its way.
+    Trackers,
+}
+
 /// The client for everything that one job asks of the network.
-pub fn client(secrets: &Secrets, git: &GitSettings) -> Result<reqwest::Client, NetError> {
+pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqwest::Client, NetError> {
     let mut builder = reqwest::Client::builder()
+        .gzip(purpose == Use::Trackers)
         .user_agent(concat!("git/2 (specweave-jobs ", env!("CARGO_PKG_VERSION"), ")"))
         .connect_timeout(CONNECT_DEADLINE)
         .read_timeout(stall_deadline())
@@ -70,6 +80,13 @@ pub fn authorization(login: &Login) -> Option<HeaderValue> {
     let pair = format!("{}:{}", login.user, login.secret.reveal());
     let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
     let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A token as the bearer scheme wants it; marked so that no log shows it.
+pub fn bearer(login: &Login) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", login.secret.reveal())).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -114,10 +131,22 @@ pub fn asked_to_wait(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => until(chrono::DateTime::parse_from_rfc2822(after).ok()?.timestamp()),
         },
-        None if text("x-ratelimit-remaining") == Some("0") => until(text("x-ratelimit-reset")?.parse().ok()?),
+        None if text("x-ratelimit-remaining").is_none_or(|left| left == "0") => {
+            until(reset(text("x-ratelimit-reset")?)?)
+        }
         None => return None,
     };
     Some(wait.clamp(LEAST, MOST))
+}
+
+/// GitHub and Azure DevOps tell the moment in seconds since 1970, JIRA as a date, at times without seconds.
+fn reset(text: &str) -> Option<i64> {
+    let date = || chrono::DateTime::parse_from_rfc3339(text).ok().map(|at| at.timestamp());
+    let minute = || {
+        let at = chrono::NaiveDateTime::parse_from_str(text.strip_suffix('Z')?, "%Y-%m-%dT%H:%M").ok()?;
+        Some(at.and_utc().timestamp())
+    };
+    text.parse().ok().or_else(date).or_else(minute)
 }
 
 fn until(epoch_seconds: i64) -> Duration {
@@ -133,6 +162,17 @@ pub fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn s
         cause = source;
     }
     cause
+}
+
+/// An error with all its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// The innermost cause of an HTTP failure, in words; addresses may carry secrets and are left out.

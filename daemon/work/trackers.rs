@@ -1,11 +1,17 @@
-//! What GitHub and Azure DevOps are asked, and one reading of every reply. Nothing here decides what to do
-//! about it.
+//! What GitHub, JIRA and Azure DevOps are asked, one reading of every reply, one pace. Nothing here decides what to
+//! do about what they say.
 
 pub mod ado;
+mod classify;
 pub mod github;
+pub mod item;
+pub mod jira;
+pub mod markdown;
+mod pace;
+pub mod server;
 
-use crate::work::net;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use item::Item;
 use std::time::Duration;
 
 /// Why a tracker gave no answer.
@@ -15,14 +21,76 @@ pub enum TrackerError {
     Auth(String),
     #[error("{0} was not found, or the token may not see it")]
     NotFound(String),
+    #[error("{what}: the server says that it is gone for good: {said}")]
+    Gone { what: String, said: String },
     #[error("Rate limited (resumes in {} s)", .0.as_secs())]
     Limited(Duration),
     #[error("{0}")]
     Network(String),
     #[error("{what}: the server answered {status}")]
+    Transient { what: String, status: StatusCode },
+    #[error("{what}: the server refused: {said}")]
+    Refused { what: String, said: String },
+    #[error("{what}: the server answered {status}")]
     Status { what: String, status: StatusCode },
     #[error("{what}: the answer could not be read: {cause}")]
     Malformed { what: String, cause: String },
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Which items are wanted of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Items that have changed since; `None` for all.
+    pub since: Option<specweave_jobs::clock::Millis>,
+    /// The mark of the last page of an earlier reading, which knows better.
+    pub mark: Option<String>,
+    pub labels: Vec<String>,
+}
+
+/// An item that could be read, or the name of one that could not and why.
+pub type Read = Result<Item, (String, String)>;
+
+/// What a source gives at a time.
+#[derive(Debug)]
+pub struct Page {
+    pub items: Vec<Read>,
+    pub next: Position,
+    /// What a person should know, such as that the source has moved.
+    pub notes: Vec<String>,
+}
+
+/// Where a source goes on.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// Only the source's own reader understands it.
+    At(String),
+    /// It has been read; the mark lets a later reading begin here.
+    End(String),
+}
+
+/// A repository, a project: whatever has items of its own.
+#[tonic::async_trait]
+pub trait Source: Send + Sync {
+    /// The beginning of a reading.
+    fn first(&self, window: &Window) -> String;
+
+    /// How many items a reading would meet; `None` when the tracker does not say.
+    async fn count(&self, window: &Window) -> Result<Option<u64>, TrackerError>;
+
+    /// The page at a position.
+    async fn page(&self, at: &str) -> Result<Page, TrackerError>;
+
+    /// Items by their keys, wherever they lie. Those that cannot be seen are missing.
+    async fn items(&self, keys: &[String]) -> Result<Vec<Item>, TrackerError>;
+
+    /// The requests that `items` more will take.
+    fn requests(&self, items: u64) -> u64;
+
+    /// The server that is asked.
+    fn server(&self) -> &server::Server;
 }
 
 /// A repository as a listing describes it.
@@ -41,29 +109,6 @@ pub struct Listed {
 /// A listing longer than this is cut off, loudly.
 pub const MOST_PAGES: usize = 1_000;
 
-/// Reads a reply's status and headers. `what` names what was asked for.
-fn check(what: &str, status: StatusCode, headers: &HeaderMap) -> Result<(), TrackerError> {
-    let wait = net::asked_to_wait(headers);
-    let content = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let sign_in_page = content.is_some_and(|kind| kind.starts_with("text/html"));
-    match status {
-        StatusCode::UNAUTHORIZED => Err(TrackerError::Auth("token expired or wrong".into())),
-        StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::FOUND if sign_in_page => {
-            Err(TrackerError::Auth("token expired or wrong (the server answered with a sign-in page)".into()))
-        }
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            Err(TrackerError::Limited(wait.unwrap_or(Duration::from_secs(60))))
-        }
-        StatusCode::FORBIDDEN => Err(match wait {
-            Some(wait) => TrackerError::Limited(wait),
-            None => TrackerError::Auth(format!("the token may not see {what}")),
-        }),
-        StatusCode::NOT_FOUND => Err(TrackerError::NotFound(what.to_owned())),
-        status if status.is_success() => Ok(()),
-        status => Err(TrackerError::Status { what: what.to_owned(), status }),
-    }
-}
-
 fn read<T: serde::de::DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, TrackerError> {
     serde_json::from_slice(body)
         .map_err(|error| TrackerError::Malformed { what: what.to_owned(), cause: error.to_string() })
@@ -72,4 +117,12 @@ fn read<T: serde::de::DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Tr
 /// A name as one segment of an address.
 fn encode(segment: &str) -> String {
     percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Moments as the three write them: RFC 3339, or JIRA's `2024-01-01T10:00:00.000+0000`.
+fn moment(text: &str) -> Option<specweave_jobs::clock::Millis> {
+    specweave_jobs::clock::parse_iso(text).or_else(|| {
+        let at = chrono::DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok()?;
+        Some(at.timestamp_millis())
+    })
 }

@@ -2,10 +2,11 @@
 //! request; beside it, GitHub's and Azure DevOps' listings. A thread a connection, packs made once: it is not
 //! what a benchmark measures.
 
+use super::http::{Request, head, read_request};
 use git2::{ObjectType, Oid, Repository};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -169,14 +170,6 @@ impl Drop for GitServer {
     }
 }
 
-struct Request {
-    method: String,
-    path: String,
-    query: String,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
 /// One connection, kept alive.
 fn converse<S: Read + Write>(state: &State, stream: S) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
@@ -188,45 +181,6 @@ fn converse<S: Read + Write>(state: &State, stream: S) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn read_request(stream: &mut impl BufRead) -> io::Result<Option<Request>> {
-    let mut line = String::new();
-    if stream.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
-    let mut words = line.split_whitespace();
-    let (method, target) = (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
-    let mut headers = HashMap::new();
-    loop {
-        let mut header = String::new();
-        stream.read_line(&mut header)?;
-        match header.trim_end().split_once(':') {
-            None => break,
-            Some((name, value)) => headers.insert(name.to_ascii_lowercase(), value.trim().to_owned()),
-        };
-    }
-    let mut body = Vec::new();
-    if let Some(length) = headers.get("content-length").and_then(|length| length.parse::<u64>().ok()) {
-        stream.take(length).read_to_end(&mut body)?;
-    } else if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
-        loop {
-            let mut size = String::new();
-            stream.read_line(&mut size)?;
-            let size = u64::from_str_radix(size.trim(), 16).unwrap_or(0);
-            stream.take(size).read_to_end(&mut body)?;
-            stream.read_line(&mut String::new())?;
-            if size == 0 {
-                break;
-            }
-        }
-    }
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Ok(Some(Request { method, path: path.to_owned(), query: query.to_owned(), headers, body }))
-}
-
-fn head(status: u16, content_type: &str, length: usize, more: &str) -> String {
-    format!("HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n{more}\r\n")
 }
 
 /// Answers one request. False when the connection is not to be kept.

@@ -4,9 +4,11 @@
 #![allow(dead_code)]
 
 pub mod git_server;
+pub mod http;
 pub mod recorded;
 pub mod relay;
 pub mod repositories;
+pub mod trackers;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use super::sources::{Filter, Refusal, Source, SourceError, Target, described, place};
 use crate::secrets::Secrets;
 use crate::work::trackers::github::GitHub;
+use crate::work::trackers::server::Session;
 use crate::work::trackers::{Listed, TrackerError, ado};
 use specweave_jobs::v1::CloneSpec;
 
@@ -48,7 +49,7 @@ pub fn check(spec: &CloneSpec) -> Result<(), DiscoverError> {
 /// Asks the listings and applies the filters. An empty selection is an error that says what was looked at.
 pub async fn discover(
     spec: &CloneSpec,
-    http: &reqwest::Client,
+    session: &Session,
     secrets: &Secrets,
 ) -> Result<Selection, DiscoverError> {
     check(spec)?;
@@ -68,7 +69,7 @@ pub async fn discover(
     }
     found.take_named(named);
     if !globs.is_empty() || !spec.github_org.is_empty() || !spec.github_user.is_empty() {
-        let github = GitHub::new(http.clone(), secrets).await?;
+        let github = GitHub::new(session, secrets).await?;
         for (owner, glob) in globs {
             let glob = Filter::new(&[glob], &[])?;
             let listed = github.org_repositories(&owner).await?;
@@ -84,7 +85,8 @@ pub async fn discover(
         }
     }
     if !spec.ado_org.is_empty() {
-        let listed = ado::repositories(http, secrets, &spec.ado_org, &spec.ado_project).await?;
+        let server = ado::server(session, secrets, &spec.ado_org)?;
+        let listed = ado::repositories(&server, &spec.ado_org, &spec.ado_project).await?;
         let what = format!("the Azure DevOps project {}/{}", spec.ado_org, spec.ado_project);
         found.take(&what, listed, |_| true);
     }

@@ -1,15 +1,20 @@
-//! GitHub, through octocrab over the job's own pool of connections.
+//! GitHub, through octocrab over the job's own pool of connections: listings of repositories, and issues page by page.
 
-use super::{Listed, MOST_PAGES, TrackerError, check, encode, read};
-use crate::secrets::{Login, Secrets};
+use super::item::{Item, Kind, Parent, Platform, Status};
+use super::server::{Reply, Scheme, Server, Session};
+use super::{
+    Listed, MOST_PAGES, Page, Position, Read, Source, TrackerError, Window, classify, encode, moment, read,
+};
+use crate::secrets::Secrets;
 use crate::work::net;
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use specweave_jobs::clock::{self, Millis};
 use std::convert::Infallible;
+use std::sync::Arc;
 use url::Url;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -17,8 +22,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// One GitHub server, as one job sees it.
 pub struct GitHub {
     crab: Octocrab,
+    server: Arc<Server>,
     api: String,
-    with_login: bool,
 }
 
 /// Of a repository, what a clone needs; everything else may change without us.
@@ -38,20 +43,28 @@ struct Owner {
     login: String,
 }
 
+/// Whether the reply came from where a redirect led.
+#[derive(Clone, Copy)]
+struct Moved(bool);
+
 impl GitHub {
-    pub async fn new(http: reqwest::Client, secrets: &Secrets) -> Result<Self, TrackerError> {
+    pub async fn new(session: &Session, secrets: &Secrets) -> Result<Self, TrackerError> {
         let api = secrets.github_api();
         let address = Url::parse(&api).map_err(|error| TrackerError::Malformed {
             what: format!("GITHUB_API_URL {api:?}"),
             cause: error.to_string(),
         })?;
         let login = secrets.first_login(&address).await;
-        let with_login = login.is_some();
-        let service = tower::service_fn(move |request| send(http.clone(), login.clone(), request));
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
+        headers.insert("x-github-api-version", HeaderValue::from_static("2022-11-28"));
+        let server = Arc::new(Server::new(session, address, login, Scheme::Bearer, headers));
+        let through = server.clone();
+        let service = tower::service_fn(move |request| send(through.clone(), request));
         let built: Result<_, Infallible> =
             OctocrabBuilder::new_empty().with_service(service).with_auth(AuthState::None).build();
         let Ok(crab) = built;
-        Ok(Self { crab, api, with_login })
+        Ok(Self { crab, server, api })
     }
 
     /// All repositories of an organisation or, when there is none of that name, of a user.
@@ -67,7 +80,7 @@ impl GitHub {
     /// All repositories of a user; private ones too when the token is that user's.
     pub async fn user_repositories(&self, user: &str) -> Result<Vec<Listed>, TrackerError> {
         let what = format!("the GitHub user {user}");
-        let own = self.with_login && self.login_is(user).await?;
+        let own = self.server.has_login() && self.login_is(user).await?;
         let path = match own {
             true => "user/repos?affiliation=owner&per_page=100".to_owned(),
             false => format!("users/{}/repos?per_page=100", encode(user)),
@@ -78,7 +91,7 @@ impl GitHub {
     async fn login_is(&self, user: &str) -> Result<bool, TrackerError> {
         let what = "the token's own account";
         match self.get(what, format!("{}/user", self.api)).await {
-            Ok((_, body)) => Ok(read::<Owner>(what, &body)?.login.eq_ignore_ascii_case(user)),
+            Ok(reply) => Ok(read::<Owner>(what, &reply.body)?.login.eq_ignore_ascii_case(user)),
             // A token of an app or a narrow one has no account, yet may list.
             Err(TrackerError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
@@ -90,8 +103,8 @@ impl GitHub {
         let mut next = Some(first);
         for _ in 0..MOST_PAGES {
             let Some(address) = next.take() else { return Ok(found) };
-            let (headers, body) = self.get(what, address).await?;
-            let page: Vec<Repository> = read(what, &body)?;
+            let reply = self.get(what, address).await?;
+            let page: Vec<Repository> = read(what, &reply.body)?;
             found.extend(page.into_iter().map(|repository| Listed {
                 owner: repository.owner.login,
                 name: repository.name,
@@ -100,57 +113,51 @@ impl GitHub {
                 archived: repository.archived,
                 fork: repository.fork,
             }));
-            next = next_page(&headers).filter(|next| same_origin(next, &self.api));
+            next = next_page(&reply.headers).filter(|next| same_origin(next, &self.api));
         }
         let cause = format!("more than {MOST_PAGES} pages");
         Err(TrackerError::Malformed { what: what.to_owned(), cause })
     }
 
-    async fn get(&self, what: &str, address: String) -> Result<(HeaderMap, Bytes), TrackerError> {
+    async fn get(&self, what: &str, address: String) -> Result<Reply, TrackerError> {
+        self.get_unless(what, &address, None).await
+    }
+
+    /// The reply, or that nothing has changed since the one with this tag.
+    async fn get_unless(&self, what: &str, address: &str, tag: Option<&str>) -> Result<Reply, TrackerError> {
+        self.server.ask_by(what, || self.attempt(address, tag)).await
+    }
+
+    async fn attempt(&self, address: &str, tag: Option<&str>) -> Result<Reply, TrackerError> {
         let network = |error: octocrab::Error| TrackerError::Network(net::innermost(&error).to_string());
-        let response = self.crab._get(address).await.map_err(network)?;
+        let tag = tag.and_then(|tag| HeaderValue::from_str(tag).ok());
+        let headers = tag.map(|tag| HeaderMap::from_iter([(http::header::IF_NONE_MATCH, tag)]));
+        let response = self.crab._get_with_headers(address, headers).await.map_err(network)?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(network)?.to_bytes();
-        check(what, parts.status, &parts.headers)?;
-        Ok((parts.headers, body))
+        let moved = parts.extensions.get::<Moved>().is_some_and(|moved| moved.0);
+        Ok(Reply { status: parts.status, headers: parts.headers, body, moved })
     }
 }
 
 /// octocrab's request over our client.
 async fn send(
-    http: reqwest::Client,
-    login: Option<Login>,
+    server: Arc<Server>,
     request: Request<OctoBody>,
-) -> Result<Response<Full<Bytes>>, Failure> {
+) -> Result<Response<Full<bytes::Bytes>>, Failure> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let mut address = Url::parse(&parts.uri.to_string())?;
-    let mut redirects = 0;
-    let answer = loop {
-        let mut outgoing = http
-            .request(parts.method.clone(), address.clone())
-            .headers(parts.headers.clone())
-            .header(ACCEPT, "application/vnd.github+json")
-            .header("x-github-api-version", "2022-11-28")
-            .body(body.clone());
-        if let Some(login) = &login {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", login.secret.reveal()))?;
-            value.set_sensitive(true);
-            outgoing = outgoing.header(AUTHORIZATION, value);
-        }
-        let answer = outgoing.send().await.map_err(|error| net::cause(&error))?;
-        // A renamed owner leads to its number on the same server; the token goes nowhere else.
-        match net::redirected(&answer).filter(|to| to.origin() == address.origin()) {
-            Some(to) if redirects < net::MOST_REDIRECTS => (address, redirects) = (to, redirects + 1),
-            _ => break answer,
-        }
-    };
-    let mut response = Response::builder().status(answer.status());
+    let address = Url::parse(&parts.uri.to_string())?;
+    let mut headers = parts.headers;
+    // What octocrab says of itself is for its own transport.
+    headers.remove(http::header::USER_AGENT);
+    headers.remove(http::header::CONTENT_LENGTH);
+    let reply = server.exchange(parts.method, address, headers, body).await?;
+    let mut response = Response::builder().status(reply.status).extension(Moved(reply.moved));
     if let Some(headers) = response.headers_mut() {
-        *headers = answer.headers().clone();
+        *headers = reply.headers;
     }
-    let body = answer.bytes().await.map_err(|error| net::cause(&error))?;
-    Ok(response.body(Full::new(body))?)
+    Ok(response.body(Full::new(reply.body))?)
 }
 
 /// The address of `Link: <..>; rel="next"`.
@@ -163,6 +170,298 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
 /// A link to another server would carry the token there.
 fn same_origin(one: &str, other: &str) -> bool {
     matches!((Url::parse(one), Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
+}
+
+/// Issues of one repository.
+pub struct Issues {
+    github: GitHub,
+    owner: String,
+    name: String,
+    /// Names the server where it is not github.com.
+    host: Option<String>,
+}
+
+/// Issues that one request gives.
+const PER_PAGE: usize = 100;
+
+/// Where a reading goes on. A link of GitHub's is followed as it is; where it is none that stays true while issues
+/// change, or is no longer taken, the last moment that was seen is enough.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Cursor {
+    address: String,
+    seen: Option<Millis>,
+    labels: Vec<String>,
+    /// The tag of an earlier reply to the same address.
+    tag: Option<String>,
+    /// Pages that this reading has had.
+    pages: u64,
+}
+
+/// What a later reading begins with.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Mark {
+    seen: Option<Millis>,
+    /// An address whose reply was the whole reading, and that reply's tag.
+    tag: Option<(String, String)>,
+}
+
+/// Of an issue, what is needed; everything else may change or be missing.
+#[derive(Deserialize)]
+struct Issue {
+    id: u64,
+    number: u64,
+    title: String,
+    body: Option<String>,
+    state: String,
+    #[serde(default)]
+    labels: Vec<Label>,
+    created_at: String,
+    updated_at: String,
+    html_url: String,
+    repository_url: Option<String>,
+    parent_issue_url: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<IssueType>,
+}
+
+/// What tells an issue from a pull request, and names it when it cannot be read.
+#[derive(Default, Deserialize)]
+struct Head {
+    number: Option<u64>,
+    updated_at: Option<String>,
+    pull_request: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Label {
+    Text(String),
+    Object { name: Option<String> },
+}
+
+#[derive(Deserialize)]
+struct IssueType {
+    name: String,
+}
+
+impl Issues {
+    pub fn new(github: GitHub, owner: &str, name: &str) -> Self {
+        let base = &github.server.base;
+        let host = base.host_str().filter(|host| *host != "api.github.com");
+        let host = host.map(|host| match base.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        });
+        Self { github, owner: owner.to_owned(), name: name.to_owned(), host }
+    }
+
+    fn what(&self) -> String {
+        format!("the GitHub repository {}/{}", self.owner, self.name)
+    }
+
+    fn address(&self, since: Option<Millis>, labels: &[String]) -> String {
+        let (owner, name) = (encode(&self.owner), encode(&self.name));
+        let mut address = format!(
+            "{}/repos/{owner}/{name}/issues?state=all&sort=updated&direction=asc&per_page={PER_PAGE}",
+            self.github.api
+        );
+        if let Some(since) = since {
+            address.push_str(&format!("&since={}", encode(&seconds(since))));
+        }
+        if !labels.is_empty() {
+            address.push_str(&format!("&labels={}", encode(&labels.join(","))));
+        }
+        address
+    }
+
+    async fn ask(&self, cursor: &mut Cursor) -> Result<Reply, TrackerError> {
+        let what = self.what();
+        match self.github.get_unless(&what, &cursor.address, cursor.tag.as_deref()).await {
+            // Past ten thousand issues, or days later, a link is no longer taken; the moment still is.
+            Err(TrackerError::Refused { .. }) if cursor.pages > 0 => {
+                cursor.address = self.address(cursor.seen, &cursor.labels);
+                self.github.get(&what, cursor.address.clone()).await
+            }
+            reply => reply,
+        }
+    }
+
+    fn item(&self, raw: &RawValue) -> Option<Read> {
+        let head: Head = serde_json::from_str(raw.get()).unwrap_or_default();
+        if head.pull_request.is_some() {
+            return None;
+        }
+        let read: Result<Issue, _> = serde_json::from_str(raw.get());
+        Some(read.map(|issue| self.normal(issue)).map_err(|error| {
+            let number = head.number.map_or("?".to_owned(), |number| number.to_string());
+            let name = format!("{}/{}#{number}", self.owner, self.name);
+            (name, format!("the issue could not be read: {error}"))
+        }))
+    }
+
+    fn normal(&self, issue: Issue) -> Item {
+        let own = format!("{}/{}", self.owner, self.name);
+        // A repository that has moved says so in its issues.
+        let project = issue.repository_url.as_deref().and_then(repository_of).unwrap_or(own);
+        let labels: Vec<String> = issue
+            .labels
+            .into_iter()
+            .filter_map(|label| match label {
+                Label::Text(name) => Some(name),
+                Label::Object { name } => name,
+            })
+            .collect();
+        let lower: Vec<String> = labels.iter().map(|label| label.to_lowercase()).collect();
+        let has = |names: &[&str]| lower.iter().any(|label| names.contains(&label.as_str()));
+        let status = match issue.state.as_str() {
+            "closed" => Status::Completed,
+            _ if has(&["in-progress", "in progress"]) => Status::InProgress,
+            _ => Status::Open,
+        };
+        let priority = lower.iter().find_map(|label| match label.as_bytes() {
+            [b'p', digit @ b'0'..=b'4'] => Some(digit - b'0'),
+            _ => None,
+        });
+        let parent = issue.parent_issue_url.as_deref().and_then(|url| {
+            let (repository, number) = url.rsplit_once("/issues/")?;
+            Some(format!("github#{}#{number}", repository_of(repository)?))
+        });
+        let key = match &self.host {
+            Some(host) => format!("github:{host}:{}", issue.id),
+            None => format!("github:{}", issue.id),
+        };
+        Item {
+            key,
+            external_id: format!("github#{project}#{}", issue.number),
+            platform: Platform::GitHub,
+            shown: format!("#{}", issue.number),
+            title: issue.title,
+            body: issue.body.unwrap_or_default(),
+            criteria: None,
+            kind: Kind::Story,
+            type_name: issue.kind.map(|kind| kind.name).unwrap_or_default(),
+            status,
+            priority,
+            labels,
+            created: moment(&issue.created_at).unwrap_or_default(),
+            updated: moment(&issue.updated_at).unwrap_or_default(),
+            url: issue.html_url,
+            parent: parent.map(|external_id| Parent { key: String::new(), external_id }),
+            project,
+            area: None,
+        }
+    }
+}
+
+/// `owner/name` at the end of an API address.
+fn repository_of(address: &str) -> Option<String> {
+    let (owner, name) = address.rsplit_once("/repos/")?.1.trim_end_matches('/').split_once('/')?;
+    (!owner.is_empty() && !name.is_empty() && !name.contains('/')).then(|| format!("{owner}/{name}"))
+}
+
+/// GitHub's moments have seconds.
+fn seconds(at: Millis) -> String {
+    let text = clock::iso(at);
+    format!("{}Z", &text[..19])
+}
+
+#[tonic::async_trait]
+impl Source for Issues {
+    fn first(&self, window: &Window) -> String {
+        let mark: Mark =
+            window.mark.as_deref().and_then(|mark| serde_json::from_str(mark).ok()).unwrap_or_default();
+        let address = self.address(mark.seen.or(window.since), &window.labels);
+        let tag = mark.tag.filter(|(of, _)| *of == address).map(|(_, tag)| tag);
+        let labels = window.labels.clone();
+        text(&Cursor { address, seen: mark.seen.or(window.since), labels, tag, pages: 0 })
+    }
+
+    /// The search has a quota of its own and is asked once: a total is a courtesy.
+    async fn count(&self, window: &Window) -> Result<Option<u64>, TrackerError> {
+        #[derive(Deserialize)]
+        struct Found {
+            total_count: u64,
+        }
+        if self.github.server.gate.closed().is_some() {
+            return Ok(None);
+        }
+        let mut query = format!("repo:{}/{} is:issue", self.owner, self.name);
+        let mark: Mark =
+            window.mark.as_deref().and_then(|mark| serde_json::from_str(mark).ok()).unwrap_or_default();
+        if let Some(since) = mark.seen.or(window.since) {
+            query.push_str(&format!(" updated:>={}", seconds(since)));
+        }
+        for label in &window.labels {
+            query.push_str(&format!(" label:\"{}\"", label.replace('"', "")));
+        }
+        let address = format!("{}/search/issues?per_page=1&q={}", self.github.api, encode(&query));
+        let what = self.what();
+        let asked = self.github.attempt(&address, None).await.and_then(|reply| {
+            classify::check(&what, reply.status, &reply.headers, &reply.body)?;
+            read::<Found>(&what, &reply.body)
+        });
+        match asked {
+            Ok(found) => Ok(Some(found.total_count)),
+            Err(error @ TrackerError::Auth(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn page(&self, at: &str) -> Result<Page, TrackerError> {
+        let what = self.what();
+        let mut cursor: Cursor = read(&what, at.as_bytes())?;
+        let reply = self.ask(&mut cursor).await?;
+        if reply.status == http::StatusCode::NOT_MODIFIED {
+            let tag = cursor.tag.map(|tag| (cursor.address, tag));
+            let end = Position::End(text(&Mark { seen: cursor.seen, tag }));
+            return Ok(Page { items: Vec::new(), next: end, notes: Vec::new() });
+        }
+        let rows: Vec<Box<RawValue>> = read(&what, &reply.body)?;
+        let items: Vec<Read> = rows.iter().filter_map(|row| self.item(row)).collect();
+        let moments =
+            rows.iter().filter_map(|row| moment(&serde_json::from_str::<Head>(row.get()).ok()?.updated_at?));
+        let moments: Vec<Millis> = moments.collect();
+        let (earliest, latest) = (moments.iter().min().copied(), moments.iter().max().copied());
+        let seen = latest.max(cursor.seen);
+        let link = next_page(&reply.headers).filter(|next| same_origin(next, &self.github.api));
+        let pages = cursor.pages + 1;
+        let next = match link {
+            None => {
+                let tag = reply.headers.get(http::header::ETAG).and_then(|tag| tag.to_str().ok());
+                let tag = tag.filter(|_| pages == 1).map(|tag| (cursor.address, tag.to_owned()));
+                Position::End(text(&Mark { seen, tag }))
+            }
+            Some(link) => {
+                // A number of a page means other issues as soon as one before it changes. A moment does not, as
+                // long as a page is not filled by one.
+                let stays_true = link.contains("after=") || earliest == latest;
+                let address = if stays_true { link } else { self.address(seen, &cursor.labels) };
+                Position::At(text(&Cursor { address, seen, labels: cursor.labels, tag: None, pages }))
+            }
+        };
+        let moved = items.iter().flatten().map(|item| &item.project).find(|project| {
+            reply.moved && !project.eq_ignore_ascii_case(&format!("{}/{}", self.owner, self.name))
+        });
+        let notes = moved.map(|to| format!("{}/{} has moved to {to}", self.owner, self.name));
+        Ok(Page { items, next, notes: notes.into_iter().collect() })
+    }
+
+    async fn items(&self, _: &[String]) -> Result<Vec<Item>, TrackerError> {
+        Ok(Vec::new())
+    }
+
+    fn requests(&self, items: u64) -> u64 {
+        items.div_ceil(PER_PAGE as u64)
+    }
+
+    fn server(&self) -> &Server {
+        &self.github.server
+    }
+}
+
+/// A position as text.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data serialises")
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! `import`: show what would come, or start the job.
+
+use super::{print, print_json, start};
+use crate::cli::ImportArgs;
+use crate::connect;
+use crate::failure::Failure;
+use crate::render::table;
+use specweave_jobs::environment;
+use specweave_jobs::project::Project;
+use specweave_jobs::text::{plain, thousands};
+use specweave_jobs::v1::*;
+
+pub async fn import(project: &Project, arguments: ImportArgs, json: bool) -> Result<u8, Failure> {
+    let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
+    let spec = JobSpec { work: Some(job_spec::Work::Import(spec(arguments))) };
+    let mut connection = connect::find_or_start(project).await?;
+    if dry_run {
+        let request = PreviewJobRequest { spec: Some(spec), environment: environment::carried() };
+        let preview = connection.client.preview_job(request).await?.into_inner();
+        match json {
+            true => print_json(&preview)?,
+            false => print(&plan(&preview))?,
+        }
+        return Ok(u8::from(preview.items.iter().any(|item| item.action == "refuse")));
+    }
+    start(project, connection, spec, follow, json).await
+}
+
+fn spec(arguments: ImportArgs) -> ImportSpec {
+    ImportSpec {
+        providers: arguments.trackers,
+        repos: arguments.repo,
+        project_keys: arguments.project_key,
+        ado_org: arguments.ado_org.unwrap_or_default(),
+        ado_projects: arguments.ado_project,
+        since: arguments.since.unwrap_or_default(),
+        state: arguments.state.unwrap_or_default(),
+        labels: arguments.label,
+        r#match: arguments.matching,
+    }
+}
+
+fn plan(preview: &PreviewJobResponse) -> String {
+    let rows: Vec<Vec<String>> = preview
+        .items
+        .iter()
+        .map(|item| {
+            let count = match (item.action.as_str(), item.count) {
+                ("refuse", _) => "-".to_owned(),
+                (_, None) => "not told".to_owned(),
+                (_, Some(count)) => thousands(count),
+            };
+            vec![plain(&item.source), plain(&item.name), count, plain(&item.target), plain(&item.reason)]
+        })
+        .collect();
+    let mut out = table(&["Tracker", "Source", "Items", "Target", "Why"], &rows);
+    let all: u64 = preview.items.iter().filter_map(|item| item.count).sum();
+    out.push_str(&format!("\nWould read {} items. Nothing was written.\n", thousands(all)));
+    out
+}

@@ -1,0 +1,174 @@
+//! How far a job is that reads sources page by page: a cursor and counts for each, however many items there are.
+//! Pure, as [`crate::job`] is; a page counts when its event is applied and never before.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Failures that are kept by name; of more, only their number is known, and the log.
+pub const MOST_NAMED: usize = 1_000;
+
+/// What became of the items of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    pub created: u64,
+    pub updated: u64,
+    /// As they were already.
+    pub unchanged: u64,
+    /// Read, but not wanted by the request's filters.
+    pub left_out: u64,
+}
+
+impl Counts {
+    pub fn sum(&self) -> u64 {
+        self.created + self.updated + self.unchanged + self.left_out
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.created += other.created;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.left_out += other.left_out;
+    }
+}
+
+/// An item that is not where it belongs, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub name: String,
+    pub error: String,
+}
+
+/// A page whose effects are on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageDone {
+    pub feed: u32,
+    /// Where the source goes on; only its own reader understands it.
+    pub cursor: Arc<str>,
+    /// Items of the source in all, as far as it has said.
+    pub total: Option<u64>,
+    pub counts: Counts,
+    pub failed: Vec<Failure>,
+}
+
+/// One source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feed {
+    pub name: Arc<str>,
+    /// `None` before the first page.
+    pub cursor: Option<Arc<str>>,
+    pub counts: Counts,
+    pub failed: u64,
+    pub end: Option<End>,
+    total: u64,
+    failures: Arc<Vec<Failure>>,
+}
+
+/// How a source was read to its end, or given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Read,
+    Failed(Arc<str>),
+}
+
+impl Feed {
+    /// The failures whose names are known.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    pub fn current(&self) -> u64 {
+        self.counts.sum() + self.failed
+    }
+
+    /// Items in all: what the source said, while that can be true.
+    pub fn total(&self) -> u64 {
+        match self.end {
+            Some(End::Read) => self.current(),
+            _ => self.total.max(self.current()),
+        }
+    }
+}
+
+/// All sources of a job. Copies share the texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feeds(Vec<Feed>);
+
+impl Feeds {
+    pub fn new(names: &[String]) -> Self {
+        Self(names.iter().map(|name| Feed { name: name.as_str().into(), ..Feed::default() }).collect())
+    }
+
+    pub fn all(&self) -> &[Feed] {
+        &self.0
+    }
+
+    pub fn get(&self, feed: u32) -> Option<&Feed> {
+        self.0.get(feed as usize)
+    }
+
+    pub fn current(&self) -> u64 {
+        self.0.iter().map(Feed::current).sum()
+    }
+
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Feed::total).sum()
+    }
+
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.0.iter().for_each(|feed| sum.add(&feed.counts));
+        sum
+    }
+
+    /// Items that failed, and sources that could not be read.
+    pub fn failed(&self) -> u64 {
+        let broken = |feed: &&Feed| matches!(feed.end, Some(End::Failed(_)));
+        self.0.iter().map(|feed| feed.failed).sum::<u64>() + self.0.iter().filter(broken).count() as u64
+    }
+
+    /// The names of what failed, with the reasons.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|feed| {
+            let broken = match &feed.end {
+                Some(End::Failed(error)) => Some((&*feed.name, &**error)),
+                _ => None,
+            };
+            feed.failures.iter().map(|one| (one.name.as_str(), one.error.as_str())).chain(broken)
+        })
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.0.iter().all(|feed| feed.end.is_some())
+    }
+
+    /// Panics when there is no such source.
+    pub fn page(&mut self, page: PageDone) {
+        let feed = &mut self.0[page.feed as usize];
+        feed.cursor = Some(page.cursor);
+        feed.total = page.total.unwrap_or(feed.total);
+        feed.counts.add(&page.counts);
+        feed.failed += page.failed.len() as u64;
+        if !page.failed.is_empty() {
+            let room = MOST_NAMED.saturating_sub(feed.failures.len());
+            Arc::make_mut(&mut feed.failures).extend(page.failed.into_iter().take(room));
+        }
+    }
+
+    /// Panics when there is no such source.
+    pub fn end(&mut self, feed: u32, end: End) {
+        self.0[feed as usize].end = Some(end);
+    }
+
+    /// What could not be read goes on where it stopped; a source with failed items is read again from its beginning.
+    pub fn retry(&mut self) {
+        for feed in &mut self.0 {
+            if feed.failed > 0 {
+                *feed = Feed { name: feed.name.clone(), ..Feed::default() };
+            } else if matches!(feed.end, Some(End::Failed(_))) {
+                feed.end = None;
+            }
+        }
+    }
+}

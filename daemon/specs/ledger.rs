@@ -1,0 +1,360 @@
+//! What was written from where: a line for each file that an import has made or changed, so that an item finds its
+//! file again whatever it is called by now, and a person's edit is told from the tracker's. Appended before the files
+//! are written, and closed once they are on the disk; a line that was never closed is an intent, and both what was
+//! before it and what it wanted count as ours.
+
+use super::story::{Base, Prints};
+use serde::{Deserialize, Serialize};
+use specweave_jobs::clock::Millis;
+use specweave_jobs::{crash, disk};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A ledger of more bytes is not read; a million items take less.
+const MOST_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// A ledger with so many times more lines than entries is rewritten when it is opened.
+const MOST_STALE: usize = 3;
+
+/// One item that has a file, or a line in its parent's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    #[serde(rename = "x")]
+    pub external_id: Box<str>,
+    /// Its file, from the folder of specs; of a step, its story's is found by [`Self::parent`].
+    #[serde(rename = "p")]
+    pub path: Box<str>,
+    /// Its parent's external id.
+    #[serde(rename = "a", default, skip_serializing_if = "str_is_empty")]
+    pub parent: Box<str>,
+    #[serde(rename = "f", default, skip_serializing_if = "is_false")]
+    pub is_feature: bool,
+    /// The number of a step in its story; 0 for what has a file.
+    #[serde(rename = "t", default, skip_serializing_if = "is_zero")]
+    pub task: u32,
+    #[serde(rename = "u")]
+    pub updated: Millis,
+    /// What it said in its file, and in the tracker.
+    #[serde(rename = "l")]
+    pub local: Prints,
+    #[serde(rename = "r")]
+    pub remote: Prints,
+}
+
+fn str_is_empty(text: &str) -> bool {
+    text.is_empty()
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Entry {
+    pub fn base(&self) -> Base {
+        Base { local: self.local, remote: self.remote }
+    }
+}
+
+/// A folder that stands for an origin, for ever.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// What it stands for, in lower case: an external id, or `owner/name`.
+    pub origin: String,
+    /// The folder that its own lies in, from the folder of specs.
+    pub base: String,
+    pub folder: String,
+    /// The hash of its `FEATURE.md` as it was last written; 0 when another tool wrote it.
+    #[serde(default)]
+    pub print: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// The key of an item, and what is written for it.
+    Item(Box<str>, Entry),
+    Container(Container),
+    /// Everything before is on the disk.
+    Closed,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    entry: Entry,
+    /// What it was before an intent that was never closed.
+    before: Option<Box<Entry>>,
+    open: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    path: PathBuf,
+    file: Option<File>,
+    items: HashMap<Box<str>, Known>,
+    /// Keys by external id, in lower case.
+    by_external_id: HashMap<Box<str>, Box<str>>,
+    containers: HashMap<(String, String), Container>,
+    /// Lines that wait to be written.
+    pending: Vec<u8>,
+    /// Keys whose line is not closed.
+    open: Vec<Box<str>>,
+}
+
+impl Ledger {
+    /// Reads the ledger at `path`; the folder must exist. A torn end is cut off.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let bytes = match disk::read_regular(path, MOST_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut ledger = Self { path: path.to_path_buf(), ..Self::default() };
+        let (mut valid, mut lines) = (0, 0);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let Some(read) = line.strip_suffix(b"\n").and_then(parse) else { break };
+            ledger.apply(read);
+            valid += line.len();
+            lines += 1;
+        }
+        if valid < bytes.len() && bytes[valid..].contains(&b'\n') {
+            // More than the torn end of a last line: somebody may want to look at it.
+            std::fs::copy(path, path.with_extension("jsonl.corrupt"))?;
+        }
+        // What was never closed stays open: its files may be there or not.
+        if lines > MOST_STALE * (ledger.items.len() + ledger.containers.len()) + 100 && ledger.open.is_empty()
+        {
+            ledger.rewrite()?;
+            valid = std::fs::metadata(path)?.len() as usize;
+        }
+        let mut options = OpenOptions::new();
+        let file = disk::open_unlinked(options.write(true).create(true).truncate(false).mode(0o600), path)?;
+        file.set_len(valid as u64)?;
+        drop(file);
+        ledger.file = Some(disk::open_unlinked(OpenOptions::new().append(true), path)?);
+        Ok(ledger)
+    }
+
+    fn apply(&mut self, line: Line) {
+        match line {
+            Line::Item(key, entry) => self.put(key, entry),
+            Line::Container(container) => {
+                self.containers.insert((container.origin.clone(), container.base.clone()), container);
+            }
+            Line::Closed => {
+                for key in self.open.drain(..) {
+                    if let Some(known) = self.items.get_mut(&key) {
+                        (known.before, known.open) = (None, false);
+                    }
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, key: Box<str>, entry: Entry) {
+        self.by_external_id.insert(entry.external_id.to_lowercase().into(), key.clone());
+        let before = self.items.remove(&key).and_then(|known| match known.open {
+            // What an older intent wanted may not be there: what was before it surely was.
+            true => known.before,
+            false => Some(Box::new(known.entry)),
+        });
+        self.open.push(key.clone());
+        self.items.insert(key, Known { entry, before, open: true });
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.items.get(key).map(|known| &known.entry)
+    }
+
+    /// What an item's sides may have been when they last met: what is known for sure first.
+    pub fn bases(&self, key: &str) -> Vec<Base> {
+        match self.items.get(key) {
+            None => Vec::new(),
+            Some(Known { entry, before: Some(before), .. }) => vec![before.base(), entry.base()],
+            Some(Known { entry, .. }) => vec![entry.base()],
+        }
+    }
+
+    /// Where the file of an intent lay before it.
+    pub fn earlier_path(&self, key: &str) -> Option<&str> {
+        self.items.get(key)?.before.as_ref().map(|before| &*before.path)
+    }
+
+    /// Whether what is known of an item is on the disk for sure.
+    pub fn is_closed(&self, key: &str) -> bool {
+        self.items.get(key).is_some_and(|known| !known.open)
+    }
+
+    /// The key of the item that is known by an external id.
+    pub fn key_of(&self, external_id: &str) -> Option<&str> {
+        self.by_external_id.get(external_id.to_lowercase().as_str()).map(|key| &**key)
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = self.items.values().filter(|known| known.entry.task == 0);
+        files.flat_map(|known| {
+            let before = known.before.as_ref().map(|before| &*before.path);
+            std::iter::once(&*known.entry.path).chain(before)
+        })
+    }
+
+    pub fn container(&self, origin: &str, base: &str) -> Option<&Container> {
+        self.containers.get(&(origin.to_owned(), base.to_owned()))
+    }
+
+    /// The folders that stand for one origin, in whatever base.
+    pub fn containers_of(&self, origin: &str) -> Vec<Container> {
+        self.containers.values().filter(|container| container.origin == origin).cloned().collect()
+    }
+
+    /// Notes what is about to be written for an item.
+    pub fn intend(&mut self, key: &str, entry: Entry) {
+        self.note(&Line::Item(key.into(), entry.clone()));
+        self.put(key.into(), entry);
+    }
+
+    pub fn intend_container(&mut self, container: Container) {
+        self.note(&Line::Container(container.clone()));
+        self.apply(Line::Container(container));
+    }
+
+    fn note(&mut self, line: &Line) {
+        serde_json::to_writer(&mut self.pending, line).expect("plain data serialises");
+        self.pending.push(b'\n');
+    }
+
+    /// Makes the intents durable; the files may be written now.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let file = self.file.as_mut().ok_or_else(|| io::Error::other("the ledger is not open"))?;
+        file.write_all(&self.pending)?;
+        file.sync_data()?;
+        self.pending.clear();
+        crash::point("ledger-synced");
+        Ok(())
+    }
+
+    /// Says that the files are on the disk. It is durable with the next sync, and harmless when it is lost.
+    pub fn close(&mut self) -> io::Result<()> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let mut line = serde_json::to_vec(&Line::Closed).expect("plain data serialises");
+        line.push(b'\n');
+        let file = self.file.as_mut().ok_or_else(|| io::Error::other("the ledger is not open"))?;
+        file.write_all(&line)?;
+        self.apply(Line::Closed);
+        Ok(())
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let fill = |out: &mut dyn Write| {
+            let write = |out: &mut dyn Write, line: &Line| {
+                serde_json::to_writer(&mut *out, line).map_err(io::Error::other)?;
+                out.write_all(b"\n")
+            };
+            for container in self.containers.values() {
+                write(out, &Line::Container(container.clone()))?;
+            }
+            for (key, known) in &self.items {
+                write(out, &Line::Item(key.clone(), known.entry.clone()))?;
+            }
+            write(out, &Line::Closed)
+        };
+        disk::replace_if(&self.path, 0o600, fill, |_| Ok(true), || true).map(|_| ())
+    }
+}
+
+fn parse(line: &[u8]) -> Option<Line> {
+    serde_json::from_slice(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, print: u64) -> Entry {
+        Entry {
+            external_id: "ADO-1".into(),
+            path: path.into(),
+            parent: "".into(),
+            is_feature: false,
+            task: 0,
+            updated: 0,
+            local: Prints([print; 5]),
+            remote: Prints([print; 5]),
+        }
+    }
+
+    fn file() -> PathBuf {
+        std::env::temp_dir().join(format!("ledger-{:x}.jsonl", disk::random()))
+    }
+
+    #[test]
+    fn an_intent_that_was_not_closed_counts_beside_what_was_before() {
+        let path = file();
+        let mut ledger = Ledger::open(&path).unwrap();
+        ledger.intend("k", entry("a.md", 1));
+        ledger.sync().unwrap();
+        assert!(!ledger.is_closed("k"));
+        ledger.close().unwrap();
+        ledger.intend("k", entry("b.md", 2));
+        ledger.sync().unwrap();
+        ledger.intend("k", entry("c.md", 3));
+        ledger.sync().unwrap();
+
+        let mut again = Ledger::open(&path).unwrap();
+        assert_eq!(again.bases("k").iter().map(|base| base.local.0[0]).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!((again.earlier_path("k"), again.is_closed("k")), (Some("a.md"), false));
+        again.close().unwrap();
+        let closed = Ledger::open(&path).unwrap();
+        assert_eq!(closed.bases("k").len(), 1);
+        assert_eq!(closed.key_of("ado-1"), Some("k"));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_off_wherever_it_is_torn() {
+        let path = file();
+        let mut ledger = Ledger::open(&path).unwrap();
+        for number in 0..3 {
+            ledger.intend(&format!("k{number}"), entry("a.md", number));
+        }
+        ledger.sync().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for end in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            let mut torn = Ledger::open(&path).unwrap();
+            let whole = bytes[..end].iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(torn.items.len(), whole);
+            torn.intend("new", entry("n.md", 9));
+            torn.sync().unwrap();
+            assert_eq!(Ledger::open(&path).unwrap().items.len(), whole + 1);
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_ledger_of_many_old_lines_is_rewritten() {
+        let path = file();
+        let mut ledger = Ledger::open(&path).unwrap();
+        for number in 0..500 {
+            ledger.intend("k", entry("a.md", number));
+            ledger.sync().unwrap();
+            ledger.close().unwrap();
+        }
+        let long = std::fs::metadata(&path).unwrap().len();
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.bases("k")[0].local.0[0], 499);
+        assert!(std::fs::metadata(&path).unwrap().len() * 100 < long);
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,947 @@
+//! Places in the living docs: which folder, which number, which name; and the only hand that writes there. A page of
+//! items is written whole: intents to the ledger, files, one sync, then the ledger is closed. Everything here blocks.
+
+use super::feature::{self, Subject};
+use super::ledger::{Container, Entry, Ledger};
+use super::story::{self, Document, Field, Fields, Prints};
+use super::text;
+use crate::feeds::{Counts, Failure};
+use crate::work::trackers::item::{Item, Kind, Platform, Status};
+use specweave_jobs::clock;
+use specweave_jobs::project::Project;
+use specweave_jobs::{crash, disk};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Where the living docs lie in a project.
+pub const SPECS: &str = ".specweave/docs/internal/specs";
+
+/// A story's file is no larger: a tracker's longest text, and what a person adds.
+const MOST_STORY: u64 = 16 * 1024 * 1024;
+
+/// Parents above parents; no tracker has more.
+const MOST_LEVELS: usize = 16;
+
+/// Files below the folder of specs, at most so deep.
+const MOST_DEPTH: usize = 8;
+
+pub struct Shelf {
+    project: Project,
+    ledger: Ledger,
+    /// Files that the ledger does not have, by the external id that they name, in lower case.
+    adoptable: HashMap<Box<str>, Box<str>>,
+    bases: HashMap<String, Base>,
+    /// The highest number among the ledger's files, also of those that never came about.
+    promised: HashMap<String, u32>,
+}
+
+/// The numbers and features of a folder whose stories are numbered together.
+#[derive(Default)]
+struct Base {
+    last_feature: u32,
+    last_story: u32,
+    /// Folders of features by the origin that they name, where the ledger does not know it.
+    origins: HashMap<String, String>,
+}
+
+/// What became of a page.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub counts: Counts,
+    pub failed: Vec<Failure>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// What is written for a page, before any of it is.
+#[derive(Default)]
+struct Writes {
+    files: BTreeMap<String, String>,
+    /// Files that have moved away.
+    gone: Vec<String>,
+}
+
+/// Why one item cannot be placed; the others of its page can.
+struct Misfit(String);
+
+/// What stands there for an item.
+enum Current {
+    There {
+        path: String,
+        text: String,
+    },
+    /// Nothing, perhaps where something was or was about to be.
+    Missing {
+        planned: Option<String>,
+    },
+}
+
+enum Placed {
+    Created,
+    Updated,
+    Unchanged,
+    LeftOut,
+}
+
+impl Shelf {
+    /// Reads the ledger, and looks for files that it does not know.
+    pub fn open(project: &Project) -> Result<Self, ShelfError> {
+        let path = project.imports();
+        let fail = |source| ShelfError::Io { path: path.clone(), source };
+        let ledger = Ledger::open(&path).map_err(fail)?;
+        let mut shelf = Self {
+            project: project.clone(),
+            ledger,
+            adoptable: HashMap::new(),
+            bases: HashMap::new(),
+            promised: HashMap::new(),
+        };
+        for path in shelf.ledger.paths() {
+            let number = number_of(path).unwrap_or(0);
+            let highest = shelf.promised.entry(place_in(path).base).or_default();
+            *highest = number.max(*highest);
+        }
+        shelf.look_for_others();
+        Ok(shelf)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.project.root().join(SPECS)
+    }
+
+    /// Files of stories that another tool wrote, or that a person has moved.
+    fn look_for_others(&mut self) {
+        let known: HashSet<Box<str>> = self.ledger.paths().map(Box::from).collect();
+        let root = self.root();
+        let mut folders = vec![(root.clone(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let Ok(kind) = entry.file_type() else { continue };
+                let path = entry.path();
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if kind.is_dir() && depth < MOST_DEPTH {
+                    folders.push((path, depth + 1));
+                } else if kind.is_file()
+                    && disk::temporary_of(&name).is_some_and(|name| name.ends_with(".md"))
+                {
+                    // A daemon died while it wrote this.
+                    let _ = std::fs::remove_file(path);
+                } else if kind.is_file() && name.starts_with("us-") && name.ends_with(".md") {
+                    let Some(path) = path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)
+                    else {
+                        continue;
+                    };
+                    if known.contains(path.as_str()) || name.ends_with(CONFLICT) {
+                        continue;
+                    }
+                    let id = self.read(&path).ok().flatten().and_then(|text| {
+                        Document::parse(&text).metadata("External ID").map(str::to_lowercase)
+                    });
+                    if let Some(id) = id {
+                        self.adoptable.insert(id.into(), path.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The text of a file below the folder of specs. Links are not followed.
+    fn read(&self, path: &str) -> io::Result<Option<String>> {
+        match disk::read_regular(&self.root().join(path), MOST_STORY) {
+            Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| io::Error::other("it is not UTF-8")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an item has a file already.
+    pub fn knows(&self, item: &Item) -> bool {
+        let id = item.external_id.to_lowercase();
+        self.ledger.get(&item.key).is_some() || self.adoptable.contains_key(id.as_str())
+    }
+
+    /// Whether what an item belongs to has a file already.
+    pub fn knows_parent(&self, item: &Item) -> bool {
+        item.parent.as_ref().is_some_and(|parent| self.ledger.key_of(&parent.external_id).is_some())
+    }
+
+    /// Parents of these items that nobody has seen yet, by the keys that their tracker knows.
+    pub fn unknown_parents(&self, items: &[Item]) -> Vec<String> {
+        let here: HashSet<String> = items.iter().map(|item| item.external_id.to_lowercase()).collect();
+        let unknown = items
+            .iter()
+            .filter(|item| item.platform != Platform::GitHub)
+            .filter_map(|item| item.parent.as_ref())
+            .filter(|parent| !here.contains(&parent.external_id.to_lowercase()))
+            .filter(|parent| self.ledger.get(&parent.key).is_none())
+            .filter(|parent| self.ledger.key_of(&parent.external_id).is_none());
+        let mut keys: Vec<String> = unknown
+            .map(|parent| if parent.key.is_empty() { parent.external_id.clone() } else { parent.key.clone() })
+            .collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// Writes a page: its items, and before them the parents that were fetched for them.
+    pub fn put(&mut self, parents: &[Item], items: &[Item], source: &str) -> Result<Outcome, ShelfError> {
+        let mut page = Page {
+            shelf: self,
+            writes: Writes::default(),
+            here: HashMap::new(),
+            source,
+            features: HashSet::new(),
+        };
+        for item in parents.iter().chain(items) {
+            page.here.insert(item.external_id.to_lowercase(), item.clone());
+        }
+        let mut outcome = Outcome::default();
+        let counted: HashSet<&str> = items.iter().map(|item| item.key.as_str()).collect();
+        let mut done: HashSet<&str> = HashSet::new();
+        // What others stand below comes first.
+        let rank = |item: &&Item| match item.kind {
+            Kind::Feature => 0,
+            Kind::Story => 1,
+            Kind::Step => 2,
+        };
+        // Of an item that a page holds twice, the last is what it is now.
+        let mut all: Vec<&Item> = parents.iter().chain(items).collect();
+        all.sort_by_key(rank);
+        let newest: HashMap<&str, &Item> = all.iter().map(|item| (item.key.as_str(), *item)).collect();
+        for item in all {
+            if !done.insert(&item.key) {
+                outcome.counts.unchanged += u64::from(counted.contains(item.key.as_str()));
+                continue;
+            }
+            let item = newest[item.key.as_str()];
+            let is_parent = !counted.contains(item.key.as_str());
+            match page.place(item) {
+                Err(Misfit(error)) => outcome.failed.push(Failure { name: item.external_id.clone(), error }),
+                Ok((placed, conflict)) => {
+                    if let Some(error) = conflict {
+                        outcome.failed.push(Failure { name: item.external_id.clone(), error });
+                    } else if !is_parent {
+                        match placed {
+                            Placed::Created => outcome.counts.created += 1,
+                            Placed::Updated => outcome.counts.updated += 1,
+                            Placed::Unchanged => outcome.counts.unchanged += 1,
+                            Placed::LeftOut => outcome.counts.left_out += 1,
+                        }
+                    }
+                }
+            }
+        }
+        let writes = page.writes;
+        self.write(writes)?;
+        Ok(outcome)
+    }
+
+    fn write(&mut self, writes: Writes) -> Result<(), ShelfError> {
+        let ledger = self.project.imports();
+        self.ledger.sync().map_err(|source| ShelfError::Io { path: ledger.clone(), source })?;
+        let root = self.root();
+        if !writes.files.is_empty() {
+            let mut written = Vec::new();
+            for (path, text) in &writes.files {
+                let path = root.join(path);
+                let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+                made.map_err(|source| ShelfError::Io { path: path.clone(), source })?;
+                write_unsynced(&path, text)
+                    .map_err(|source| ShelfError::Io { path: path.clone(), source })?;
+                written.push(path);
+            }
+            sync_all(&root, &written).map_err(|source| ShelfError::Io { path: root.clone(), source })?;
+            crash::point("stories-synced");
+        }
+        // What has moved stands in its new place for sure.
+        for path in &writes.gone {
+            match std::fs::remove_file(root.join(path)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(ShelfError::Io { path: root.join(path), source: error });
+                }
+                _ => crash::point("story-unlinked"),
+            }
+        }
+        self.ledger.close().map_err(|source| ShelfError::Io { path: ledger, source })
+    }
+
+    fn base(&mut self, path: &str) -> &mut Base {
+        if !self.bases.contains_key(path) {
+            let mut base = Base::read(&self.root().join(path));
+            base.last_story = base.last_story.max(self.promised.get(path).copied().unwrap_or(0));
+            self.bases.insert(path.to_owned(), base);
+        }
+        self.bases.get_mut(path).expect("it was just inserted")
+    }
+}
+
+impl Base {
+    /// The numbers that are taken, also by what was archived.
+    fn read(folder: &Path) -> Self {
+        let mut base = Self::default();
+        let number = |name: &str, prefix: &str| {
+            let rest = name.to_lowercase().strip_prefix(prefix)?.to_owned();
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()
+        };
+        let names = |folder: &Path| -> Vec<String> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        };
+        for shelf in [folder.to_path_buf(), folder.join("_archive")] {
+            let mut folders = names(&shelf);
+            folders.sort();
+            for name in folders {
+                let feature = number(&name, "fs-");
+                base.last_feature = base.last_feature.max(feature.unwrap_or(0));
+                if feature.is_none() && name != "_orphans" {
+                    continue;
+                }
+                for file in names(&shelf.join(&name)) {
+                    base.last_story = base.last_story.max(number(&file, "us-").unwrap_or(0));
+                }
+                let text =
+                    disk::read_regular(&shelf.join(&name).join("FEATURE.md"), MOST_STORY).unwrap_or_default();
+                if let Some(origin) = feature::origin(&String::from_utf8_lossy(&text)) {
+                    base.origins.entry(origin).or_insert(name);
+                }
+            }
+        }
+        base
+    }
+}
+
+/// How the name of a file ends that holds what lost.
+const CONFLICT: &str = ".conflict.md";
+
+/// A page that is being placed.
+struct Page<'a> {
+    shelf: &'a mut Shelf,
+    writes: Writes,
+    /// The page's items by external id, in lower case.
+    here: HashMap<String, Item>,
+    /// The name under which the source was asked for.
+    source: &'a str,
+    /// Features whose file was seen.
+    features: HashSet<String>,
+}
+
+/// Where a story belongs.
+struct Place {
+    base: String,
+    /// `FS-001E` or `_orphans`.
+    folder: String,
+}
+
+impl Page<'_> {
+    /// The file as it will be after this page.
+    fn read(&self, path: &str) -> Result<Option<String>, Misfit> {
+        if let Some(text) = self.writes.files.get(path) {
+            return Ok(Some(text.clone()));
+        }
+        self.shelf.read(path).map_err(|error| Misfit(format!("{path} cannot be read: {error}")))
+    }
+
+    fn write(&mut self, path: &str, text: String) {
+        self.writes.gone.retain(|gone| gone != path);
+        self.writes.files.insert(path.to_owned(), text);
+    }
+
+    /// Gives an item its place and text. The text of a conflict, if a person's edit stands in the way.
+    fn place(&mut self, item: &Item) -> Result<(Placed, Option<String>), Misfit> {
+        let entry = self.shelf.ledger.get(&item.key).cloned();
+        let current = self.current(&item.key)?;
+        let is_known = entry.is_some() || matches!(current, Current::There { .. });
+        if !is_known && item.status == Status::Removed {
+            return Ok((Placed::LeftOut, None));
+        }
+        if item.kind == Kind::Step && self.story_of(item).is_some() {
+            return self.place_step(item).map(|placed| (placed, None));
+        }
+        let remote = Fields::of(item);
+        let place = match (&current, item.platform) {
+            // A repository's stories stay where they are: it has no parts to move between.
+            (Current::There { path, .. }, Platform::GitHub) => place_in(path),
+            _ => self.place_of(item)?,
+        };
+        let (path, text) = match current {
+            Current::There { path, text } => (path, text),
+            Current::Missing { planned } => return self.create(item, &place, &remote, planned),
+        };
+        let moves = !in_folder(&path, &place);
+        let is_same = entry.as_ref().is_some_and(|entry| {
+            entry.updated == item.updated
+                && entry.remote == remote.prints()
+                && self.shelf.ledger.is_closed(&item.key)
+        });
+        if is_same && !moves {
+            return Ok((Placed::Unchanged, None));
+        }
+        let mut document = Document::parse(&text);
+        let local = document.fields();
+        let bases = self.shelf.ledger.bases(&item.key);
+        if bases.is_empty()
+            && !moves
+            && document.metadata("Updated At") == Some(clock::iso(item.updated).as_str())
+        {
+            // Another tool wrote it when the item was as it is now.
+            self.intend(item, &path, local.prints(), remote.prints(), 0);
+            return Ok((Placed::Unchanged, None));
+        }
+        let mut number = document.number().unwrap_or(0);
+        let mut target = path.clone();
+        if moves {
+            (target, number) = self.moved_path(&path, &place, number, item);
+            document.renumber(number);
+        }
+        let (merged, conflicts) = match bases.is_empty() {
+            // Another tool wrote it, and who has changed what since cannot be told.
+            true => {
+                let merged = story::with_checks(&remote, &local);
+                let changed: Vec<Field> = story::differing(&local, &remote);
+                self.keep_beside(&target, &changed, &merged, &local);
+                (merged, Vec::new())
+            }
+            false => story::merge(&local, &bases, &remote),
+        };
+        document.set_fields(&merged, number);
+        let imported_at =
+            document.metadata("Imported At").map_or_else(|| clock::iso(clock::now()), str::to_owned);
+        document.set_metadata(&story::metadata(item, &imported_at, &place.folder));
+        let conflict = (!conflicts.is_empty()).then(|| {
+            self.keep_beside(&target, &conflicts, &merged, &remote);
+            let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
+            let beside = conflict_path(&target);
+            format!(
+                "{} changed here and in the tracker: the file keeps yours, {beside} has the tracker's",
+                names.join(", ")
+            )
+        });
+        let new = document.text();
+        // A person's own text is not what the next import may replace.
+        let written = Document::parse(&new).fields().prints();
+        let kept = story::base_after(&written, &bases, &local, &remote);
+        self.intend(item, &target, kept, remote.prints(), 0);
+        let changed = new != text || moves;
+        if changed {
+            self.write(&target, new);
+            if moves {
+                self.writes.files.remove(&path);
+                self.writes.gone.push(path);
+            }
+        }
+        if item.kind == Kind::Feature {
+            self.update_features(item)?;
+        }
+        Ok((if changed { Placed::Updated } else { Placed::Unchanged }, conflict))
+    }
+
+    /// The text of an item's file and where it stands, wherever a person or another tool has put it.
+    fn current(&self, key: &str) -> Result<Current, Misfit> {
+        let here =
+            self.here.values().find(|item| item.key == key).map(|item| item.external_id.to_lowercase());
+        let entry = self.shelf.ledger.get(key);
+        let mut ids: Vec<String> = entry.map(|entry| entry.external_id.to_lowercase()).into_iter().collect();
+        ids.extend(here);
+        let own = entry.filter(|entry| entry.task == 0).map(|entry| entry.path.to_string());
+        let earlier = self.shelf.ledger.earlier_path(key).map(str::to_owned);
+        let adoptable =
+            ids.iter().find_map(|id| self.shelf.adoptable.get(id.as_str())).map(|path| path.to_string());
+        for path in [own.clone(), earlier, adoptable].into_iter().flatten() {
+            if self.writes.gone.contains(&path) {
+                continue;
+            }
+            let Some(text) = self.read(&path)? else { continue };
+            // A file of that name that names another item, or none, is somebody else's.
+            let names = Document::parse(&text).metadata("External ID").map(str::to_lowercase);
+            if names.is_some_and(|name| ids.contains(&name)) {
+                return Ok(Current::There { path, text });
+            }
+        }
+        Ok(Current::Missing { planned: own })
+    }
+
+    fn create(
+        &mut self,
+        item: &Item,
+        place: &Place,
+        remote: &Fields,
+        planned: Option<String>,
+    ) -> Result<(Placed, Option<String>), Misfit> {
+        // An intent that never came about, or a file that a person removed: its path is its own, unless taken.
+        let planned = planned.filter(|path| in_folder(path, place) && self.is_free(path));
+        let (number, path) = match planned.and_then(|path| Some((number_of(&path)?, path))) {
+            Some(planned) => planned,
+            None => self.new_path(place, item),
+        };
+        let mut document = Document::new(number, item, remote);
+        document.set_metadata(&story::metadata(item, &clock::iso(clock::now()), &place.folder));
+        let text = document.text();
+        // What is read back from the file is what the next import compares with.
+        let local = Document::parse(&text).fields().prints();
+        self.intend(item, &path, local, remote.prints(), 0);
+        self.write(&path, text);
+        if item.kind == Kind::Feature {
+            self.update_features(item)?;
+        }
+        Ok((Placed::Created, None))
+    }
+
+    fn is_free(&self, path: &str) -> bool {
+        !self.writes.files.contains_key(path)
+            && std::fs::symlink_metadata(self.shelf.root().join(path)).is_err()
+    }
+
+    fn new_path(&mut self, place: &Place, item: &Item) -> (u32, String) {
+        loop {
+            let base = self.shelf.base(&place.base);
+            base.last_story += 1;
+            let number = base.last_story;
+            let path = format!("{}/{}/{}", place.base, place.folder, file_name(number, item));
+            // Somebody may have made one since the folder was looked at.
+            if self.is_free(&path) {
+                return (number, path);
+            }
+        }
+    }
+
+    /// A story that moves keeps its number and name among the same numbers, and gets new ones elsewhere.
+    fn moved_path(&mut self, path: &str, place: &Place, number: u32, item: &Item) -> (String, u32) {
+        let stays = path.rsplit_once('/').and_then(|(folder, name)| {
+            let (base, _) = folder.rsplit_once('/')?;
+            (base == place.base && number > 0).then(|| format!("{base}/{}/{name}", place.folder))
+        });
+        match stays.filter(|path| self.is_free(path)) {
+            Some(path) => (path, number),
+            None => {
+                let (number, path) = self.new_path(place, item);
+                (path, number)
+            }
+        }
+    }
+
+    fn intend(&mut self, item: &Item, path: &str, local: Prints, remote: Prints, task: u32) {
+        let parent = item.parent.as_ref().map_or("", |parent| &parent.external_id);
+        let entry = Entry {
+            external_id: item.external_id.as_str().into(),
+            path: path.into(),
+            parent: parent.into(),
+            is_feature: item.kind == Kind::Feature,
+            task,
+            updated: item.updated,
+            local,
+            remote,
+        };
+        self.shelf.ledger.intend(&item.key, entry);
+    }
+
+    /// Keeps one side's fields beside the file, where nobody takes them for a story.
+    fn keep_beside(&mut self, path: &str, fields: &[Field], ours: &Fields, theirs: &Fields) {
+        if fields.is_empty() {
+            return;
+        }
+        let mut out = format!("# Conflict in {}\n", path.rsplit('/').next().unwrap_or(path));
+        for field in fields {
+            let (here, there) = (ours.shown(*field), theirs.shown(*field));
+            out.push_str(&format!(
+                "\n## {}\n\n### In the file\n\n{here}\n\n### Not taken over\n\n{there}\n",
+                field.name()
+            ));
+        }
+        self.write(&conflict_path(path), out);
+    }
+
+    fn parent_key(&self, external_id: &str) -> Option<String> {
+        self.shelf.ledger.key_of(external_id).map(str::to_owned)
+    }
+
+    /// The external id of the topmost epic or feature above an item, or of itself.
+    fn topmost_feature(&self, item: &Item) -> Option<String> {
+        let mut top = (item.kind == Kind::Feature).then(|| item.external_id.clone());
+        let mut next = item.parent.as_ref().map(|parent| parent.external_id.clone());
+        for _ in 0..MOST_LEVELS {
+            let Some(id) = next.take() else { break };
+            let (is_feature, parent) = match self.here.get(&id.to_lowercase()) {
+                Some(item) => {
+                    let parent = item.parent.as_ref().map(|parent| parent.external_id.clone());
+                    (item.kind == Kind::Feature, parent)
+                }
+                None => match self.parent_key(&id).and_then(|key| self.shelf.ledger.get(&key)) {
+                    Some(entry) => {
+                        (entry.is_feature, Some(entry.parent.to_string()).filter(|parent| !parent.is_empty()))
+                    }
+                    None => break,
+                },
+            };
+            if is_feature {
+                top = Some(id);
+            }
+            next = parent;
+        }
+        top
+    }
+
+    fn place_of(&mut self, item: &Item) -> Result<Place, Misfit> {
+        let base = match (item.platform, &item.area) {
+            (Platform::GitHub, _) => text::folder(item.project.rsplit('/').next().unwrap_or(&item.project)),
+            (Platform::Jira, _) => text::folder(&item.project),
+            (Platform::Ado, Some(area)) => {
+                let first = area.split('\\').next().unwrap_or(area);
+                let last = area.rsplit('\\').next().unwrap_or(area);
+                format!("{}/{}", text::folder(first), text::folder(last))
+            }
+            (Platform::Ado, None) => format!("{}/default", text::folder(&item.project)),
+        };
+        if item.platform == Platform::GitHub {
+            return self.repository_place(item);
+        }
+        let place = match self.topmost_feature(item) {
+            Some(origin) => {
+                let folder = self.feature_folder(&base, &origin)?;
+                Place { base, folder }
+            }
+            None => {
+                let note = format!("{base}/_orphans/README.md");
+                if self.read(&note)?.is_none() {
+                    self.vet(&note)?;
+                    self.write(&note, feature::ORPHANS.to_owned());
+                }
+                Place { base, folder: "_orphans".to_owned() }
+            }
+        };
+        self.vet(&format!("{}/{}/x", place.base, place.folder))?;
+        Ok(place)
+    }
+
+    /// The one folder of a repository, also after it was renamed.
+    fn repository_place(&mut self, item: &Item) -> Result<Place, Misfit> {
+        let name = |repository: &str| text::folder(repository.rsplit('/').next().unwrap_or(repository));
+        let mut names = vec![item.project.clone()];
+        if !self.source.eq_ignore_ascii_case(&item.project) {
+            names.push(self.source.to_owned());
+        }
+        let known = names.iter().find_map(|repository| {
+            let origin = repository.to_lowercase();
+            self.shelf.ledger.containers_of(&origin).into_iter().next()
+        });
+        let found = match known {
+            Some(known) => Some((known.base.clone(), known.folder.clone(), known.origin)),
+            None => names.iter().find_map(|repository| {
+                let (origin, base) = (repository.to_lowercase(), name(repository));
+                let folder = self.shelf.base(&base).origins.get(&origin).cloned()?;
+                Some((base, folder, String::new()))
+            }),
+        };
+        let origin = item.project.to_lowercase();
+        let place = match found {
+            Some((base, folder, known_as)) => {
+                if !self.has_feature_file(&base, &folder)? {
+                    let url = repository_url(item);
+                    self.write_feature(
+                        &base,
+                        &origin,
+                        folder.clone(),
+                        &Subject::Repository { name: &item.project, url },
+                    )?;
+                }
+                if known_as != origin {
+                    let container =
+                        Container { origin, base: base.clone(), folder: folder.clone(), print: 0 };
+                    self.shelf.ledger.intend_container(container);
+                }
+                Place { base, folder }
+            }
+            None => {
+                let base = name(&item.project);
+                let subject = Subject::Repository { name: &item.project, url: repository_url(item) };
+                let folder = self.new_feature(&base, &origin, &subject)?;
+                Place { base, folder }
+            }
+        };
+        self.vet(&format!("{}/{}/x", place.base, place.folder))?;
+        Ok(place)
+    }
+
+    /// The folder of a feature among the stories of `base`; it is made where there is none.
+    fn feature_folder(&mut self, base: &str, external_id: &str) -> Result<String, Misfit> {
+        let origin = external_id.to_lowercase();
+        if let Some(known) = self.shelf.ledger.container(&origin, base).cloned() {
+            // A daemon may have died before it was written.
+            if !self.has_feature_file(base, &known.folder)? {
+                let item = self.feature_item(&origin, external_id)?;
+                self.write_feature(base, &origin, known.folder.clone(), &Subject::Item(&item))?;
+            }
+            return Ok(known.folder);
+        }
+        if let Some(folder) = self.shelf.base(base).origins.get(&origin).cloned() {
+            let container = Container { origin, base: base.to_owned(), folder: folder.clone(), print: 0 };
+            self.shelf.ledger.intend_container(container);
+            return Ok(folder);
+        }
+        let item = self.feature_item(&origin, external_id)?;
+        self.new_feature(base, &origin, &Subject::Item(&item))
+    }
+
+    /// A feature of this page; of one that was imported before, what its own file says is enough.
+    fn feature_item(&self, origin: &str, external_id: &str) -> Result<Item, Misfit> {
+        match self.here.get(origin) {
+            Some(item) => Ok(item.clone()),
+            None => self.remembered(external_id),
+        }
+    }
+
+    fn has_feature_file(&mut self, base: &str, folder: &str) -> Result<bool, Misfit> {
+        let path = format!("{base}/{folder}/FEATURE.md");
+        if self.features.contains(&path) {
+            return Ok(true);
+        }
+        let there = self.read(&path)?.is_some();
+        if there {
+            self.features.insert(path);
+        }
+        Ok(there)
+    }
+
+    /// A feature as its story's file tells it.
+    fn remembered(&self, external_id: &str) -> Result<Item, Misfit> {
+        let key = self.parent_key(external_id).unwrap_or_default();
+        let text = match self.current(&key)? {
+            Current::There { text, .. } => text,
+            Current::Missing { .. } => String::new(),
+        };
+        let document = Document::parse(&text);
+        let fields = document.fields();
+        let metadata = |name: &str| document.metadata(name).unwrap_or("").to_owned();
+        let platform = if external_id.starts_with("ADO-") { Platform::Ado } else { Platform::Jira };
+        let type_name = match platform {
+            Platform::Ado => metadata("ADO Work Item Type"),
+            _ => metadata("JIRA Issue Type"),
+        };
+        Ok(Item {
+            key,
+            external_id: external_id.to_owned(),
+            platform,
+            shown: external_id.to_owned(),
+            title: fields.title.replace("\\<", "<"),
+            body: fields.description,
+            criteria: None,
+            kind: Kind::Feature,
+            type_name,
+            status: match fields.status.as_str() {
+                "In Progress" => Status::InProgress,
+                "Completed" => Status::Completed,
+                "Removed" => Status::Removed,
+                _ => Status::Open,
+            },
+            priority: None,
+            labels: Vec::new(),
+            created: 0,
+            updated: 0,
+            url: metadata("External URL"),
+            parent: None,
+            project: metadata("ADO Area Path").split('\\').next().unwrap_or("").to_owned(),
+            area: Some(metadata("ADO Area Path")).filter(|area| !area.is_empty()),
+        })
+    }
+
+    fn new_feature(&mut self, base: &str, origin: &str, subject: &Subject) -> Result<String, Misfit> {
+        let folder = loop {
+            let numbers = self.shelf.base(base);
+            numbers.last_feature += 1;
+            let folder = format!("FS-{:03}E", numbers.last_feature);
+            if std::fs::symlink_metadata(self.shelf.root().join(base).join(&folder)).is_err() {
+                break folder;
+            }
+        };
+        self.write_feature(base, origin, folder, subject)
+    }
+
+    fn write_feature(
+        &mut self,
+        base: &str,
+        origin: &str,
+        folder: String,
+        subject: &Subject,
+    ) -> Result<String, Misfit> {
+        let path = format!("{base}/{folder}/FEATURE.md");
+        self.vet(&path)?;
+        let text = feature::text(&folder, subject, clock::now());
+        let print = text::hash(&text);
+        let container =
+            Container { origin: origin.to_owned(), base: base.to_owned(), folder: folder.clone(), print };
+        self.shelf.ledger.intend_container(container);
+        self.write(&path, text);
+        Ok(folder)
+    }
+
+    /// Brings the files of a feature up to date, where nobody has changed them.
+    fn update_features(&mut self, item: &Item) -> Result<(), Misfit> {
+        for container in self.shelf.ledger.containers_of(&item.external_id.to_lowercase()) {
+            let path = format!("{}/{}/FEATURE.md", container.base, container.folder);
+            let Some(current) = self.read(&path)? else { continue };
+            if text::hash(&current) != container.print {
+                continue;
+            }
+            let created = current.lines().find_map(|line| clock::parse_iso(line.strip_prefix("created: ")?));
+            let text =
+                feature::text(&container.folder, &Subject::Item(item), created.unwrap_or_else(clock::now));
+            if text != current {
+                let print = text::hash(&text);
+                self.shelf.ledger.intend_container(Container { print, ..container });
+                self.write(&path, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees that no folder on the way to a file is a link. They are made when the page is written, not before.
+    fn vet(&self, path: &str) -> Result<(), Misfit> {
+        let mut at = self.shelf.project.root().to_path_buf();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for part in SPECS.split('/').chain(folder.split('/')) {
+            at.push(part);
+            match std::fs::symlink_metadata(&at) {
+                Ok(facts) if facts.is_dir() => {}
+                Ok(_) => {
+                    return Err(Misfit(format!("{} is not a folder; links are not followed", at.display())));
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of the story that a step belongs to.
+    fn story_of(&self, item: &Item) -> Option<String> {
+        let parent = item.parent.as_ref()?;
+        let key = self.parent_key(&parent.external_id)?;
+        self.shelf.ledger.get(&key).filter(|entry| entry.task == 0).map(|_| key)
+    }
+
+    fn place_step(&mut self, item: &Item) -> Result<Placed, Misfit> {
+        let Some(story) = self.story_of(item) else { return Ok(Placed::LeftOut) };
+        let entry = self.shelf.ledger.get(&item.key).cloned();
+        let title = text::title(&item.title);
+        let done = item.status == Status::Completed;
+        let remote =
+            Prints([text::hash(&title), u64::from(done), u64::from(item.status == Status::Removed), 0, 0]);
+        let known = entry.filter(|entry| entry.task > 0);
+        let stays = known.as_ref().is_some_and(|entry| {
+            item.parent.as_ref().is_some_and(|parent| *entry.parent == *parent.external_id)
+        });
+        if let Some(entry) = known.as_ref().filter(|_| !stays || item.status == Status::Removed) {
+            self.remove_step(entry)?;
+        }
+        let Current::There { path, text } = self.current(&story)? else {
+            return Err(Misfit(format!("the file of its story {story} is gone")));
+        };
+        let mut document = Document::parse(&text);
+        let number = match known.as_ref().filter(|_| stays) {
+            Some(entry) => entry.task,
+            None => document.last_task() + 1,
+        };
+        if item.status == Status::Removed {
+            self.intend(item, &path, remote, remote, number);
+            return Ok(Placed::Updated);
+        }
+        // A line that a person has rewritten keeps its words.
+        let title = match (document.task(number), &known) {
+            (Some(line), Some(entry)) if text::hash(line) != entry.local.0[0] => line.to_owned(),
+            _ => title,
+        };
+        document.set_task(number, &title, done);
+        let local = Prints([text::hash(&title), u64::from(done), 0, 0, 0]);
+        self.intend(item, &path, local, remote, number);
+        let new = document.text();
+        let changed = new != text;
+        if changed {
+            self.write(&path, new);
+        }
+        Ok(match (known.is_some(), changed) {
+            (false, _) => Placed::Created,
+            (true, true) => Placed::Updated,
+            (true, false) => Placed::Unchanged,
+        })
+    }
+
+    fn remove_step(&mut self, entry: &Entry) -> Result<(), Misfit> {
+        let Some(story) = self.parent_key(&entry.parent) else { return Ok(()) };
+        if let Current::There { path, text } = self.current(&story)? {
+            let mut document = Document::parse(&text);
+            document.remove_task(entry.task);
+            self.write(&path, document.text());
+        }
+        Ok(())
+    }
+}
+
+/// The place of a file that stands there.
+fn place_in(path: &str) -> Place {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let (base, folder) = folder.rsplit_once('/').unwrap_or(("", folder));
+    Place { base: base.to_owned(), folder: folder.to_owned() }
+}
+
+fn in_folder(path: &str, place: &Place) -> bool {
+    path.rsplit_once('/').is_some_and(|(folder, _)| folder == format!("{}/{}", place.base, place.folder))
+}
+
+fn file_name(number: u32, item: &Item) -> String {
+    match text::slug(&item.title, 50) {
+        slug if slug.is_empty() => format!("us-{number:03}e-{}.md", text::slug(&item.external_id, 50)),
+        slug => format!("us-{number:03}e-{slug}.md"),
+    }
+}
+
+/// The address of an issue's repository.
+fn repository_url(item: &Item) -> String {
+    item.url.rsplit_once("/issues/").map_or("", |(url, _)| url).to_owned()
+}
+
+/// The number in a file's name.
+fn number_of(path: &str) -> Option<u32> {
+    let name = path.rsplit('/').next()?.strip_prefix("us-")?;
+    name.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn conflict_path(path: &str) -> String {
+    format!("{}{CONFLICT}", path.strip_suffix(".md").unwrap_or(path))
+}
+
+/// Replaces a file; it is durable after [`sync_all`].
+fn write_unsynced(path: &Path, text: &str) -> io::Result<()> {
+    let unnamed = disk::temporary_beside(path);
+    let write = || -> io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&unnamed)?;
+        file.write_all(text.as_bytes())?;
+        drop(file);
+        std::fs::rename(&unnamed, path)
+    };
+    write().inspect_err(|_| drop(std::fs::remove_file(&unnamed)))?;
+    crash::point("story-renamed");
+    Ok(())
+}
+
+/// Makes files and their names durable with one call for all, where the system has one.
+fn sync_all(root: &Path, written: &[PathBuf]) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let _ = written;
+        rustix::fs::syncfs(std::fs::File::open(root)?)?;
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let folders: HashSet<&Path> = written.iter().filter_map(|path| path.parent()).collect();
+        for path in written {
+            std::fs::File::open(path)?.sync_all()?;
+        }
+        for folder in folders.into_iter().chain([root]) {
+            disk::sync_folder(folder)?;
+        }
+    }
+    Ok(())
+}

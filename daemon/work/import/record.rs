@@ -1,0 +1,314 @@
+//! What an import leaves besides living docs: its `config.json` and `result.json`, when each source was read last, and
+//! pages that were read and are not written yet. Everything here blocks.
+
+use super::sources::SourceId;
+use crate::feeds::{Counts, Failure};
+use crate::work::trackers::{Page, Read};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::disk;
+use specweave_jobs::project::{JobFiles, JobId, Project};
+use std::io;
+use std::path::PathBuf;
+
+/// SpecWeave's small files are no larger.
+const MOST_SMALL: u64 = 16 * 1024 * 1024;
+
+/// A page that was read is no larger.
+const MOST_PAGE: u64 = 512 * 1024 * 1024;
+
+/// The documented input of an import, without its secrets. What one source begins with is decided once a job.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    pub job_id: String,
+    pub project_path: String,
+    pub coordinator_config: Map<String, Value>,
+    /// In the order of the job's feeds.
+    pub sources: Vec<Planned>,
+    pub started_at: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Planned {
+    #[serde(flatten)]
+    pub id: SourceId,
+    /// Items that have changed since; absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Millis>,
+    /// The mark of the last import, which knows better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+}
+
+impl Config {
+    pub fn new(
+        project: &Project,
+        id: &JobId,
+        at: Millis,
+        sources: Vec<Planned>,
+        months: Option<i64>,
+    ) -> Self {
+        let repositories: Vec<Value> = sources
+            .iter()
+            .filter_map(|source| source.id.name.split_once('/'))
+            .map(|(owner, repo)| json!({"owner": owner, "repo": repo}))
+            .collect();
+        let mut coordinator_config = Map::new();
+        coordinator_config.insert("importConfig".into(), json!({"timeRangeMonths": months, "pageSize": 100}));
+        if !repositories.is_empty() {
+            coordinator_config.insert("githubRepositories".into(), repositories.into());
+        }
+        Self {
+            job_id: id.to_string(),
+            project_path: project.root().to_string_lossy().into_owned(),
+            coordinator_config,
+            sources,
+            started_at: clock::iso(at),
+        }
+    }
+
+    pub fn read(files: &JobFiles) -> Result<Self, String> {
+        let path = files.config();
+        let bytes = disk::read_regular(&path, MOST_SMALL)
+            .map_err(|error| format!("config not found: {}: {error}", path.display()))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| format!("config not usable: {}: {error}", path.display()))
+    }
+
+    pub fn write(&self, files: &JobFiles) -> io::Result<()> {
+        disk::replace(&files.config(), &pretty(self), 0o600)
+    }
+
+    /// The names of the job's feeds.
+    pub fn feeds(&self) -> Vec<String> {
+        self.sources.iter().map(|source| source.id.shown()).collect()
+    }
+
+    /// The `config` object of `background-jobs.json`.
+    pub fn documented(&self) -> Value {
+        let platform = self.sources.first().map_or("unknown", |source| source.id.platform.word());
+        let repositories: Vec<&str> = self
+            .sources
+            .iter()
+            .map(|source| source.id.name.as_str())
+            .filter(|name| name.contains('/'))
+            .collect();
+        let months = &self.coordinator_config.get("importConfig").unwrap_or(&Value::Null)["timeRangeMonths"];
+        let mut config = json!({
+            "type": "import-issues",
+            "provider": platform,
+            "projectPath": self.project_path,
+            "timeRangeMonths": months,
+        });
+        if !repositories.is_empty() {
+            config["repositories"] = json!(repositories);
+        }
+        config
+    }
+}
+
+/// How one source went.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceResult {
+    pub source: String,
+    #[serde(flatten)]
+    pub counts: ResultCounts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultCounts {
+    pub read: u64,
+    pub created: u64,
+    pub updated: u64,
+    pub unchanged: u64,
+    pub left_out: u64,
+    pub failed: u64,
+}
+
+impl ResultCounts {
+    pub fn new(counts: &Counts, failed: u64) -> Self {
+        let Counts { created, updated, unchanged, left_out } = *counts;
+        Self { read: counts.sum() + failed, created, updated, unchanged, left_out, failed }
+    }
+}
+
+/// The documented result of an import, and what SpecWeave's does not tell.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub total_count: u64,
+    pub completed_at: String,
+    pub platforms: Vec<&'static str>,
+    /// By platform, of sources that could not be read.
+    pub errors: Map<String, Value>,
+    pub sources: Vec<SourceResult>,
+    pub failed_items: Vec<Failure>,
+    /// Failed items that the list leaves out.
+    pub more_failed: u64,
+    pub resume_hint: Option<String>,
+    pub notes: Vec<String>,
+}
+
+impl Summary {
+    pub fn write(&self, files: &JobFiles) -> io::Result<()> {
+        disk::replace(&files.result(), &pretty(self), 0o600)
+    }
+}
+
+/// When a source was imported last, and where the next import begins.
+pub struct LastImport {
+    pub mark: Option<String>,
+    /// The request's filters: a mark is only good for the same ones.
+    pub filter: String,
+}
+
+/// What `sync-metadata.json` says of a source: under `repos`, as SpecWeave lays it out.
+pub fn last_import(project: &Project, source: &SourceId) -> Option<LastImport> {
+    let metadata = read_metadata(project).ok()?;
+    let entry = &metadata.get("repos")?[source.metadata_key()][source.platform.word()];
+    let mark = entry["mark"].as_str().map(str::to_owned);
+    mark.is_some().then(|| LastImport { mark, filter: entry["filter"].as_str().unwrap_or("").to_owned() })
+}
+
+impl SourceId {
+    /// Two servers may have projects of one name.
+    fn metadata_key(&self) -> String {
+        match self.server.is_empty() {
+            true => self.name.clone(),
+            false => format!("{} ({})", self.name, self.server.trim_start_matches("https://")),
+        }
+    }
+}
+
+fn read_metadata(project: &Project) -> io::Result<Map<String, Value>> {
+    let path = project.sync_metadata();
+    match disk::read_regular(&path, MOST_SMALL) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
+        Err(error) => Err(error),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+    }
+}
+
+/// Notes that a source was read, and up to where. What another tool has written in the file stays.
+pub fn note_import(
+    project: &Project,
+    source: &SourceId,
+    filter: &str,
+    mark: Option<&str>,
+    counts: &Counts,
+    failed: u64,
+    broken: bool,
+) -> io::Result<()> {
+    let mut metadata = match read_metadata(project) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::Other => {
+            disk::set_aside(&project.sync_metadata())?;
+            Map::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let now = clock::iso(clock::now());
+    let result = match (broken, failed) {
+        (true, _) => "failed",
+        (false, 0) => "success",
+        (false, _) => "partial",
+    };
+    let record = |entry: &mut Value| {
+        if !entry.is_object() {
+            *entry = json!({});
+        }
+        if !broken {
+            entry["lastImport"] = json!(now);
+        }
+        entry["lastImportCount"] = json!(counts.created + counts.updated);
+        entry["lastSkippedCount"] = json!(counts.unchanged + counts.left_out);
+        entry["lastSyncResult"] = json!(result);
+    };
+    record(metadata.entry(source.platform.word()).or_insert(Value::Null));
+    let repos = metadata.entry("repos").or_insert_with(|| json!({}));
+    if !repos.is_object() {
+        *repos = json!({});
+    }
+    let entry = &mut repos[source.metadata_key()][source.platform.word()];
+    record(entry);
+    if let Some(mark) = mark {
+        entry["mark"] = json!(mark);
+        entry["filter"] = json!(filter);
+    }
+    metadata.insert("lastUpdated".into(), json!(now));
+    disk::replace(&project.sync_metadata(), &pretty(&metadata), 0o644)
+}
+
+/// A page that was read: kept until its items are written, so that a daemon that dies asks for none again.
+#[derive(Serialize, Deserialize)]
+struct Spooled {
+    feed: u32,
+    at: String,
+    next: crate::work::trackers::Position,
+    items: Vec<Read>,
+    notes: Vec<String>,
+}
+
+/// The pages of one job.
+pub struct Spool {
+    folder: PathBuf,
+}
+
+impl Spool {
+    pub fn of(files: &JobFiles) -> Self {
+        Self { folder: files.folder.join("pages") }
+    }
+
+    fn path(&self, feed: u32, at: &str) -> PathBuf {
+        self.folder.join(format!("{feed}-{:08x}.json", crc32fast::hash(at.as_bytes())))
+    }
+
+    pub fn keep(&self, feed: u32, at: &str, page: &Page) -> io::Result<()> {
+        let spooled = Spooled {
+            feed,
+            at: at.to_owned(),
+            next: page.next.clone(),
+            items: page.items.clone(),
+            notes: page.notes.clone(),
+        };
+        std::fs::create_dir_all(&self.folder)?;
+        let body = serde_json::to_vec(&spooled).expect("plain data serialises");
+        let mut bytes = format!("{:08x}\n", crc32fast::hash(&body)).into_bytes();
+        bytes.extend(body);
+        disk::replace_unsynced(&self.path(feed, at), &bytes, 0o600)
+    }
+
+    /// The page at a position, if it was kept whole.
+    pub fn kept(&self, feed: u32, at: &str) -> Option<Page> {
+        let bytes = disk::read_regular(&self.path(feed, at), MOST_PAGE).ok()?;
+        let (sum, body) = (bytes.get(..8)?, bytes.get(9..)?);
+        if format!("{:08x}", crc32fast::hash(body)).as_bytes() != sum {
+            return None;
+        }
+        let spooled: Spooled = serde_json::from_slice(body).ok()?;
+        (spooled.feed == feed && spooled.at == at).then_some(Page {
+            items: spooled.items,
+            next: spooled.next,
+            notes: spooled.notes,
+        })
+    }
+
+    pub fn drop_page(&self, feed: u32, at: &str) {
+        let _ = std::fs::remove_file(self.path(feed, at));
+    }
+
+    pub fn clear(&self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("plain data serialises")
+}

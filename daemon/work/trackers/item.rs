@@ -1,0 +1,107 @@
+//! A work item as all trackers have it: what is left of their differences are texts.
+
+use serde::{Deserialize, Serialize};
+use specweave_jobs::clock::Millis;
+
+/// Which tracker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    GitHub,
+    Jira,
+    Ado,
+}
+
+impl Platform {
+    pub const ALL: [Self; 3] = [Self::GitHub, Self::Jira, Self::Ado];
+
+    /// As the command line and the documented files name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::GitHub => "github",
+            Self::Jira => "jira",
+            Self::Ado => "ado",
+        }
+    }
+
+    /// As people name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GitHub => "GitHub",
+            Self::Jira => "JIRA",
+            Self::Ado => "Azure DevOps",
+        }
+    }
+}
+
+/// What an item is, for its place in the living docs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An epic or a feature: it holds others.
+    Feature,
+    Story,
+    /// A step of its parent; Azure DevOps alone.
+    Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Open,
+    InProgress,
+    Completed,
+    /// Deleted in the tracker.
+    Removed,
+}
+
+impl Status {
+    /// As SpecWeave's files write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "Open",
+            Self::InProgress => "In Progress",
+            Self::Completed => "Completed",
+            Self::Removed => "Removed",
+        }
+    }
+}
+
+/// A link to an item that may not be known yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    pub key: String,
+    pub external_id: String,
+}
+
+/// One item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Names it for ever: it outlives renames of its project, moves and new titles.
+    pub key: String,
+    /// As SpecWeave's files name it: `github#acme/web#12`, `JIRA-PAY-1`, `ADO-511`.
+    pub external_id: String,
+    pub platform: Platform,
+    /// `#12`, `PAY-1`.
+    pub shown: String,
+    pub title: String,
+    /// Markdown.
+    pub body: String,
+    /// Markdown of a field of its own; GitHub and JIRA have theirs in the body.
+    pub criteria: Option<String>,
+    pub kind: Kind,
+    /// The tracker's own word, such as `Bug`.
+    pub type_name: String,
+    pub status: Status,
+    /// 0 is the most urgent.
+    pub priority: Option<u8>,
+    pub labels: Vec<String>,
+    pub created: Millis,
+    pub updated: Millis,
+    pub url: String,
+    pub parent: Option<Parent>,
+    /// `acme/web`, `PAY`, `Nova CAD`.
+    pub project: String,
+    /// Azure DevOps' area path.
+    pub area: Option<String>,
+}

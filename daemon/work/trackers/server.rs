@@ -1,0 +1,236 @@
+//! One tracker's server as one job sees it: asks it at the pace that it wants, tries again what may pass, and follows
+//! it no further than a token may go.
+
+use super::pace::Gate;
+use super::{TrackerError, classify};
+use crate::secrets::Login;
+use crate::work::net;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// A wait up to this long stays inside the job.
+pub const SHORT_WAIT: Duration = Duration::from_secs(30);
+
+/// So many of them in a row, and then the job pauses after all.
+const MOST_SHORT_WAITS: u32 = 5;
+
+/// Pauses before another attempt after a failure that may pass.
+const RETRY_PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(6)];
+
+/// A reply larger than this is not read: a hundred items of the longest texts are smaller.
+const MOST_BYTES: usize = 256 * 1024 * 1024;
+
+/// How a server is told who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Basic,
+    Bearer,
+}
+
+/// How one run asks trackers.
+#[derive(Clone)]
+pub struct Session {
+    pub http: reqwest::Client,
+    pub cancel: CancellationToken,
+    /// Told what is waited for.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Somebody wants a limit to be asked about once more, before its moment.
+    pub insists: bool,
+}
+
+impl Session {
+    /// A session that tells nobody and ends with the future that asks.
+    pub fn quiet(http: reqwest::Client) -> Self {
+        Self { http, cancel: CancellationToken::new(), notice: Arc::new(|_| ()), insists: false }
+    }
+}
+
+pub struct Server {
+    session: Session,
+    pub base: Url,
+    login: Option<Login>,
+    scheme: Scheme,
+    headers: HeaderMap,
+    pub gate: Arc<Gate>,
+}
+
+/// What is asked. All of it only reads: it may be sent again.
+pub struct Ask<'a> {
+    /// What a person would call it.
+    pub what: &'a str,
+    pub method: Method,
+    pub address: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl<'a> Ask<'a> {
+    pub fn get(what: &'a str, address: Url) -> Self {
+        Self { what, method: Method::GET, address, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    pub fn post(what: &'a str, address: Url, body: &serde_json::Value) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let body = serde_json::to_vec(body).expect("plain data serialises").into();
+        Self { what, method: Method::POST, address, headers, body }
+    }
+}
+
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Whether the server led elsewhere on itself.
+    pub moved: bool,
+}
+
+impl Server {
+    pub fn new(
+        session: &Session,
+        base: Url,
+        login: Option<Login>,
+        scheme: Scheme,
+        headers: HeaderMap,
+    ) -> Self {
+        let gate = Gate::of(&base, login.as_ref());
+        if session.insists {
+            gate.open();
+        }
+        Self { session: session.clone(), base, login, scheme, headers, gate }
+    }
+
+    pub fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// The address of `path`, which begins without a slash, below the base.
+    pub fn address(&self, path: &str) -> Result<Url, TrackerError> {
+        let base = self.base.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}/{path}"))
+            .map_err(|error| TrackerError::Malformed { what: base.to_owned(), cause: error.to_string() })
+    }
+
+    /// Asks with `send`, which makes one attempt; waits, tries again and reads the reply as [`classify`] does.
+    pub async fn ask_by<F>(&self, what: &str, mut send: impl FnMut() -> F) -> Result<Reply, TrackerError>
+    where
+        F: Future<Output = Result<Reply, TrackerError>>,
+    {
+        let mut retries = RETRY_PAUSES.iter();
+        let mut waits = 0;
+        loop {
+            if let Some(wait) = self.gate.closed() {
+                if wait >= SHORT_WAIT || waits == MOST_SHORT_WAITS {
+                    return Err(TrackerError::Limited(wait));
+                }
+                waits += 1;
+                (self.session.notice)(&format!("Rate limited; going on in {} s", wait.as_secs_f64().ceil()));
+                self.sleep(wait).await?;
+                continue;
+            }
+            let sent = tokio::select! {
+                () = self.session.cancel.cancelled() => return Err(TrackerError::Cancelled),
+                sent = send() => sent,
+            };
+            let judged = sent.and_then(|reply| {
+                self.gate.learn(&reply.headers);
+                let head = &reply.body[..reply.body.len().min(64 * 1024)];
+                classify::check(what, reply.status, &reply.headers, head).map(|()| reply)
+            });
+            match judged {
+                Ok(reply) => {
+                    // Azure DevOps delays rather than refuses, and asks to be left alone for a while.
+                    if reply.headers.contains_key("retry-after")
+                        && let Some(wait) = net::asked_to_wait(&reply.headers)
+                    {
+                        self.gate.close(wait);
+                    }
+                    return Ok(reply);
+                }
+                Err(TrackerError::Limited(wait)) => self.gate.close(wait),
+                Err(error @ (TrackerError::Network(_) | TrackerError::Transient { .. })) => {
+                    let Some(pause) = retries.next() else { return Err(error) };
+                    (self.session.notice)(&format!("{error}; trying again in {} s", pause.as_secs_f64()));
+                    self.sleep(*pause).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub async fn ask(&self, ask: Ask<'_>) -> Result<Reply, TrackerError> {
+        self.ask_by(ask.what, || {
+            self.exchange(ask.method.clone(), ask.address.clone(), ask.headers.clone(), ask.body.clone())
+        })
+        .await
+    }
+
+    /// One exchange, and where the server leads on itself. Nothing is judged and nothing tried again.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        mut address: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, TrackerError> {
+        let network = |error: reqwest::Error| TrackerError::Network(net::cause(&error));
+        let mut redirects = 0;
+        let mut answer = loop {
+            let request = self.session.http.request(method.clone(), address.clone());
+            let request = request.headers(self.headers.clone()).headers(headers.clone()).body(body.clone());
+            let answer = self.authorized(request, &address).send().await.map_err(network)?;
+            // A token goes nowhere else: what leads to another server is read as it is.
+            let to = net::redirected(&answer).filter(|to| to.origin() == address.origin());
+            match to {
+                Some(to) if redirects < net::MOST_REDIRECTS && method == Method::GET => {
+                    (address, redirects) = (to, redirects + 1);
+                }
+                _ => break answer,
+            }
+        };
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(network)? {
+            if body.len() + chunk.len() > MOST_BYTES {
+                let cause = format!("it is larger than {MOST_BYTES} bytes");
+                return Err(TrackerError::Malformed { what: address.path().to_owned(), cause });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, headers, body: body.into(), moved: redirects > 0 })
+    }
+
+    fn authorized(&self, request: reqwest::RequestBuilder, address: &Url) -> reqwest::RequestBuilder {
+        let Some(login) = self.login.as_ref().filter(|_| address.origin() == self.base.origin()) else {
+            return request;
+        };
+        let value = match self.scheme {
+            Scheme::Basic => net::authorization(login),
+            Scheme::Bearer => net::bearer(login),
+        };
+        match value {
+            Some(value) => request.header(http::header::AUTHORIZATION, value),
+            None => request,
+        }
+    }
+
+    async fn sleep(&self, wait: Duration) -> Result<(), TrackerError> {
+        let until = specweave_jobs::clock::now() + wait.as_millis() as i64;
+        loop {
+            // By the wall clock, so that a laptop's sleep is part of it.
+            let left = until - specweave_jobs::clock::now();
+            if left <= 0 {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.session.cancel.cancelled() => return Err(TrackerError::Cancelled),
+                () = tokio::time::sleep(Duration::from_millis(left.min(1_000) as u64)) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,755 @@
+//! Imports from the three trackers, end to end: whole, repeatable, resumable, and true about what is missing.
+
+use crate::world::trackers::{Fault, Issue, Kind, Phase, ToldBy, Trackers};
+use crate::world::{World, eventually, files_below, read};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+const TRACKERS: [&str; 3] = ["github", "jira", "ado"];
+
+fn world_with(count: u64) -> (World, Trackers) {
+    let mut world = World::new();
+    let trackers = Trackers::seeded(count);
+    for (name, value) in trackers.environment() {
+        world.set(name, value);
+    }
+    (world, trackers)
+}
+
+/// What is typed to import from a tracker.
+fn order(tracker: &str) -> Vec<&str> {
+    match tracker {
+        "github" => vec!["import", "github", "--repo", "acme/web", "--since", "all"],
+        "jira" => vec!["import", "jira", "--project-key", "PAY", "--since", "all"],
+        _ => vec!["import", "ado", "--ado-project", "Nova CAD", "--since", "all"],
+    }
+}
+
+fn start(world: &World, arguments: &[&str]) -> String {
+    let mut command = world.command(arguments);
+    command.arg("--json");
+    world.finish(command).ok().json()["id"].as_str().unwrap().to_owned()
+}
+
+fn import(world: &World, tracker: &str) -> Value {
+    let id = start(world, &order(tracker));
+    world.wait(&id)
+}
+
+/// As [`import`], since the last one.
+fn import_again(world: &World, tracker: &str) -> Value {
+    let all = order(tracker);
+    let id = start(world, &all[..all.len() - 2]);
+    world.wait(&id)
+}
+
+fn specs(world: &World) -> PathBuf {
+    world.project.join(".specweave/docs/internal/specs")
+}
+
+/// Files of stories by the id that they name.
+fn stories(world: &World) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for path in files_below(&specs(world)) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("us-") && !name.ends_with(".conflict.md") {
+            let id = metadata(&read(&path), "External ID")
+                .unwrap_or_else(|| panic!("{} names nothing", path.display()));
+            found.entry(id).or_default().push(path);
+        }
+    }
+    found
+}
+
+fn metadata(text: &str, name: &str) -> Option<String> {
+    let prefix = format!("- **{name}**: ");
+    text.lines().find_map(|line| line.strip_prefix(prefix.as_str())).map(str::to_owned)
+}
+
+/// The one file of an item.
+fn story(world: &World, id: &str) -> PathBuf {
+    let all = stories(world);
+    let files = all
+        .get(id)
+        .unwrap_or_else(|| panic!("no file of {id} among {:?}", all.keys().take(5).collect::<Vec<_>>()));
+    assert_eq!(files.len(), 1, "{id} has one file: {files:?}");
+    files[0].clone()
+}
+
+fn id_of(tracker: &str, number: u64) -> String {
+    match tracker {
+        "github" => format!("github#acme/web#{number}"),
+        "jira" => format!("JIRA-PAY-{number}"),
+        _ => format!("ADO-{number}"),
+    }
+}
+
+/// Every item of the tracker has its file or its line, once, and nothing else has.
+fn assert_whole(world: &World, trackers: &Trackers, tracker: &str) {
+    let issues = trackers.issues();
+    let files = stories(world);
+    let mut lines = 0;
+    for issue in issues.values().filter(|issue| !issue.deleted) {
+        if issue.is_pull_request && tracker == "github" || issue.malformed {
+            continue;
+        }
+        if tracker == "ado" && issue.kind == Kind::Task && issue.parent.is_some() {
+            lines += 1;
+            continue;
+        }
+        let id = id_of(tracker, issue.number);
+        let found = files.get(&id).unwrap_or_else(|| panic!("{id} has no file"));
+        assert_eq!(found.len(), 1, "{id}: {found:?}");
+        let text = read(&found[0]);
+        assert!(text.lines().next().unwrap().ends_with(&issue.title), "{id}: {text}");
+    }
+    let in_files: usize = files
+        .values()
+        .flatten()
+        .map(|path| {
+            read(path).lines().filter(|line| line.starts_with("- [") && line.contains("**T-")).count()
+        })
+        .sum();
+    assert_eq!(in_files, lines, "every step stands in its story");
+    // No number is given twice in a folder of stories.
+    let mut numbers: BTreeMap<(PathBuf, String), PathBuf> = BTreeMap::new();
+    for path in files.values().flatten() {
+        let base = path.parent().unwrap().parent().unwrap().to_path_buf();
+        let number = path.file_name().unwrap().to_string_lossy()[..7].to_owned();
+        if let Some(other) = numbers.insert((base, number), path.clone()) {
+            panic!("{} and {} have one number", other.display(), path.display());
+        }
+    }
+}
+
+/// The text of every file of living docs, without the moment of the import.
+fn texts(world: &World) -> BTreeMap<String, String> {
+    let moment = |line: &&str| !line.starts_with("- **Imported At**") && !line.starts_with("created: ");
+    files_below(&specs(world))
+        .iter()
+        .map(|path| {
+            let name = path.strip_prefix(specs(world)).unwrap().display().to_string();
+            let text: Vec<String> = read(path).lines().filter(moment).map(str::to_owned).collect();
+            (name, text.join("\n"))
+        })
+        .collect()
+}
+
+#[test]
+fn every_item_of_each_tracker_gets_its_place() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(230);
+        let job = import(&world, tracker);
+        assert_eq!(job["state"], "completed", "{tracker}: {job}");
+        assert_eq!(job["type_name"], "import-issues");
+        assert_eq!(job["provider"], tracker);
+        assert_eq!(
+            (&job["progress"]["current"], &job["progress"]["total"]),
+            (&230.into(), &230.into()),
+            "{job}"
+        );
+        assert_whole(&world, &trackers, tracker);
+        let text = read(&story(&world, &id_of(tracker, 2)));
+        for part in [
+            "# US-",
+            "**Status**: Open",
+            "## Description",
+            "## Tasks",
+            "## External Metadata",
+            "- **Feature ID**: FS-001E",
+        ] {
+            assert!(text.contains(part), "{tracker}: no {part:?} in\n{text}");
+        }
+        assert!(!text.ends_with('\n') && !text.starts_with("---"));
+    }
+}
+
+#[test]
+fn a_second_import_asks_for_nothing_that_it_knows_and_changes_no_byte() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(230);
+        import(&world, tracker);
+        let before: Vec<_> =
+            files_below(&specs(&world)).iter().map(|path| (path.clone(), read(path))).collect();
+        for _ in 0..2 {
+            trackers.forget_requests();
+            let job = import_again(&world, tracker);
+            assert_eq!(job["state"], "completed", "{tracker}: {job}");
+            assert!(trackers.requests().len() <= 2, "{tracker}: {:?}", trackers.requests());
+            assert_eq!(job["progress"]["succeeded"], 0, "{tracker}: {job}");
+        }
+        let job = import(&world, tracker);
+        assert_eq!(
+            (&job["state"], &job["progress"]["succeeded"]),
+            (&"completed".into(), &0.into()),
+            "{tracker}: {job}"
+        );
+        let after: Vec<_> =
+            files_below(&specs(&world)).iter().map(|path| (path.clone(), read(path))).collect();
+        assert_eq!(before, after, "{tracker}");
+    }
+}
+
+#[test]
+fn what_changed_in_the_tracker_changes_in_its_file_and_nowhere_else() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(60);
+        import(&world, tracker);
+        let path = story(&world, &id_of(tracker, 3));
+        let before = texts(&world);
+        trackers.edit(3, |issue| {
+            issue.title = "Another title".to_owned();
+            issue.phase = Phase::Closed;
+            issue.body = "Another body.".to_owned();
+        });
+        let job = import_again(&world, tracker);
+        assert_eq!(
+            (&job["state"], &job["progress"]["succeeded"]),
+            (&"completed".into(), &1.into()),
+            "{tracker}: {job}"
+        );
+        let text = read(&story(&world, &id_of(tracker, 3)));
+        assert_eq!(story(&world, &id_of(tracker, 3)), path, "its place and name stay");
+        for part in [": Another title", "**Status**: Completed", "Another body."] {
+            assert!(text.contains(part), "{tracker}: no {part:?} in\n{text}");
+        }
+        let after = texts(&world);
+        let changed: Vec<&String> = after
+            .iter()
+            .filter(|(name, text)| before.get(*name) != Some(text))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(changed.len(), 1, "{tracker}: {changed:?}");
+    }
+}
+
+#[test]
+fn a_persons_edit_stays_and_what_it_kept_out_stands_beside_it() {
+    let (world, trackers) = world_with(20);
+    import(&world, "github");
+    let path = story(&world, "github#acme/web#3");
+    let edited = read(&path)
+        .replace("As a user I want number 3.", "As a user I want it my way.")
+        .replace("- [ ] **AC-US-003-01**", "- [x] **AC-US-003-01**")
+        .replace("## Tasks", "## Notes\n\nMine.\n\n## Tasks");
+    std::fs::write(&path, &edited).unwrap();
+    // The tracker changes something else: both are kept.
+    trackers.edit(3, |issue| issue.title = "Retitled".to_owned());
+    assert_eq!(import_again(&world, "github")["state"], "completed");
+    let text = read(&path);
+    for part in ["it my way", "- [x] **AC-US-003-01**", "## Notes\n\nMine.", ": Retitled"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    // The tracker changes the same.
+    trackers.edit(3, |issue| issue.body = "The tracker's way.".to_owned());
+    let job = import_again(&world, "github");
+    assert_eq!(job["state"], "completed_with_warnings", "{job}");
+    let text = read(&path);
+    assert!(text.contains("it my way") && !text.contains("The tracker's way"), "{text}");
+    let beside = path.with_extension("conflict.md");
+    assert!(read(&beside).contains("The tracker's way."), "{}", read(&beside));
+    let id = job["id"].as_str().unwrap();
+    let result: Value =
+        serde_json::from_str(&read(&world.state().join("jobs").join(id).join("result.json"))).unwrap();
+    assert_eq!(result["failedItems"][0]["name"], "github#acme/web#3");
+    assert_eq!(import(&world, "github")["state"], "completed", "it is told once");
+    assert!(read(&path).contains("it my way"));
+}
+
+#[test]
+fn a_limit_pauses_the_job_nothing_is_asked_and_it_goes_on_by_itself() {
+    let cases = [(429, ToldBy::RetryAfter), (403, ToldBy::Reset)];
+    for (tracker, (status, told_by)) in TRACKERS.iter().zip(cases.into_iter().cycle()) {
+        let told_by = if *tracker == "jira" { ToldBy::RetryAfter } else { told_by };
+        let (world, trackers) = world_with(450);
+        trackers.fault(
+            2,
+            Fault::Limit { status: if *tracker == "github" { status } else { 429 }, seconds: 33, told_by },
+        );
+        let id = start(&world, &order(tracker));
+        let job = world.until(&id, "the pause", |job| job["state"] == "paused");
+        assert_eq!(job["pause"]["reason"], "rate_limited", "{job}");
+        world.run(Vec::<&str>::new()).ok().says("Reason: Rate limited (resumes in 3");
+        let asked = trackers.requests().len();
+        if *tracker == "github" {
+            // Sooner, it is asked once and no more.
+            world.run(["--resume", &id]).ok();
+            world.until(&id, "the pause again", |job| job["state"] == "paused");
+            assert_eq!(trackers.state.while_limited.load(Ordering::SeqCst), 1);
+        }
+        let until = trackers.limited_until().unwrap();
+        let job = world.wait_through_pauses(&id);
+        assert_eq!(job["state"], "completed", "{tracker}: {job}");
+        let resumed = trackers
+            .state
+            .requests
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, at)| *at)
+            .skip(asked)
+            .filter(|at| *at >= until)
+            .min()
+            .unwrap();
+        let late = resumed.duration_since(until).unwrap();
+        assert!(late < Duration::from_secs(2), "{tracker}: {late:?}");
+        let expected = u64::from(*tracker == "github");
+        assert_eq!(trackers.state.while_limited.load(Ordering::SeqCst), expected, "{tracker}");
+        world.run(["--logs", &id]).ok().says("Paused: Rate limited");
+        assert_whole(&world, &trackers, tracker);
+    }
+}
+
+#[test]
+fn a_short_wait_stays_inside_the_job() {
+    for (tracker, fault) in [
+        ("github", Fault::Limit { status: 403, seconds: 2, told_by: ToldBy::RetryAfter }),
+        ("jira", Fault::Limit { status: 429, seconds: 2, told_by: ToldBy::Reset }),
+        ("ado", Fault::SlowDown(2)),
+    ] {
+        let (world, trackers) = world_with(450);
+        trackers.fault(2, fault);
+        let began = Instant::now();
+        let job = import(&world, tracker);
+        assert_eq!(job["state"], "completed", "{tracker}: {job}");
+        assert!(began.elapsed() >= Duration::from_millis(1_500), "{tracker} was waited for");
+        assert_eq!(trackers.state.while_limited.load(Ordering::SeqCst), 0, "{tracker}");
+        assert_whole(&world, &trackers, tracker);
+    }
+}
+
+#[test]
+fn a_token_that_expires_fails_the_job_and_a_new_one_goes_on_from_there() {
+    for tracker in TRACKERS {
+        let (mut world, trackers) = world_with(650);
+        trackers.fault(3, Fault::TokenExpires);
+        let id = start(&world, &order(tracker));
+        let job = world.wait(&id);
+        assert_eq!(job["state"], "failed", "{tracker}: {job}");
+        assert!(job["error"].as_str().unwrap().starts_with("Authentication failed - token expired"), "{job}");
+        let reached = if tracker == "ado" { 400 } else { 200 };
+        assert_eq!(job["progress"]["current"], reached, "{tracker}: {job}");
+        world
+            .run(["--all"])
+            .ok()
+            .says(&format!("Failed at: item {reached} of 650"))
+            .says(&format!("Retry: Update token, then specweave-jobs --resume {id}"));
+        trackers.set_token("fresh");
+        let pages = trackers.pages();
+        for name in ["GITHUB_TOKEN", "JIRA_API_TOKEN", "AZURE_DEVOPS_PAT"] {
+            world.set(name, "fresh");
+        }
+        world.run(["--resume", &id]).ok();
+        assert_eq!(world.wait(&id)["state"], "completed", "{tracker}");
+        let again = trackers.pages() - pages;
+        assert_eq!(again, if tracker == "ado" { 2 } else { 5 }, "{tracker}: nothing is read twice");
+        assert_whole(&world, &trackers, tracker);
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_is_tried_again() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(450);
+        trackers.fault(2, Fault::Breaks);
+        trackers.fault(3, Fault::Status(502));
+        let job = import(&world, tracker);
+        assert_eq!(job["state"], "completed", "{tracker}: {job}");
+        assert_whole(&world, &trackers, tracker);
+    }
+}
+
+#[test]
+fn items_that_change_while_they_are_read_are_neither_lost_nor_doubled() {
+    for (tracker, numbered) in [("github", false), ("github", true), ("jira", false), ("ado", false)] {
+        let (world, trackers) = world_with(650);
+        trackers.state.numbered_pages.store(numbered, Ordering::Relaxed);
+        trackers.before_page(|page, issues| {
+            // An item of an earlier page and one of a later.
+            for number in [page * 20 + 3, 600 - page * 30] {
+                if let Some(issue) = issues.get_mut(&number) {
+                    issue.title = format!("Changed before page {page}");
+                    issue.touch();
+                }
+            }
+            issues.remove(&(page * 50 + 5));
+        });
+        let job = import(&world, tracker);
+        assert_eq!(job["state"], "completed", "{tracker}: {job}");
+        trackers.before_page(|_, _| ());
+        let job = import_again(&world, tracker);
+        assert_eq!(job["state"], "completed", "{tracker}: {job}");
+        assert_whole(&world, &trackers, tracker);
+    }
+}
+
+#[test]
+fn pull_requests_are_no_issues() {
+    let (world, trackers) = world_with(300);
+    for number in (2..300).step_by(9) {
+        trackers.issues().get_mut(&number).unwrap().is_pull_request = true;
+    }
+    let job = import(&world, "github");
+    assert_eq!(job["state"], "completed", "{job}");
+    let issues = trackers.issues().values().filter(|issue| !issue.is_pull_request).count();
+    assert_eq!(stories(&world).len(), issues);
+    assert_eq!(job["progress"]["total"], issues, "{job}");
+}
+
+#[test]
+fn a_malformed_item_is_named_and_the_others_of_its_page_are_kept() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(150);
+        trackers.issues().get_mut(&77).unwrap().malformed = true;
+        let job = import(&world, tracker);
+        assert_eq!(job["state"], "completed_with_warnings", "{tracker}: {job}");
+        assert_eq!(job["progress"]["failed"], 1);
+        let id = job["id"].as_str().unwrap();
+        world.run(["--id", id]).ok().says("77").says("could not be read");
+        assert_whole(&world, &trackers, tracker);
+        // Mended there, it comes with the next try.
+        trackers.issues().get_mut(&77).unwrap().malformed = false;
+        world.run(["--resume", id]).ok();
+        assert_eq!(world.wait(id)["state"], "completed", "{tracker}");
+        assert_whole(&world, &trackers, tracker);
+    }
+}
+
+#[test]
+fn sources_that_cannot_be_read_are_named_and_never_taken_for_done() {
+    let (world, trackers) = world_with(5);
+    let said = |arguments: &[&str], words: &str| {
+        let id = start(&world, arguments);
+        let job = world.wait(&id);
+        assert_eq!(job["state"], "completed_with_warnings", "{job}");
+        world.run(["--id", &id]).ok().says(words);
+    };
+    said(&["import", "github", "--repo", "acme/nowhere"], "was not found");
+    said(&["import", "jira", "--project-key", "NOPE"], "was not found");
+    said(&["import", "ado", "--ado-project", "Nowhere"], "was not found");
+    trackers.state.gone.store(true, Ordering::Relaxed);
+    said(&["import", "github", "--repo", "acme/web"], "Issues are disabled");
+    trackers.state.gone.store(false, Ordering::Relaxed);
+    // One that can be read is read all the same.
+    let id = start(&world, &["import", "github", "--repo", "acme/nowhere", "--repo", "acme/web"]);
+    let job = world.wait(&id);
+    assert_eq!(
+        (&job["state"], &job["progress"]["succeeded"]),
+        (&"completed_with_warnings".into(), &5.into()),
+        "{job}"
+    );
+    assert_eq!(stories(&world).len(), 5);
+}
+
+#[test]
+fn a_repository_that_moved_is_followed_and_its_issues_keep_their_files() {
+    let (world, trackers) = world_with(30);
+    import(&world, "github");
+    let before = texts(&world);
+    *trackers.state.moved.lock().unwrap() = Some(("acme/web".into(), "acme/site".into()));
+    trackers.edit(3, |issue| issue.title = "After the move".to_owned());
+    trackers.add(Issue::new(31, "New after the move"));
+    let job = import(&world, "github");
+    assert_eq!(job["state"], "completed", "{job}");
+    world.run(["--logs", job["id"].as_str().unwrap()]).ok().says("acme/web has moved to acme/site");
+    assert_eq!(stories(&world).len(), 31);
+    assert_eq!(texts(&world).len(), before.len() + 1, "one folder for ever");
+    // Asked for by its new name, it is the same.
+    let id = start(&world, &["import", "github", "--repo", "acme/site", "--since", "all"]);
+    assert_eq!(world.wait(&id)["progress"]["succeeded"], 0);
+    assert_eq!(stories(&world).len(), 31);
+}
+
+#[test]
+fn sixty_thousand_items_past_every_wall_are_all_there() {
+    // Too many for one moment, so that the keyset has to follow links too.
+    let (world, trackers) = world_with(0);
+    {
+        let mut issues = trackers.issues();
+        for number in 1..=60_000 {
+            let mut issue = Issue::new(number, "Many");
+            issue.updated -= 3_000 - number / 500;
+            issue.created = issue.updated;
+            issues.insert(number, issue);
+        }
+    }
+    trackers.state.numbered_pages.store(true, Ordering::Relaxed);
+    let id = start(&world, &order("github"));
+    let said = world
+        .finish_within(world.command(["wait", &id, "--json", "--timeout", "240"]), Duration::from_secs(250));
+    let job = said.json();
+    assert_eq!(job["state"], "completed", "{job}");
+    let files = files_below(&specs(&world));
+    let count =
+        files.iter().filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("us-")).count();
+    assert_eq!(count, 60_000);
+}
+
+#[test]
+fn a_daemon_killed_at_any_page_loses_nothing_doubles_nothing_and_reads_one_page_again() {
+    for tracker in TRACKERS {
+        let (undisturbed, calm) = world_with(1_050);
+        import(&undisturbed, tracker);
+        let (needed, wanted) = (calm.pages(), texts(&undisturbed));
+        for at in 1..=needed {
+            let (world, trackers) = world_with(0);
+            *trackers.issues() = calm.issues().clone();
+            // The next daemon has no environment of anybody's.
+            let pairs = trackers.environment().into_iter().map(|(name, value)| format!("{name}={value}\n"));
+            std::fs::write(world.project.join(".env"), pairs.collect::<String>()).unwrap();
+            let reached = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let signal = reached.clone();
+            trackers.before_page(move |page, _| {
+                if page == at {
+                    signal.store(true, Ordering::SeqCst);
+                    // Long enough to be killed while it waits for this page.
+                    std::thread::sleep(Duration::from_millis(60));
+                }
+            });
+            let id = start(&world, &order(tracker));
+            eventually("the page is asked for", || reached.load(Ordering::SeqCst));
+            std::thread::sleep(Duration::from_millis(at * 13 % 70));
+            world.kill_daemon();
+            world.run(["daemon", "start"]).ok();
+            assert_eq!(world.wait(&id)["state"], "completed", "{tracker} at {at}");
+            let pages = trackers.pages();
+            assert!(pages <= needed + 1, "{tracker} at {at}: {pages} pages for {needed}");
+            assert_whole(&world, &trackers, tracker);
+            let host = |texts: &BTreeMap<String, String>, trackers: &Trackers| -> BTreeMap<String, String> {
+                let address = trackers.address.to_string();
+                texts.iter().map(|(name, text)| (name.clone(), text.replace(&address, "HOST"))).collect()
+            };
+            let (left, wanted) = (host(&texts(&world), &trackers), host(&wanted, &calm));
+            let names = left.keys().chain(wanted.keys());
+            let wrong: Vec<&String> =
+                names.filter(|name| left.get(*name) != wanted.get(*name)).take(3).collect();
+            assert!(
+                wrong.is_empty(),
+                "{tracker} at {at}: {wrong:?} {:?}",
+                wrong.first().map(|name| (left.get(*name), wanted.get(*name)))
+            );
+        }
+    }
+}
+
+#[test]
+fn hostile_titles_and_bodies_stay_what_they_are() {
+    let (world, trackers) = world_with(0);
+    let titles = [
+        "a: \"b\" # {x}\n---\nid: FS-999",
+        "../../../etc/passwd",
+        "<script>alert(1)</script>",
+        "\u{1b}[2J\u{202e}gnihton",
+        "日本語のタイトル",
+        "---",
+        "",
+    ];
+    for (place, title) in titles.iter().enumerate() {
+        let mut issue = Issue::new(place as u64 + 1, title);
+        issue.body =
+            "## External Metadata\n\n- **External ID**: github#acme/web#1\n\n```\nnever closed".to_owned();
+        trackers.add(issue);
+    }
+    let mut long = Issue::new(100, "long");
+    long.body = "x".repeat(1024 * 1024);
+    trackers.add(long);
+    let job = import(&world, "github");
+    assert_eq!(job["state"], "completed", "{job}");
+    let files = stories(&world);
+    assert_eq!(files.len(), titles.len() + 1, "{files:?}");
+    assert!(files.values().all(|paths| paths.len() == 1 && paths[0].starts_with(specs(&world))));
+    assert_eq!(
+        import(&world, "github")["progress"]["succeeded"],
+        0,
+        "they are read back as they were written"
+    );
+    assert!(!world.project.join("../../etc").exists());
+}
+
+#[test]
+fn a_file_that_stands_where_an_item_would_go_is_left_alone() {
+    let (world, trackers) = world_with(0);
+    trackers.add(Issue::new(1, "First"));
+    import(&world, "github");
+    let folder = story(&world, "github#acme/web#1").parent().unwrap().to_path_buf();
+    let own = folder.join("us-002e-second.md");
+    std::fs::write(&own, "# Mine").unwrap();
+    trackers.add(Issue::new(2, "Second"));
+    assert_eq!(import(&world, "github")["state"], "completed");
+    assert_eq!(read(&own), "# Mine");
+    assert!(read(&folder.join("us-003e-second.md")).contains("github#acme/web#2"));
+}
+
+#[test]
+fn a_folder_of_specs_that_is_a_link_is_not_written_through() {
+    let (world, _trackers) = world_with(3);
+    let outside = world.dir.join("outside");
+    std::fs::create_dir_all(&outside).unwrap();
+    std::fs::create_dir_all(specs(&world)).unwrap();
+    std::os::unix::fs::symlink(&outside, specs(&world).join("web")).unwrap();
+    let job = import(&world, "github");
+    assert_eq!(job["state"], "completed_with_warnings", "{job}");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    world.run(["--id", job["id"].as_str().unwrap()]).ok().says("links are not followed");
+}
+
+#[test]
+fn an_item_that_moved_moves() {
+    let (world, trackers) = world_with(0);
+    for (number, kind, area) in
+        [(1, Kind::Epic, "Core"), (2, Kind::Epic, "Core"), (3, Kind::Story, "Core"), (4, Kind::Task, "Core")]
+    {
+        let mut issue = Issue::new(number, &format!("Item {number}"));
+        (issue.kind, issue.area) = (kind, area.to_owned());
+        trackers.add(issue);
+    }
+    trackers.issues().get_mut(&3).unwrap().parent = Some(1);
+    trackers.issues().get_mut(&4).unwrap().parent = Some(3);
+    import(&world, "ado");
+    assert!(
+        story(&world, "ADO-3").ends_with("nova-cad/core/FS-001E/us-003e-item-3.md"),
+        "{:?}",
+        story(&world, "ADO-3")
+    );
+    trackers.edit(3, |issue| issue.parent = Some(2));
+    import_again(&world, "ado");
+    assert!(
+        story(&world, "ADO-3").ends_with("nova-cad/core/FS-002E/us-003e-item-3.md"),
+        "{:?}",
+        story(&world, "ADO-3")
+    );
+    assert!(read(&story(&world, "ADO-3")).contains("**T-001**: Item 4"));
+    trackers.edit(3, |issue| issue.area = "Mobile".to_owned());
+    import_again(&world, "ado");
+    assert!(
+        story(&world, "ADO-3").ends_with("nova-cad/mobile/FS-001E/us-001e-item-3.md"),
+        "{:?}",
+        story(&world, "ADO-3")
+    );
+    assert!(read(&story(&world, "ADO-3")).starts_with("# US-001E: Item 3"));
+    // A step that is done there is done here, in the story's new place.
+    trackers.edit(4, |issue| issue.phase = Phase::Closed);
+    import_again(&world, "ado");
+    assert!(read(&story(&world, "ADO-3")).contains("- [x] **T-001**: Item 4"));
+    // What is deleted there says so here.
+    trackers.edit(3, |issue| issue.deleted = true);
+    import_again(&world, "ado");
+    assert!(read(&story(&world, "ADO-3")).contains("**Status**: Removed"));
+}
+
+#[test]
+fn a_dry_run_says_what_would_come_and_writes_nothing() {
+    let (world, trackers) = world_with(130);
+    for tracker in TRACKERS {
+        let mut arguments = order(tracker);
+        arguments.push("--dry-run");
+        world.run(arguments).ok().says("130").says("Nothing was written");
+    }
+    assert!(!specs(&world).exists() && !world.project.join(".specweave/sync-metadata.json").exists());
+    assert!(world.run(["--all", "--json"]).ok().json()["jobs"].as_array().unwrap().is_empty());
+    assert_eq!(trackers.pages(), 0);
+}
+
+#[test]
+fn filters_keep_new_items_out_and_known_ones_up_to_date() {
+    let (world, trackers) = world_with(100);
+    let open = |world: &World| {
+        start(world, &["import", "github", "--repo", "acme/web", "--since", "all", "--state", "open"])
+    };
+    world.wait(&open(&world));
+    let open_ones = trackers.issues().values().filter(|issue| issue.phase != Phase::Closed).count();
+    assert_eq!(stories(&world).len(), open_ones);
+    trackers.edit(2, |issue| issue.phase = Phase::Closed);
+    world.wait(&open(&world));
+    assert!(read(&story(&world, "github#acme/web#2")).contains("**Status**: Completed"));
+    assert_eq!(stories(&world).len(), open_ones);
+    // Another filter is another history: what it left out comes without it.
+    import_again(&world, "github");
+    assert_eq!(stories(&world).len(), 100);
+    let (world, _trackers) = world_with(100);
+    let id =
+        start(&world, &["import", "jira", "--project-key", "PAY", "--match", "*number 7*", "--since", "all"]);
+    world.wait(&id);
+    assert!(stories(&world).len() < 20);
+}
+
+#[test]
+fn data_center_and_a_server_without_a_feed_are_read_too() {
+    let (mut world, trackers) = world_with(330);
+    trackers.state.data_center.store(true, Ordering::Relaxed);
+    world.unset("JIRA_EMAIL");
+    let job = import(&world, "jira");
+    assert_eq!(job["state"], "completed", "{job}");
+    assert_whole(&world, &trackers, "jira");
+    trackers.forget_requests();
+    import_again(&world, "jira");
+    assert!(trackers.requests().len() <= 2, "{:?}", trackers.requests());
+
+    let (world, trackers) = world_with(450);
+    trackers.state.no_feed.store(true, Ordering::Relaxed);
+    let job = import(&world, "ado");
+    assert_eq!(job["state"], "completed", "{job}");
+    assert_whole(&world, &trackers, "ado");
+}
+
+#[test]
+fn a_place_that_is_no_longer_known_is_found_again() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(650);
+        trackers.fault(3, Fault::CursorExpired);
+        trackers.fault(5, Fault::Short);
+        let job = import(&world, tracker);
+        assert_eq!(job["state"], "completed", "{tracker}: {job}");
+        assert_whole(&world, &trackers, tracker);
+    }
+}
+
+#[test]
+fn a_lost_network_pauses_with_its_reason() {
+    let (mut world, trackers) = world_with(250);
+    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "1");
+    trackers.before_page(|page, _| {
+        if page >= 2 {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+    });
+    let id = start(&world, &order("github"));
+    let job = world.until(&id, "the pause", |job| job["state"] == "paused");
+    assert_eq!(job["pause"]["reason"], "network", "{job}");
+    assert!(!job["pause"]["resume_at"].is_null());
+    trackers.before_page(|_, _| ());
+    world.run(["--resume", &id]).ok();
+    assert_eq!(world.wait(&id)["state"], "completed");
+    assert_whole(&world, &trackers, "github");
+}
+
+#[test]
+fn the_documented_files_tell_of_an_import() {
+    let (world, _trackers) = world_with(30);
+    let job = import(&world, "github");
+    let id = job["id"].as_str().unwrap();
+    eventually("the list tells of the end", || world.mirror()["jobs"][0]["status"] == "completed");
+    let entry = &world.mirror()["jobs"][0];
+    assert_eq!(entry["type"], "import-issues");
+    assert_eq!(
+        (&entry["config"]["provider"], &entry["config"]["repositories"][0]),
+        (&"github".into(), &"acme/web".into())
+    );
+    let config = read(&world.state().join("jobs").join(id).join("config.json"));
+    assert!(!config.contains("tracker-token"), "no secret: {config}");
+    let metadata: Value =
+        serde_json::from_str(&read(&world.project.join(".specweave/sync-metadata.json"))).unwrap();
+    assert_eq!(metadata["github"]["lastImportCount"], 30);
+    assert_eq!(metadata["github"]["lastSyncResult"], "success");
+    assert!(metadata["repos"]["acme/web"]["github"]["lastImport"].is_string());
+    for path in files_below(&world.project) {
+        assert!(!read(&path).contains("tracker-token"), "{}", path.display());
+    }
+    let age = SystemTime::now().duration_since(
+        std::fs::metadata(world.project.join(".specweave/sync-metadata.json")).unwrap().modified().unwrap(),
+    );
+    assert!(age.unwrap() < Duration::from_secs(60));
+}

@@ -1,0 +1,147 @@
+//! Azure DevOps' face: the organisation `acme` with the project `Nova CAD`.
+
+use super::{Issue, Kind, Phase, Reply, State, iso, parameters};
+use crate::world::http::Request;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+
+const PROJECT: &str = "Nova CAD";
+
+pub fn answer(state: &State, request: &Request) -> Reply {
+    let base = format!("http://{}/acme", request.headers.get("host").map_or("", String::as_str));
+    let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy().into_owned();
+    let Some(rest) = path.strip_prefix(&format!("/acme/{PROJECT}/_apis/wit/")) else {
+        return Reply::status(
+            404,
+            &json!({
+                "$id": "1", "message": "TF200016: The following project does not exist.", "typeKey": "ProjectDoesNotExistWithNameException",
+            }),
+        );
+    };
+    match (request.method.as_str(), rest) {
+        ("GET", "reporting/workitemrevisions") if state.no_feed.load(Ordering::Relaxed) => {
+            Reply::status(404, &json!({"message": "The controller is not there."}))
+        }
+        ("GET", "reporting/workitemrevisions") => feed(state, request, &base),
+        ("POST", "wiql") => query(state, request, &base),
+        ("POST", "workitemsbatch") => batch(state, request, &base),
+        _ => Reply::status(404, &json!({"message": "The controller is not there."})),
+    }
+}
+
+/// The newest revision of each item, in the order of changes.
+fn feed(state: &State, request: &Request, base: &str) -> Reply {
+    let wanted = parameters(&request.query);
+    let issues = state.issues.lock().unwrap();
+    let mut rows: Vec<&Issue> = issues.values().filter(|issue| !issue.is_pull_request).collect();
+    rows.sort_by_key(|issue| issue.revision);
+    if let Some(since) = wanted.get("startDateTime") {
+        rows.retain(|issue| iso(issue.updated).as_str() >= &since[..19]);
+    }
+    if let Some(place) = wanted.get("continuationToken").and_then(|token| token.strip_prefix("rev;")) {
+        let place: u64 = place.parse().unwrap();
+        rows.retain(|issue| issue.revision > place);
+    }
+    let most =
+        wanted.get("$maxPageSize").and_then(|text| text.parse().ok()).unwrap_or(1_000_usize).min(1_000);
+    let shown = &rows[..rows.len().min(most)];
+    let values: Vec<Value> = shown.iter().map(|issue| revision(issue, base)).collect();
+    let token = shown.last().map(|last| format!("rev;{}", last.revision));
+    let token =
+        token.or_else(|| wanted.get("continuationToken").cloned()).unwrap_or_else(|| "rev;0".to_owned());
+    Reply::json(&json!({
+        "values": values,
+        "nextLink": format!("{base}/_apis/wit/reporting/workitemrevisions?continuationToken={token}"),
+        "continuationToken": token,
+        "isLastBatch": shown.len() == rows.len(),
+    }))
+}
+
+fn query(state: &State, request: &Request, base: &str) -> Reply {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let text = body["query"].as_str().unwrap_or("");
+    let after: u64 = text
+        .split_once("[System.Id] > ")
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    let since = text.split_once("[System.ChangedDate] >= '").and_then(|(_, rest)| rest.split('\'').next());
+    let top =
+        parameters(&request.query).get("$top").and_then(|text| text.parse().ok()).unwrap_or(20_001_usize);
+    let issues = state.issues.lock().unwrap();
+    let ids: Vec<Value> = issues
+        .values()
+        .filter(|issue| !issue.deleted && !issue.is_pull_request && issue.number > after)
+        .filter(|issue| since.is_none_or(|since| iso(issue.updated).as_str() >= &since[..19]))
+        .take(top)
+        .map(|issue| json!({"id": issue.number, "url": format!("{base}/_apis/wit/workItems/{}", issue.number)}))
+        .collect();
+    if ids.len() > 20_000 {
+        return Reply::status(
+            400,
+            &json!({"message": "VS402337: The number of work items returned exceeds the size limit of 20000."}),
+        );
+    }
+    Reply::json(
+        &json!({"queryType": "flat", "queryResultType": "workItem", "asOf": iso(super::now()), "columns": [], "workItems": ids}),
+    )
+}
+
+fn batch(state: &State, request: &Request, base: &str) -> Reply {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let ids: Vec<u64> = body["ids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    if ids.len() > 200 {
+        return Reply::status(
+            400,
+            &json!({"message": "VS403474: You requested information about more than 200 work items."}),
+        );
+    }
+    let issues = state.issues.lock().unwrap();
+    let value: Vec<Value> = ids
+        .iter()
+        .map(|id| {
+            issues.get(id).filter(|issue| !issue.deleted).map_or(Value::Null, |issue| revision(issue, base))
+        })
+        .collect();
+    Reply::json(&json!({"count": value.len(), "value": value}))
+}
+
+fn revision(issue: &Issue, base: &str) -> Value {
+    let kind = match issue.kind {
+        Kind::Epic => "Epic",
+        Kind::Feature => "Feature",
+        Kind::Story => "User Story",
+        Kind::Bug => "Bug",
+        Kind::Task => "Task",
+    };
+    let state = match issue.phase {
+        Phase::Open => "New",
+        Phase::Active => "Active",
+        Phase::Closed => "Closed",
+    };
+    let mut fields = json!({
+        "System.Id": issue.number,
+        "System.AreaPath": format!("{PROJECT}\\{}", issue.area),
+        "System.TeamProject": PROJECT,
+        "System.WorkItemType": kind,
+        "System.State": state,
+        "System.CreatedDate": iso(issue.created),
+        "System.ChangedDate": iso(issue.updated),
+        "System.Title": issue.title,
+        "System.Tags": issue.labels.join("; "),
+        "System.Description": issue.body,
+        "Microsoft.VSTS.Common.Priority": issue.number % 4 + 1,
+    });
+    if issue.kind == Kind::Story {
+        fields["Microsoft.VSTS.Common.AcceptanceCriteria"] = json!(issue.criteria);
+    }
+    if let Some(parent) = issue.parent {
+        fields["System.Parent"] = json!(parent);
+    }
+    if issue.deleted {
+        fields["System.IsDeleted"] = json!(true);
+    }
+    if issue.malformed {
+        fields.as_object_mut().unwrap().remove("System.Title");
+    }
+    json!({"id": issue.number, "rev": issue.revision, "fields": fields, "url": format!("{base}/_apis/wit/workItems/{}", issue.number)})
+}

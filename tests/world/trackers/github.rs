@@ -1,0 +1,193 @@
+//! GitHub's face: `/api/v3` of an Enterprise server with the repository `acme/web`.
+
+use super::{Issue, Phase, Reply, State, iso, parameters};
+use crate::world::http::Request;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+
+const REPOSITORY: &str = "acme/web";
+const REPOSITORY_ID: u64 = 1;
+
+pub fn answer(state: &State, request: &Request) -> Reply {
+    let reply = routed(state, request);
+    let mut quota = state.quota.lock().unwrap();
+    match &mut *quota {
+        Some((left, reset)) if request.path.ends_with("/issues") => {
+            *left = left.saturating_sub(1);
+            reply
+                .with("X-RateLimit-Remaining", left.to_string())
+                .with("X-RateLimit-Reset", reset.to_string())
+                .with("X-RateLimit-Resource", "core")
+        }
+        _ => reply,
+    }
+}
+
+fn routed(state: &State, request: &Request) -> Reply {
+    let base = format!("http://{}", request.headers.get("host").map_or("", String::as_str));
+    let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path);
+    let moved = state.moved.lock().unwrap().clone();
+    let name = moved.as_ref().map_or(REPOSITORY, |(_, name)| name.as_str());
+    if path == "/search/issues" {
+        return search(state, request);
+    }
+    if let Some((old, _)) = &moved
+        && let Some(rest) = path.strip_prefix(&format!("/repos/{old}"))
+    {
+        let to = format!("{base}/api/v3/repositories/{REPOSITORY_ID}{rest}?{}", request.query);
+        return Reply::status(301, &json!({"message": "Moved Permanently", "url": to})).with("Location", to);
+    }
+    let of_repository = [format!("/repos/{name}"), format!("/repositories/{REPOSITORY_ID}")];
+    let rest = of_repository.iter().find_map(|prefix| path.strip_prefix(prefix.as_str()));
+    match rest {
+        Some("/issues") if state.gone.load(Ordering::Relaxed) => {
+            Reply::status(410, &json!({"message": "Issues are disabled for this repo"}))
+        }
+        Some("/issues") => list(state, request, &base, name),
+        _ => Reply::status(404, &json!({"message": "Not Found"})),
+    }
+}
+
+fn search(state: &State, request: &Request) -> Reply {
+    let query = parameters(&request.query).remove("q").unwrap_or_default();
+    let since = query.split_whitespace().find_map(|word| word.strip_prefix("updated:>="));
+    let issues = state.issues.lock().unwrap();
+    let fits = |issue: &&Issue| {
+        !issue.is_pull_request
+            && !issue.deleted
+            && since.is_none_or(|since| iso(issue.updated).as_str() >= since)
+    };
+    let count = issues.values().filter(fits).count();
+    Reply::json(&json!({"total_count": count, "incomplete_results": false, "items": []}))
+}
+
+fn list(state: &State, request: &Request, base: &str, name: &str) -> Reply {
+    let wanted = parameters(&request.query);
+    let number = |key: &str, or: usize| wanted.get(key).and_then(|text| text.parse().ok()).unwrap_or(or);
+    let (per_page, page) = (number("per_page", 30).min(100), number("page", 1));
+    let issues = state.issues.lock().unwrap();
+    let labels: Vec<&str> = wanted
+        .get("labels")
+        .map(|labels| labels.split(',').filter(|label| !label.is_empty()).collect())
+        .unwrap_or_default();
+    let mut rows: Vec<&Issue> = issues
+        .values()
+        .filter(|issue| !issue.deleted)
+        .filter(|issue| wanted.get("since").is_none_or(|since| iso(issue.updated) >= *since))
+        .filter(|issue| labels.iter().all(|label| issue.labels.iter().any(|own| own == label)))
+        .filter(|issue| match wanted.get("state").map_or("open", String::as_str) {
+            "all" => true,
+            "closed" => issue.phase == Phase::Closed,
+            _ => issue.phase != Phase::Closed,
+        })
+        .collect();
+    match wanted.get("sort").map(String::as_str) {
+        Some("updated") => rows.sort_by_key(|issue| (issue.updated, issue.number)),
+        _ => rows.sort_by_key(|issue| (issue.created, issue.number)),
+    }
+    if wanted.get("direction").map(String::as_str) != Some("asc") {
+        rows.reverse();
+    }
+    let numbered = state.numbered_pages.load(Ordering::Relaxed);
+    if numbered && (page - 1) * per_page >= 10_000 {
+        let text = "Pagination with the page parameter is not supported for large datasets, please use cursor based pagination (after/before)";
+        return Reply::status(422, &json!({"message": text, "documentation_url": "https://docs"}));
+    }
+    // A cursor is a place among moments; a number is a place among whatever there is now.
+    let start = match wanted.get("after").and_then(|after| after.split_once('-')) {
+        Some((updated, number)) => {
+            let place: (u64, u64) = (updated.parse().unwrap_or(0), number.parse().unwrap_or(0));
+            rows.iter().position(|issue| (issue.updated, issue.number) > place).unwrap_or(rows.len())
+        }
+        None => ((page - 1) * per_page).min(rows.len()),
+    };
+    let shown = &rows[start..(start + per_page).min(rows.len())];
+    let bodies: Vec<Value> = shown.iter().map(|issue| issue_json(issue, base, name)).collect();
+    let body = Value::from(bodies);
+    let tag = format!("\"{:08x}\"", crc32fast::hash(body.to_string().as_bytes()));
+    if request.headers.get("if-none-match") == Some(&tag) {
+        return Reply { status: 304, headers: Vec::new(), body: Vec::new() }.with("ETag", tag);
+    }
+    let mut reply = Reply::json(&body).with("ETag", tag);
+    let more = start + shown.len() < rows.len();
+    if let Some(last) = shown.last().filter(|_| more) {
+        let others = wanted.iter().filter(|(key, _)| *key != "page" && *key != "after");
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(others);
+        if !numbered {
+            query.append_pair("after", &format!("{}-{}", last.updated, last.number));
+        }
+        query.append_pair("page", &(page + 1).to_string());
+        let next =
+            format!("<{base}/api/v3/repositories/{REPOSITORY_ID}/issues?{}>; rel=\"next\"", query.finish());
+        reply = reply.with("Link", next);
+    }
+    reply
+}
+
+/// An issue with everything that GitHub's description of its API requires of one.
+fn issue_json(issue: &Issue, base: &str, name: &str) -> Value {
+    let api = format!("{base}/api/v3/repos/{name}");
+    let url = format!("{api}/issues/{}", issue.number);
+    let closed = issue.phase == Phase::Closed;
+    let labels: Vec<Value> = issue
+        .labels
+        .iter()
+        .map(String::as_str)
+        .chain((issue.phase == Phase::Active).then_some("in-progress"))
+        .enumerate()
+        .map(|(place, label)| {
+            json!({
+                "id": place + 1, "node_id": "L", "url": format!("{api}/labels/{label}"), "name": label,
+                "color": "ededed", "default": false, "description": null,
+            })
+        })
+        .collect();
+    let user = json!({
+        "login": "ada", "id": 1, "node_id": "U", "avatar_url": "https://a/u", "gravatar_id": "",
+        "url": format!("{base}/api/v3/users/ada"), "html_url": "https://a/ada",
+        "followers_url": "https://a/x", "following_url": "https://a/x", "gists_url": "https://a/x",
+        "starred_url": "https://a/x", "subscriptions_url": "https://a/x", "organizations_url": "https://a/x",
+        "repos_url": "https://a/x", "events_url": "https://a/x", "received_events_url": "https://a/x",
+        "type": "User", "site_admin": false,
+    });
+    let mut row = json!({
+        "url": url,
+        "repository_url": api,
+        "labels_url": format!("{url}/labels{{/name}}"),
+        "comments_url": format!("{url}/comments"),
+        "events_url": format!("{url}/events"),
+        "html_url": format!("{base}/{name}/issues/{}", issue.number),
+        "id": 1_000_000 + issue.number,
+        "node_id": format!("I_{}", issue.number),
+        "number": issue.number,
+        "title": issue.title,
+        "user": if issue.nobody { Value::Null } else { user },
+        "labels": labels,
+        "state": if closed { "closed" } else { "open" },
+        "state_reason": if closed { json!("completed") } else { Value::Null },
+        "locked": false,
+        "assignee": null,
+        "assignees": [],
+        "milestone": null,
+        "comments": 0,
+        "created_at": iso(issue.created),
+        "updated_at": iso(issue.updated),
+        "closed_at": if closed { json!(iso(issue.updated)) } else { Value::Null },
+        "author_association": "OWNER",
+        "active_lock_reason": null,
+        "body": if issue.body.is_empty() { Value::Null } else { json!(issue.body) },
+        "timeline_url": format!("{url}/timeline"),
+        "performed_via_github_app": null,
+    });
+    if let Some(parent) = issue.parent {
+        row["parent_issue_url"] = json!(format!("{api}/issues/{parent}"));
+    }
+    if issue.is_pull_request {
+        row["pull_request"] = json!({"url": format!("{api}/pulls/{}", issue.number), "html_url": null, "diff_url": null, "patch_url": null});
+    }
+    if issue.malformed {
+        row["title"] = Value::Null;
+    }
+    row
+}
