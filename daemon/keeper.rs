@@ -285,7 +285,7 @@ impl Keeper {
         for notice in &adoption.notices {
             log.line(&format!("WARNING: {notice}"));
         }
-        adoption.config.write(&files).map_err(storage)?;
+        disk::replace(&files.config(), &adoption.config, 0o600).map_err(storage)?;
         let made =
             Journal::create(&files.journal(), &self.seal, id, created_at, &event).and_then(|journal| {
                 disk::sync_folder(&files.folder)?;

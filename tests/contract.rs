@@ -3,6 +3,7 @@
 use crate::world::World;
 use crate::world::git_server::{Fault, GitServer};
 use crate::world::repositories::make_many;
+use crate::world::trackers::{TOKEN, Trackers};
 use std::path::PathBuf;
 
 /// Where `tests/clients/install.sh` put the libraries; `None`, loudly, where it was not run.
@@ -62,4 +63,15 @@ fn a_stock_python_client_learns_the_contract_by_reflection() {
     let said = said.says(&format!("{{\"list\": [\"{}\"]}}", scene.id));
     said.says(&format!("{{\"followed\": [\"{}\", 5, 5]}}", scene.id));
     drop(scene.server);
+}
+
+#[test]
+fn the_trackers_own_clients_read_the_fakes_and_github_knows_its_issues() {
+    let Some(clients) = clients() else { return };
+    let world = World::new();
+    let trackers = Trackers::seeded(330);
+    let arguments =
+        [clients.join("trackers.mjs").display().to_string(), trackers.url(), TOKEN.into(), "330".into()];
+    let said = world.finish(world.program("node", arguments)).ok();
+    assert_eq!(said.json(), serde_json::json!({"github": 330, "jira": 330, "ado": 330}));
 }

@@ -4,6 +4,7 @@ use crate::contract::clients;
 use crate::world::git_server::Fault;
 use crate::world::recorded::{self, lay_out};
 use crate::world::repositories::assert_whole;
+use crate::world::trackers::{TOKEN, Trackers};
 use crate::world::{Said, World, eventually, files_below, read};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -52,17 +53,20 @@ fn every_recorded_project_opens_and_all_its_jobs_are_told_truthfully() {
 }
 
 #[test]
-fn recorded_clone_jobs_go_on_under_their_own_id_and_the_others_say_why_not() {
+fn recorded_jobs_go_on_under_their_own_id_and_the_others_say_why_not() {
     let (mut resumed, mut refused) = (0, 0);
+    let trackers = Trackers::seeded(0);
     for case in recorded::cases().into_iter().filter(|case| case != "clone-with-pat") {
-        let world = World::new();
+        let mut world = World::new();
+        for (name, value) in trackers.environment() {
+            world.set(name, value);
+        }
         lay_out(&world, &case, &[]);
         for before in recorded::jobs(&world) {
             let id = text(&before, "id");
             let said = world.run(["--resume", id]);
-            let adoptable = text(&before, "type") == "clone-repos"
-                && text(&before, "status") != "completed"
-                && case != "clone-failed";
+            let ours = ["clone-repos", "import-issues"].contains(&text(&before, "type"));
+            let adoptable = ours && text(&before, "status") != "completed" && case != "clone-failed";
             if !adoptable {
                 let said = said.with_status(1);
                 let reasons = ["belongs to another tool", "already completed", "config not usable"];
@@ -83,6 +87,10 @@ fn recorded_clone_jobs_go_on_under_their_own_id_and_the_others_say_why_not() {
                 .unwrap()
                 .clone();
             assert_eq!(entry["startedAt"], before["startedAt"], "{case}");
+            if text(&before, "type") == "import-issues" {
+                resumed += 1;
+                continue;
+            }
             let repositories = before["config"]["repositories"].as_array().unwrap();
             assert_eq!(job["progress"]["total"], repositories.len());
             for name in entry["progress"]["itemsCompleted"].as_array().unwrap() {
@@ -95,6 +103,25 @@ fn recorded_clone_jobs_go_on_under_their_own_id_and_the_others_say_why_not() {
     }
     eprintln!("{resumed} recorded jobs resumed, {refused} said why not");
     assert!(resumed >= 7, "{resumed}");
+}
+
+#[test]
+fn a_dead_import_of_specweaves_is_taken_over_and_its_token_leaves_the_file() {
+    let mut world = World::new();
+    let trackers = Trackers::seeded(120);
+    let named = [("ghp_EXAMPLE_NOT_A_REAL_TOKEN", TOKEN.to_owned()), ("web-frontend", "web".to_owned())];
+    lay_out(&world, "import-killed", &named);
+    world.set("GITHUB_API_URL", format!("{}/api/v3", trackers.url()));
+    let id = text(&recorded::jobs(&world)[0], "id").to_owned();
+    let config = world.state().join("jobs").join(&id).join("config.json");
+    assert!(read(&config).contains(TOKEN));
+    world.run(["--resume", &id]).ok().complains("Revoke them");
+    let job = world.wait(&id);
+    assert_eq!(job["state"], "completed_with_warnings", "two of its three repositories are not there: {job}");
+    assert_eq!(job["progress"]["succeeded"], 120, "{job}");
+    for path in files_below(&world.project.join(".specweave")) {
+        assert!(!read(&path).contains(TOKEN), "{}", path.display());
+    }
 }
 
 #[test]

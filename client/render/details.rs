@@ -94,7 +94,7 @@ pub fn killed(job: &Job, pid: u32) -> String {
     match job.state() {
         JobState::Paused => {
             let _ = writeln!(out, "Job killed. Status changed to 'paused'.");
-            if !job.foreign || job.r#type() == JobType::CloneRepos {
+            if !job.foreign || matches!(job.r#type(), JobType::CloneRepos | JobType::ImportIssues) {
                 let _ = writeln!(out, "Resume later: specweave-jobs --resume {id}");
             }
         }

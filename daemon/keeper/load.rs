@@ -116,9 +116,9 @@ fn read_one(project: &Project, seal: &Seal, id: &JobId) -> Option<Result<Replay,
 
 /// Removes what the last daemon had begun to write when it died.
 fn clear_leftovers(project: &Project) {
-    disk::remove_temporaries(&project.specweave(), &["config.json"]);
+    disk::remove_temporaries(&project.specweave(), &["config.json", "sync-metadata.json"]);
     disk::remove_temporaries(&project.state(), &["background-jobs.json", "background-jobs.lock"]);
-    disk::remove_temporaries(&project.daemon().folder, &["endpoint.json"]);
+    disk::remove_temporaries(&project.daemon().folder, &["endpoint.json", "imports.jsonl"]);
     for entry in std::fs::read_dir(project.jobs()).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNNAMED) {
             let _ = std::fs::remove_dir_all(entry.path());

@@ -8,6 +8,7 @@ use crate::mirror;
 use crate::present;
 use crate::secrets::Caller;
 use crate::work::clone::{adopt, record::ConfigError};
+use crate::work::import;
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::{Job, JobState, JobType, KillJobResponse};
 use specweave_jobs::{clock, process, reason};
@@ -57,7 +58,7 @@ impl Service {
         if job.state() == JobState::Completed {
             return Err(refused(format!("job {} is already completed", job.id)));
         }
-        if job.r#type() != JobType::CloneRepos {
+        if !matches!(job.r#type(), JobType::CloneRepos | JobType::ImportIssues) {
             let text = format!(
                 "job {} belongs to another tool: this daemon cannot go on with {} of SpecWeave",
                 job.id, job.type_name
@@ -69,9 +70,11 @@ impl Service {
         if std::fs::symlink_metadata(&files.folder).is_ok_and(|facts| facts.is_symlink()) {
             return Err(refused(format!("the folder of job {id} is a link, and links are not followed")));
         }
+        let is_import = job.r#type() == JobType::ImportIssues;
         let read = {
             let (files, id) = (files.clone(), id.clone());
-            tokio::task::spawn_blocking(move || (adopt::read(&files, &id, &mut caller), caller)).await
+            let read = if is_import { import::adopt::read } else { adopt::read };
+            tokio::task::spawn_blocking(move || (read(&files, &id, &mut caller), caller)).await
         };
         let (adoption, caller) = read.map_err(|panic| Status::internal(panic.to_string()))?;
         let adoption = adoption.map_err(|failure| match failure {
@@ -79,7 +82,11 @@ impl Service {
                 Code::FailedPrecondition,
                 reason::CONFIG_NOT_FOUND,
                 format!("config not found: SpecWeave left no config.json of job {id}"),
-                [("restart", "specweave-jobs clone OWNER/REPO...".to_owned())],
+                [(
+                    "restart",
+                    if is_import { "specweave-jobs import" } else { "specweave-jobs clone OWNER/REPO..." }
+                        .to_owned(),
+                )],
             ),
             other => refused(format!("job {id} cannot be taken over: {other}")),
         })?;

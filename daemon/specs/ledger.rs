@@ -35,6 +35,9 @@ pub struct Entry {
     /// The number of a step in its story; 0 for what has a file.
     #[serde(rename = "t", default, skip_serializing_if = "is_zero")]
     pub task: u32,
+    /// What it counted as when it was written.
+    #[serde(rename = "n")]
+    pub placed: Placed,
     #[serde(rename = "u")]
     pub updated: Millis,
     /// What it said in its file, and in the tracker.
@@ -42,6 +45,16 @@ pub struct Entry {
     pub local: Prints,
     #[serde(rename = "r")]
     pub remote: Prints,
+}
+
+/// What an import does to an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placed {
+    Created,
+    Updated,
+    Unchanged,
+    LeftOut,
 }
 
 fn str_is_empty(text: &str) -> bool {
@@ -181,9 +194,14 @@ impl Ledger {
         }
     }
 
+    /// What an item was before an intent that is not closed.
+    pub fn before(&self, key: &str) -> Option<&Entry> {
+        self.items.get(key)?.before.as_deref()
+    }
+
     /// Where the file of an intent lay before it.
     pub fn earlier_path(&self, key: &str) -> Option<&str> {
-        self.items.get(key)?.before.as_ref().map(|before| &*before.path)
+        self.before(key).filter(|before| before.task == 0).map(|before| &*before.path)
     }
 
     /// Whether what is known of an item is on the disk for sure.
@@ -288,6 +306,7 @@ mod tests {
             parent: "".into(),
             is_feature: false,
             task: 0,
+            placed: Placed::Created,
             updated: 0,
             local: Prints([print; 5]),
             remote: Prints([print; 5]),

@@ -2,11 +2,12 @@
 //! items is written whole: intents to the ledger, files, one sync, then the ledger is closed. Everything here blocks.
 
 use super::feature::{self, Subject};
-use super::ledger::{Container, Entry, Ledger};
+use super::ledger::{Container, Entry, Ledger, Placed};
 use super::story::{self, Document, Field, Fields, Prints};
 use super::text;
 use crate::feeds::{Counts, Failure};
 use crate::work::trackers::item::{Item, Kind, Platform, Status};
+use serde::{Deserialize, Serialize};
 use specweave_jobs::clock;
 use specweave_jobs::project::Project;
 use specweave_jobs::{crash, disk};
@@ -46,7 +47,7 @@ struct Base {
 }
 
 /// What became of a page.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     pub counts: Counts,
     pub failed: Vec<Failure>,
@@ -79,13 +80,6 @@ enum Current {
     Missing {
         planned: Option<String>,
     },
-}
-
-enum Placed {
-    Created,
-    Updated,
-    Unchanged,
-    LeftOut,
 }
 
 impl Shelf {
@@ -243,7 +237,7 @@ impl Shelf {
 
     fn write(&mut self, writes: Writes) -> Result<(), ShelfError> {
         let ledger = self.project.imports();
-        self.ledger.sync().map_err(|source| ShelfError::Io { path: ledger.clone(), source })?;
+        self.ledger.sync().map_err(|source| ShelfError::Io { path: ledger, source })?;
         let root = self.root();
         if !writes.files.is_empty() {
             let mut written = Vec::new();
@@ -267,7 +261,13 @@ impl Shelf {
                 _ => crash::point("story-unlinked"),
             }
         }
-        self.ledger.close().map_err(|source| ShelfError::Io { path: ledger, source })
+        Ok(())
+    }
+
+    /// Says that what was put is done: from now on it is what is known. Until then, putting it again counts as the
+    /// first time did.
+    pub fn close(&mut self) -> Result<(), ShelfError> {
+        self.ledger.close().map_err(|source| ShelfError::Io { path: self.project.imports(), source })
     }
 
     fn base(&mut self, path: &str) -> &mut Base {
@@ -353,15 +353,19 @@ impl Page<'_> {
 
     /// Gives an item its place and text. The text of a conflict, if a person's edit stands in the way.
     fn place(&mut self, item: &Item) -> Result<(Placed, Option<String>), Misfit> {
-        let entry = self.shelf.ledger.get(&item.key).cloned();
+        let ledger = &self.shelf.ledger;
+        let entry = ledger.get(&item.key).cloned();
+        // A daemon died while it wrote this very page: what it had begun counts as if it had not.
+        let begun = entry.as_ref().filter(|_| !ledger.is_closed(&item.key)).map(|entry| entry.placed);
         let current = self.current(&item.key)?;
         let is_known = entry.is_some() || matches!(current, Current::There { .. });
         if !is_known && item.status == Status::Removed {
             return Ok((Placed::LeftOut, None));
         }
         if item.kind == Kind::Step && self.story_of(item).is_some() {
-            return self.place_step(item).map(|placed| (placed, None));
+            return self.place_step(item, begun).map(|placed| (placed, None));
         }
+        self.leave_stories(item, None)?;
         let remote = Fields::of(item);
         let place = match (&current, item.platform) {
             // A repository's stories stay where they are: it has no parts to move between.
@@ -389,7 +393,7 @@ impl Page<'_> {
             && document.metadata("Updated At") == Some(clock::iso(item.updated).as_str())
         {
             // Another tool wrote it when the item was as it is now.
-            self.intend(item, &path, local.prints(), remote.prints(), 0);
+            self.intend(item, &path, (local.prints(), remote.prints()), 0, Placed::Unchanged);
             return Ok((Placed::Unchanged, None));
         }
         let mut number = document.number().unwrap_or(0);
@@ -425,8 +429,9 @@ impl Page<'_> {
         // A person's own text is not what the next import may replace.
         let written = Document::parse(&new).fields().prints();
         let kept = story::base_after(&written, &bases, &local, &remote);
-        self.intend(item, &target, kept, remote.prints(), 0);
         let changed = new != text || moves;
+        let placed = begun.unwrap_or(if changed { Placed::Updated } else { Placed::Unchanged });
+        self.intend(item, &target, (kept, remote.prints()), 0, placed);
         if changed {
             self.write(&target, new);
             if moves {
@@ -434,10 +439,11 @@ impl Page<'_> {
                 self.writes.gone.push(path);
             }
         }
+        self.finish_move(&item.key, &target)?;
         if item.kind == Kind::Feature {
             self.update_features(item)?;
         }
-        Ok((if changed { Placed::Updated } else { Placed::Unchanged }, conflict))
+        Ok((placed, conflict))
     }
 
     /// The text of an item's file and where it stands, wherever a person or another tool has put it.
@@ -465,6 +471,21 @@ impl Page<'_> {
         Ok(Current::Missing { planned: own })
     }
 
+    /// A daemon may have died between a story's arrival in its new place and its departure from the old one.
+    fn finish_move(&mut self, key: &str, target: &str) -> Result<(), Misfit> {
+        let Some(earlier) = self.shelf.ledger.earlier_path(key).filter(|earlier| *earlier != target) else {
+            return Ok(());
+        };
+        let earlier = earlier.to_owned();
+        let id = self.shelf.ledger.get(key).map(|entry| entry.external_id.to_lowercase());
+        let text = self.read(&earlier)?.unwrap_or_default();
+        let names = Document::parse(&text).metadata("External ID").map(str::to_lowercase);
+        if names.is_some() && names == id && !self.writes.gone.contains(&earlier) {
+            self.writes.gone.push(earlier);
+        }
+        Ok(())
+    }
+
     fn create(
         &mut self,
         item: &Item,
@@ -483,7 +504,7 @@ impl Page<'_> {
         let text = document.text();
         // What is read back from the file is what the next import compares with.
         let local = Document::parse(&text).fields().prints();
-        self.intend(item, &path, local, remote.prints(), 0);
+        self.intend(item, &path, (local, remote.prints()), 0, Placed::Created);
         self.write(&path, text);
         if item.kind == Kind::Feature {
             self.update_features(item)?;
@@ -524,7 +545,8 @@ impl Page<'_> {
         }
     }
 
-    fn intend(&mut self, item: &Item, path: &str, local: Prints, remote: Prints, task: u32) {
+    fn intend(&mut self, item: &Item, path: &str, sides: (Prints, Prints), task: u32, placed: Placed) {
+        let (local, remote) = sides;
         let parent = item.parent.as_ref().map_or("", |parent| &parent.external_id);
         let entry = Entry {
             external_id: item.external_id.as_str().into(),
@@ -532,6 +554,7 @@ impl Page<'_> {
             parent: parent.into(),
             is_feature: item.kind == Kind::Feature,
             task,
+            placed,
             updated: item.updated,
             local,
             remote,
@@ -822,31 +845,48 @@ impl Page<'_> {
         self.shelf.ledger.get(&key).filter(|entry| entry.task == 0).map(|_| key)
     }
 
-    fn place_step(&mut self, item: &Item) -> Result<Placed, Misfit> {
-        let Some(story) = self.story_of(item) else { return Ok(Placed::LeftOut) };
+    /// Takes the lines of a step out of the stories that it no longer belongs to, whatever a daemon had done of that.
+    fn leave_stories(&mut self, item: &Item, stays_in: Option<&str>) -> Result<(), Misfit> {
+        let ledger = &self.shelf.ledger;
+        let known = [ledger.get(&item.key).cloned(), ledger.before(&item.key).cloned()];
+        for entry in known.into_iter().flatten() {
+            if entry.task > 0 && stays_in != Some(&entry.parent) {
+                self.remove_step(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place_step(&mut self, item: &Item, begun: Option<Placed>) -> Result<Placed, Misfit> {
+        let (Some(story), Some(parent)) = (self.story_of(item), item.parent.as_ref()) else {
+            return Ok(Placed::LeftOut);
+        };
+        let is_removed = item.status == Status::Removed;
+        self.leave_stories(item, Some(parent.external_id.as_str()).filter(|_| !is_removed))?;
         let entry = self.shelf.ledger.get(&item.key).cloned();
-        let title = text::title(&item.title);
-        let done = item.status == Status::Completed;
-        let remote =
-            Prints([text::hash(&title), u64::from(done), u64::from(item.status == Status::Removed), 0, 0]);
-        let known = entry.filter(|entry| entry.task > 0);
-        let stays = known.as_ref().is_some_and(|entry| {
-            item.parent.as_ref().is_some_and(|parent| *entry.parent == *parent.external_id)
-        });
-        if let Some(entry) = known.as_ref().filter(|_| !stays || item.status == Status::Removed) {
-            self.remove_step(entry)?;
+        let before = self.shelf.ledger.before(&item.key).cloned();
+        if [&entry, &before].into_iter().flatten().any(|entry| entry.task == 0)
+            && let Current::There { path, .. } = self.current(&item.key)?
+        {
+            // It had a file of its own while it belonged to nothing.
+            self.writes.files.remove(&path);
+            self.writes.gone.push(path);
+        }
+        let (title, done) = (text::title(&item.title), item.status == Status::Completed);
+        let remote = Prints([text::hash(&title), u64::from(done), u64::from(is_removed), 0, 0]);
+        let known = entry.filter(|entry| entry.task > 0 && *entry.parent == *parent.external_id);
+        if begun.is_none() && known.as_ref().is_some_and(|entry| entry.remote == remote) {
+            return Ok(Placed::Unchanged);
         }
         let Current::There { path, text } = self.current(&story)? else {
             return Err(Misfit(format!("the file of its story {story} is gone")));
         };
         let mut document = Document::parse(&text);
-        let number = match known.as_ref().filter(|_| stays) {
-            Some(entry) => entry.task,
-            None => document.last_task() + 1,
-        };
-        if item.status == Status::Removed {
-            self.intend(item, &path, remote, remote, number);
-            return Ok(Placed::Updated);
+        let number = known.as_ref().map_or_else(|| document.last_task() + 1, |entry| entry.task);
+        let placed = begun.unwrap_or(if known.is_some() { Placed::Updated } else { Placed::Created });
+        if is_removed {
+            self.intend(item, &path, (remote, remote), number, placed);
+            return Ok(placed);
         }
         // A line that a person has rewritten keeps its words.
         let title = match (document.task(number), &known) {
@@ -855,17 +895,12 @@ impl Page<'_> {
         };
         document.set_task(number, &title, done);
         let local = Prints([text::hash(&title), u64::from(done), 0, 0, 0]);
-        self.intend(item, &path, local, remote, number);
+        self.intend(item, &path, (local, remote), number, placed);
         let new = document.text();
-        let changed = new != text;
-        if changed {
+        if new != text {
             self.write(&path, new);
         }
-        Ok(match (known.is_some(), changed) {
-            (false, _) => Placed::Created,
-            (true, true) => Placed::Updated,
-            (true, false) => Placed::Unchanged,
-        })
+        Ok(placed)
     }
 
     fn remove_step(&mut self, entry: &Entry) -> Result<(), Misfit> {
@@ -873,7 +908,9 @@ impl Page<'_> {
         if let Current::There { path, text } = self.current(&story)? {
             let mut document = Document::parse(&text);
             document.remove_task(entry.task);
-            self.write(&path, document.text());
+            if document.text() != text {
+                self.write(&path, document.text());
+            }
         }
         Ok(())
     }

@@ -530,10 +530,22 @@ impl Import<'_> {
         let read = items.len() + failed.len();
         let (items, left_out) = self.chosen(items);
         let parents = self.parents(&items, source).await?;
-        let (shelf, name) = (self.shelf.clone(), planned.id.name.clone());
-        let put =
-            blocking(move || shelf.lock().expect("no holder panics").put(&parents, &items, &name)).await?;
-        let outcome = put.map_err(stop_for_shelf)?;
+        let (shelf, spool, name) = (self.shelf.clone(), self.spool.clone(), planned.id.name.clone());
+        let place = at.clone();
+        let put = blocking(move || {
+            let mut shelf = shelf.lock().expect("no holder panics");
+            let outcome = match spool.outcome(feed, &place) {
+                // A daemon died before it could say so.
+                Some(outcome) => outcome,
+                None => {
+                    let outcome = shelf.put(&parents, &items, &name)?;
+                    spool.keep_outcome(feed, &place, &outcome)?;
+                    outcome
+                }
+            };
+            shelf.close().map(|()| outcome)
+        });
+        let outcome = put.await?.map_err(stop_for_shelf)?;
         failed.extend(outcome.failed);
         for one in &mut failed {
             one.name = specweave_jobs::text::plain(&one.name);

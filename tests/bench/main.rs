@@ -1,20 +1,21 @@
 //! The figures that are promised, measured on the real binaries and printed. Contenders run in turns, as a
 //! machine's speed drifts; what counts are the ratios of medians.
 //!
-//! `cargo bench` runs all; `cargo bench -- loopback wan large list cold follow idle writes recovery` some.
+//! `cargo bench` runs all; `cargo bench -- loopback wan large list cold follow idle writes recovery import import-50k` some.
 
 #[path = "../world/mod.rs"]
 mod world;
 
 mod clones;
 mod daemon;
+mod imports;
 
 use std::time::Duration;
 
 type Bench = (&'static str, fn());
 
 fn main() {
-    let benches: [Bench; 9] = [
+    let benches: [Bench; 11] = [
         ("loopback", clones::loopback),
         ("wan", clones::wan),
         ("large", clones::large),
@@ -24,6 +25,8 @@ fn main() {
         ("idle", daemon::idle),
         ("writes", daemon::writes),
         ("recovery", daemon::recovery),
+        ("import", imports::ten_thousand),
+        ("import-50k", imports::fifty_thousand),
     ];
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

@@ -1,11 +1,17 @@
 #!/bin/sh
-# Installs the stock gRPC libraries that tests/contract.rs talks with, and SpecWeave itself for tests/specweave.rs,
-# into the folder that is named.
+# Installs the stock gRPC libraries and the trackers' own clients that tests/contract.rs talks with, GitHub's description
+# of its API, and SpecWeave itself for tests/specweave.rs, into the folder that is named.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cd "$1"
-cp "$here/package.json" "$here/client.js" "$here/client.py" "$here/specweave-writer.mjs" .
+cp "$here/package.json" "$here/client.js" "$here/client.py" "$here/specweave-writer.mjs" "$here/trackers.mjs" .
 npm install --silent --no-audit --no-fund --ignore-scripts
+if [ ! -s github-api.json ]; then
+    # One file of a package of a hundred.
+    archive=$(npm pack --silent @octokit/openapi@23.0.2)
+    tar xzf "$archive" -O package/generated/api.github.com.json > github-api.json
+    rm "$archive"
+fi
 python3 -m venv python
 python/bin/pip install --quiet grpcio==1.76.0 grpcio-reflection==1.76.0 || python/bin/pip install --quiet grpcio grpcio-reflection

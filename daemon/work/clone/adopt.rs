@@ -13,7 +13,7 @@ use std::path::{Component, Path};
 pub struct Adoption {
     pub order: Order,
     /// What its `config.json` is to be: without a secret, and without a place outside the project.
-    pub config: Config,
+    pub config: Vec<u8>,
     /// What to tell the user.
     pub notices: Vec<String>,
 }
@@ -23,7 +23,7 @@ pub struct Adoption {
 pub enum AdoptError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("config not usable: it names no repositories")]
+    #[error("config not usable: it names nothing to work on")]
     Nothing,
     #[error("config not usable: it names more than {MOST_ITEMS} repositories")]
     TooMany,
@@ -49,7 +49,7 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
              git, and clones that SpecWeave made carry it in .git/config (specweave-jobs doctor names them)"
         )],
     };
-    Ok(Adoption { order, config, notices })
+    Ok(Adoption { order, config: config.bytes(), notices })
 }
 
 /// Takes out what the file may not hold, wherever it came from: logins, which go to `caller`, and places outside of

@@ -95,7 +95,12 @@ impl Config {
     }
 
     pub fn write(&self, files: &JobFiles) -> io::Result<()> {
-        disk::replace(&files.config(), &pretty(self), 0o600)
+        disk::replace(&files.config(), &self.bytes(), 0o600)
+    }
+
+    /// The file's content.
+    pub fn bytes(&self) -> Vec<u8> {
+        pretty(self)
     }
 
     /// The names of the job's items.

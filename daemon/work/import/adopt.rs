@@ -1,1 +1,138 @@
-//! stub
+//! Taking over an import that SpecWeave wrote: its `config.json` becomes an order of ours, under the same id. Tokens
+//! that stand in it are taken out and used once, from memory. Everything here blocks.
+
+use crate::job::Order;
+use crate::secrets::Caller;
+use crate::work::clone::adopt::{AdoptError, Adoption};
+use crate::work::clone::record::ConfigError;
+use serde_json::{Map, Value};
+use specweave_jobs::disk;
+use specweave_jobs::project::{JobFiles, JobId};
+use specweave_jobs::v1::ImportSpec;
+use std::io;
+
+/// SpecWeave's small files are no larger.
+const MOST_CONFIG: u64 = 16 * 1024 * 1024;
+
+/// The keys under which SpecWeave writes secrets, wherever they stand.
+const SECRETS: [&str; 4] = ["githubToken", "token", "apiToken", "pat"];
+
+/// Reads the job's `config.json`; its tokens go to `caller`, where that has none of its own.
+pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {
+    let path = files.config().display().to_string();
+    let bytes = disk::read_regular(&files.config(), MOST_CONFIG).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ConfigError::Missing(path.clone()),
+        _ => ConfigError::Unusable { path: path.clone(), cause: error.to_string() },
+    })?;
+    let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| ConfigError::Unusable { path, cause: error.to_string() })?;
+    let Some(coordinator) = config.get_mut("coordinatorConfig") else { return Err(AdoptError::Nothing) };
+    let spec = order(coordinator, caller);
+    if spec.repos.is_empty() && spec.project_keys.is_empty() && spec.ado_projects.is_empty() {
+        return Err(AdoptError::Nothing);
+    }
+    let count = scrub(coordinator);
+    let notices = match count {
+        0 => Vec::new(),
+        count => vec![format!(
+            "{count} tokens stood in config.json of job {id} in clear text. They are used this once, from memory, and \
+             were taken out of the file. Revoke them: the file was readable by others and not ignored by git"
+        )],
+    };
+    let config = serde_json::to_vec_pretty(&config).expect("plain data serialises");
+    Ok(Adoption { order: Order::Import(spec), config, notices })
+}
+
+/// What was asked for, and who may ask.
+fn order(coordinator: &Value, caller: &mut Caller) -> ImportSpec {
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
+    let mut spec = ImportSpec::default();
+    let single = Some(&coordinator["github"]).filter(|github| github.is_object());
+    let several = coordinator["githubRepositories"].as_array().into_iter().flatten();
+    for repository in several.chain(single) {
+        spec.repos.push(format!("{}/{}", text(repository, "owner"), text(repository, "repo")));
+    }
+    let (jira, ado) = (&coordinator["jira"], &coordinator["ado"]);
+    let mappings = jira["projectMappings"].as_array().into_iter().flatten();
+    spec.project_keys = mappings.map(|mapping| text(mapping, "projectKey")).collect();
+    spec.project_keys.extend([text(jira, "projectKey"), text(jira, "project")]);
+    spec.project_keys.retain(|key| !key.is_empty());
+    spec.project_keys.dedup();
+    spec.ado_projects.extend([text(ado, "project")].into_iter().filter(|name| !name.is_empty()));
+    let import = &coordinator["importConfig"];
+    spec.since =
+        import["timeRangeMonths"].as_u64().map_or_else(String::new, |months| format!("{}m", months.max(1)));
+    spec.state = if import["includeClosed"] == true { "all" } else { "open" }.to_owned();
+    let labels = import["labels"].as_array().into_iter().flatten();
+    spec.labels = labels.filter_map(|label| label.as_str().map(str::to_owned)).collect();
+
+    let github = match text(coordinator, "githubToken") {
+        token if token.is_empty() => text(&coordinator["github"], "token"),
+        token => token,
+    };
+    offer(caller, None, &[("GITHUB_TOKEN", github)]);
+    let tokens = [("JIRA_EMAIL", text(jira, "email")), ("JIRA_API_TOKEN", text(jira, "apiToken"))];
+    offer(caller, Some(("JIRA_DOMAIN", text(jira, "host"))), &tokens);
+    offer(
+        caller,
+        Some(("AZURE_DEVOPS_ORG_URL", text(ado, "orgUrl"))),
+        &[("AZURE_DEVOPS_PAT", text(ado, "pat"))],
+    );
+    spec
+}
+
+/// Gives a file's tokens to a caller that has none. An address of the file's goes only with the file's tokens: it may
+/// have come with a clone.
+fn offer(caller: &mut Caller, address: Option<(&str, String)>, tokens: &[(&'static str, String)]) {
+    if let Some((name, address)) = address.filter(|(_, address)| !address.is_empty())
+        && !caller.variables.contains_key(name)
+    {
+        caller.variables.insert(name.to_owned(), address);
+        for (name, _) in tokens {
+            caller.variables.remove(*name);
+        }
+    }
+    for (name, token) in tokens.iter().filter(|(_, token)| !token.is_empty()) {
+        caller.variables.entry((*name).to_owned()).or_insert_with(|| token.clone());
+    }
+}
+
+/// Takes the secrets out; how many there were.
+fn scrub(value: &mut Value) -> usize {
+    match value {
+        Value::Object(map) => {
+            let before = map.len();
+            map.retain(|key, value| !(SECRETS.contains(&key.as_str()) && value.is_string()));
+            before - map.len() + map.values_mut().map(scrub).sum::<usize>()
+        }
+        Value::Array(values) => values.iter_mut().map(scrub).sum(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tokens_are_taken_out_and_an_address_of_the_files_gets_only_its_own() {
+        let mut config = json!({
+            "githubRepositories": [{"owner": "acme", "repo": "web"}],
+            "githubToken": "ghp_x",
+            "jira": {"host": "evil.example", "email": "a@b", "apiToken": "t", "projectMappings": [{"projectKey": "PAY"}]},
+            "importConfig": {"timeRangeMonths": 3, "includeClosed": true},
+        });
+        let mut caller = Caller::default();
+        caller.variables.insert("JIRA_API_TOKEN".into(), "mine".into());
+        caller.variables.insert("GITHUB_TOKEN".into(), "mine".into());
+        let spec = order(&config, &mut caller);
+        assert_eq!((spec.repos, spec.project_keys), (vec!["acme/web".to_owned()], vec!["PAY".to_owned()]));
+        assert_eq!((spec.since.as_str(), spec.state.as_str()), ("3m", "all"));
+        let variable = |name: &str| caller.variables[name].as_str();
+        assert_eq!((variable("JIRA_DOMAIN"), variable("JIRA_API_TOKEN")), ("evil.example", "t"));
+        assert_eq!(variable("GITHUB_TOKEN"), "mine");
+        assert_eq!(scrub(&mut config), 2);
+        assert!(!config.to_string().contains("ghp_x") && config["jira"]["email"] == "a@b");
+    }
+}

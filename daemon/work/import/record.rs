@@ -3,6 +3,7 @@
 
 use super::sources::SourceId;
 use crate::feeds::{Counts, Failure};
+use crate::specs::shelf::{Outcome, ShelfError};
 use crate::work::trackers::{Page, Read};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -266,6 +267,19 @@ impl Spool {
         Self { folder: files.folder.join("pages") }
     }
 
+    /// Notes what became of a page whose stories are on the disk.
+    pub fn keep_outcome(&self, feed: u32, at: &str, outcome: &Outcome) -> Result<(), ShelfError> {
+        let path = self.path(feed, at).with_extension("done");
+        let bytes = serde_json::to_vec(outcome).expect("plain data serialises");
+        disk::replace_unsynced(&path, &bytes, 0o600).map_err(|source| ShelfError::Io { path, source })
+    }
+
+    /// What became of a page, if its stories are on the disk.
+    pub fn outcome(&self, feed: u32, at: &str) -> Option<Outcome> {
+        let bytes = disk::read_regular(&self.path(feed, at).with_extension("done"), MOST_PAGE).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
     fn path(&self, feed: u32, at: &str) -> PathBuf {
         self.folder.join(format!("{feed}-{:08x}.json", crc32fast::hash(at.as_bytes())))
     }
@@ -301,7 +315,9 @@ impl Spool {
     }
 
     pub fn drop_page(&self, feed: u32, at: &str) {
-        let _ = std::fs::remove_file(self.path(feed, at));
+        let path = self.path(feed, at);
+        let _ = std::fs::remove_file(path.with_extension("done"));
+        let _ = std::fs::remove_file(path);
     }
 
     pub fn clear(&self) {

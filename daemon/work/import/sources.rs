@@ -126,7 +126,7 @@ pub fn find(project: &Project, spec: &ImportSpec, secrets: &Secrets) -> Result<V
 }
 
 /// Every object of the configuration that may name a source of a platform.
-fn configured<'a>(config: &'a Value, platform: Platform) -> Vec<&'a Value> {
+fn configured(config: &Value, platform: Platform) -> Vec<&Value> {
     let word = platform.word();
     let is_on = |section: &&Value| section.is_object() && section["enabled"] != false;
     let mut found: Vec<&Value> = Vec::new();

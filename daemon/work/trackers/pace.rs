@@ -25,7 +25,9 @@ struct Known {
 impl Gate {
     /// The gate to `base` for this login.
     pub fn of(base: &Url, login: Option<&Login>) -> Arc<Self> {
-        static GATES: LazyLock<Mutex<HashMap<(String, u64), Arc<Gate>>>> = LazyLock::new(Mutex::default);
+        /// By server and the hash of the token.
+        type Gates = Mutex<HashMap<(String, u64), Arc<Gate>>>;
+        static GATES: LazyLock<Gates> = LazyLock::new(Mutex::default);
         let mut hasher = DefaultHasher::new();
         login.map(|login| (&login.user, login.secret.reveal())).hash(&mut hasher);
         let key = (base.origin().ascii_serialization(), hasher.finish());

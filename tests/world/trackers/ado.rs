@@ -10,6 +10,9 @@ const PROJECT: &str = "Nova CAD";
 pub fn answer(state: &State, request: &Request) -> Reply {
     let base = format!("http://{}/acme", request.headers.get("host").map_or("", String::as_str));
     let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy().into_owned();
+    if let Some(told) = routes(request, &path) {
+        return told;
+    }
     let Some(rest) = path.strip_prefix(&format!("/acme/{PROJECT}/_apis/wit/")) else {
         return Reply::status(
             404,
@@ -18,7 +21,8 @@ pub fn answer(state: &State, request: &Request) -> Reply {
             }),
         );
     };
-    match (request.method.as_str(), rest) {
+    // Routes do not care about case.
+    match (request.method.as_str(), rest.to_lowercase().as_str()) {
         ("GET", "reporting/workitemrevisions") if state.no_feed.load(Ordering::Relaxed) => {
             Reply::status(404, &json!({"message": "The controller is not there."}))
         }
@@ -29,10 +33,53 @@ pub fn answer(state: &State, request: &Request) -> Reply {
     }
 }
 
+/// What Microsoft's own client asks before it asks anything: where things are.
+fn routes(request: &Request, path: &str) -> Option<Reply> {
+    let route = |id: &str, area: &str, resource: &str, template: &str| {
+        json!({
+            "id": id, "area": area, "resourceName": resource, "routeTemplate": template, "resourceVersion": 2,
+            "minVersion": "1.0", "maxVersion": "7.2", "releasedVersion": "7.1",
+        })
+    };
+    let value = match (request.method.as_str(), path) {
+        ("OPTIONS", "/acme/_apis/Location") => {
+            json!([route(
+                "e81700f7-3be2-46de-8624-2eb35882fcaa",
+                "Location",
+                "ResourceAreas",
+                "_apis/{resource}/{areaId}"
+            )])
+        }
+        ("OPTIONS", "/acme/_apis/wit") => json!([
+            route(
+                "1a9c53f7-f243-4447-b110-35ef023636e4",
+                "wit",
+                "wiql",
+                "{project}/{team}/_apis/{area}/{resource}"
+            ),
+            route(
+                "908509b6-4248-4475-a1cd-829139ba419f",
+                "wit",
+                "workItemsBatch",
+                "{project}/_apis/{area}/{resource}"
+            ),
+            route(
+                "f828fe59-dd87-495d-a17c-7a8d6211ca6c",
+                "wit",
+                "workItemRevisions",
+                "{project}/_apis/{area}/reporting/{resource}"
+            ),
+        ]),
+        ("GET", "/acme/_apis/ResourceAreas") => json!([]),
+        _ => return None,
+    };
+    Some(Reply::json(&json!({"count": value.as_array().map_or(0, Vec::len), "value": value})))
+}
+
 /// The newest revision of each item, in the order of changes.
 fn feed(state: &State, request: &Request, base: &str) -> Reply {
     let wanted = parameters(&request.query);
-    let issues = state.issues.lock().unwrap();
+    let issues = state.world(request);
     let mut rows: Vec<&Issue> = issues.values().filter(|issue| !issue.is_pull_request).collect();
     rows.sort_by_key(|issue| issue.revision);
     if let Some(since) = wanted.get("startDateTime") {
@@ -67,7 +114,7 @@ fn query(state: &State, request: &Request, base: &str) -> Reply {
     let since = text.split_once("[System.ChangedDate] >= '").and_then(|(_, rest)| rest.split('\'').next());
     let top =
         parameters(&request.query).get("$top").and_then(|text| text.parse().ok()).unwrap_or(20_001_usize);
-    let issues = state.issues.lock().unwrap();
+    let issues = state.world(request);
     let ids: Vec<Value> = issues
         .values()
         .filter(|issue| !issue.deleted && !issue.is_pull_request && issue.number > after)
@@ -95,7 +142,7 @@ fn batch(state: &State, request: &Request, base: &str) -> Reply {
             &json!({"message": "VS403474: You requested information about more than 200 work items."}),
         );
     }
-    let issues = state.issues.lock().unwrap();
+    let issues = state.world(request);
     let value: Vec<Value> = ids
         .iter()
         .map(|id| {

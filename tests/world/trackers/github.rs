@@ -51,7 +51,7 @@ fn routed(state: &State, request: &Request) -> Reply {
 fn search(state: &State, request: &Request) -> Reply {
     let query = parameters(&request.query).remove("q").unwrap_or_default();
     let since = query.split_whitespace().find_map(|word| word.strip_prefix("updated:>="));
-    let issues = state.issues.lock().unwrap();
+    let issues = state.world(request);
     let fits = |issue: &&Issue| {
         !issue.is_pull_request
             && !issue.deleted
@@ -65,15 +65,17 @@ fn list(state: &State, request: &Request, base: &str, name: &str) -> Reply {
     let wanted = parameters(&request.query);
     let number = |key: &str, or: usize| wanted.get(key).and_then(|text| text.parse().ok()).unwrap_or(or);
     let (per_page, page) = (number("per_page", 30).min(100), number("page", 1));
-    let issues = state.issues.lock().unwrap();
+    let issues = state.world(request);
     let labels: Vec<&str> = wanted
         .get("labels")
         .map(|labels| labels.split(',').filter(|label| !label.is_empty()).collect())
         .unwrap_or_default();
+    let since = wanted.get("since").and_then(|since| specweave_jobs::clock::parse_iso(since));
+    let since = since.map(|at| at as u64 / 1000);
     let mut rows: Vec<&Issue> = issues
         .values()
         .filter(|issue| !issue.deleted)
-        .filter(|issue| wanted.get("since").is_none_or(|since| iso(issue.updated) >= *since))
+        .filter(|issue| since.is_none_or(|since| issue.updated >= since))
         .filter(|issue| labels.iter().all(|label| issue.labels.iter().any(|own| own == label)))
         .filter(|issue| match wanted.get("state").map_or("open", String::as_str) {
             "all" => true,

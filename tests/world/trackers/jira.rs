@@ -22,7 +22,7 @@ pub fn answer(state: &State, request: &Request, short: bool) -> Reply {
         ])),
         ("/rest/api/3/search/approximate-count", false) => {
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-            match found(state, body["jql"].as_str().unwrap_or("")) {
+            match found(state, request, body["jql"].as_str().unwrap_or("")) {
                 Ok(rows) => Reply::json(&json!({"count": rows.len()})),
                 Err(refused) => refused,
             }
@@ -38,10 +38,10 @@ pub fn answer(state: &State, request: &Request, short: bool) -> Reply {
 }
 
 /// As much of JQL as a client of ours asks, and nothing that it does not.
-fn found(state: &State, jql: &str) -> Result<Vec<Issue>, Reply> {
+fn found(state: &State, request: &Request, jql: &str) -> Result<Vec<Issue>, Reply> {
     let refuse = |text: String| Err(Reply::status(400, &json!({"errorMessages": [text], "errors": {}})));
     let (condition, order) = jql.split_once(" ORDER BY ").unwrap_or((jql, ""));
-    let issues = state.issues.lock().unwrap();
+    let issues = state.world(request);
     let mut rows: Vec<Issue> =
         issues.values().filter(|issue| !issue.deleted && !issue.is_pull_request).cloned().collect();
     let key = |issue: &Issue| format!("{PROJECT}-{}", issue.number);
@@ -107,7 +107,7 @@ fn cloud(state: &State, request: &Request, base: &str, short: bool) -> Reply {
         }
     }
     let jql = wanted.remove("jql").unwrap_or_default();
-    let rows = match found(state, &jql) {
+    let rows = match found(state, request, &jql) {
         Ok(rows) => rows,
         Err(refused) => return refused,
     };
@@ -139,7 +139,7 @@ fn cloud(state: &State, request: &Request, base: &str, short: bool) -> Reply {
 
 fn server(state: &State, request: &Request, base: &str) -> Reply {
     let wanted = parameters(&request.query);
-    let rows = match found(state, wanted.get("jql").map_or("", String::as_str)) {
+    let rows = match found(state, request, wanted.get("jql").map_or("", String::as_str)) {
         Ok(rows) => rows,
         Err(refused) => return refused,
     };
@@ -191,7 +191,7 @@ fn issue_json(issue: &Issue, base: &str, cloud: bool) -> Value {
         "summary": issue.title,
         "description": description,
         "status": {"id": "3", "name": state, "statusCategory": {"id": 4, "key": category, "name": state}},
-        "priority": {"id": "2", "name": if issue.number % 4 == 0 { "High" } else { "Medium" }},
+        "priority": {"id": "2", "name": if issue.number.is_multiple_of(4) { "High" } else { "Medium" }},
         "issuetype": issue_type,
         "created": moment(issue.created),
         "updated": moment(issue.updated),

@@ -17,6 +17,9 @@ use std::time::{Duration, SystemTime};
 
 pub const TOKEN: &str = "tracker-token-0123456789";
 
+/// Who comes with this one sees the world as it is later.
+pub const LATER_TOKEN: &str = "later-tracker-token-0123456789";
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     Epic,
@@ -139,6 +142,8 @@ type Hook = Box<dyn Fn(u64, &mut BTreeMap<u64, Issue>) + Send>;
 #[derive(Default)]
 pub struct State {
     pub issues: Mutex<BTreeMap<u64, Issue>>,
+    /// The items as they are later, for who comes with [`LATER_TOKEN`].
+    pub later: Mutex<BTreeMap<u64, Issue>>,
     /// By the number of the request for a page, from 1.
     pub faults: Mutex<HashMap<u64, Fault>>,
     hook: Mutex<Option<Hook>>,
@@ -343,6 +348,29 @@ impl Reply {
     }
 }
 
+impl State {
+    /// The items that a request sees.
+    fn world(&self, request: &Request) -> MutexGuard<'_, BTreeMap<u64, Issue>> {
+        match given_token(request).as_deref() {
+            Some(LATER_TOKEN) => self.later.lock().unwrap(),
+            _ => self.issues.lock().unwrap(),
+        }
+    }
+}
+
+/// The secret that a request brings, whatever the scheme.
+fn given_token(request: &Request) -> Option<String> {
+    use base64::Engine;
+    let given = request.headers.get("authorization")?;
+    match given.split_once(' ')? {
+        ("Basic", encoded) => {
+            let pair = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+            Some(String::from_utf8(pair).ok()?.split_once(':')?.1.to_owned())
+        }
+        (_, token) => Some(token.to_owned()),
+    }
+}
+
 fn converse(state: &State, stream: TcpStream) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read_request(&mut stream)? {
@@ -389,6 +417,9 @@ fn face(path: &str) -> Face {
 /// The reply, and whether the connection breaks in its middle.
 fn answer(state: &State, request: &Request) -> (Reply, bool) {
     let face = face(&request.path);
+    if request.method == "OPTIONS" {
+        return (ado::answer(state, request), false);
+    }
     if let Some(refusal) = while_limited(state, face) {
         return (refusal, false);
     }
@@ -492,7 +523,10 @@ fn refusal(limit: &Fault, until: SystemTime, face: Face) -> Reply {
 
 fn is_authorized(state: &State, request: &Request, face: Face) -> bool {
     use base64::Engine;
-    let token = state.token.lock().unwrap().clone();
+    let token = match given_token(request) {
+        Some(later) if later == LATER_TOKEN => later,
+        _ => state.token.lock().unwrap().clone(),
+    };
     let Some(given) = request.headers.get("authorization") else { return false };
     let basic = |user: &str| {
         let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{token}"));
@@ -521,7 +555,7 @@ fn unauthorized(face: Face) -> Reply {
 }
 
 /// The parameters of a query, decoded.
-pub fn parameters(query: &str) -> HashMap<String, String> {
+pub fn parameters(query: &str) -> BTreeMap<String, String> {
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
