@@ -131,13 +131,17 @@ fn hint_of(status: &tonic::Status) -> String {
         reason::CONFIG_NOT_FOUND => format!("start fresh with: {}", data("restart")),
         reason::TARGET_BUSY => format!("specweave-jobs --follow {}", data("job")),
         reason::AUTH_FAILED => {
-            "set GITHUB_TOKEN or AZURE_DEVOPS_PAT (or run `gh auth login`) and try again".into()
+            "set GITHUB_TOKEN, JIRA_EMAIL and JIRA_API_TOKEN, or AZURE_DEVOPS_PAT (or run `gh auth login`) and try again"
+                .into()
         }
         reason::REMOTE_FAILED => "check the network and try again".into(),
         reason::STATE_NOT_WRITABLE => "df -h .specweave".into(),
         reason::PROTOCOL_MISMATCH => "specweave-jobs daemon stop   (then try again)".into(),
         reason::SHUTTING_DOWN => "try again in a moment".into(),
-        reason::INVALID_SPEC | reason::EMPTY_SELECTION => "specweave-jobs clone --help".into(),
+        reason::INVALID_SPEC | reason::EMPTY_SELECTION => match data("verb").as_str() {
+            "import" => "specweave-jobs import --help".into(),
+            _ => "specweave-jobs clone --help".into(),
+        },
         _ => "specweave-jobs daemon logs".into(),
     }
 }

@@ -286,6 +286,18 @@ impl JobsService for Service {
                 return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
             }
         };
+        if let Order::Import(spec) = &order {
+            // Nobody wants a job that has nothing to read.
+            let (project, spec, caller) = (self.project.clone(), spec.clone(), caller.clone());
+            let find = move || {
+                let secrets = Secrets::new(&project, caller, &Default::default());
+                import::sources::find(&project, &spec, &secrets).map(|_| ())
+            };
+            let found = tokio::task::spawn_blocking(find)
+                .await
+                .map_err(|panic| Status::internal(panic.to_string()))?;
+            found.map_err(|failure| from_import(&failure.into(), &Redactor::default()))?;
+        }
         let started = self.keeper.start(request_id, order, caller).await.map_err(from_keeper)?;
         self.mirror.told(started.entry.revision).await;
         let job = Some(present::job(&started.entry, clock::now()));

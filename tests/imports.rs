@@ -753,3 +753,58 @@ fn the_documented_files_tell_of_an_import() {
     );
     assert!(age.unwrap() < Duration::from_secs(60));
 }
+
+#[test]
+fn a_limit_that_only_its_words_tell_pauses_for_a_minute() {
+    let (world, trackers) = world_with(250);
+    trackers.fault(2, Fault::Limit { status: 403, seconds: 90, told_by: ToldBy::Text });
+    let id = start(&world, &order("github"));
+    let job = world.until(&id, "the pause", |job| job["state"] == "paused");
+    assert_eq!(job["pause"]["reason"], "rate_limited", "{job}");
+    world.run(Vec::<&str>::new()).ok().says("Reason: Rate limited (resumes in 5");
+    world.run(["--kill", &id]).ok();
+    assert_eq!(trackers.state.while_limited.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn the_estimate_knows_of_the_limit_that_will_be_met() {
+    let (world, trackers) = world_with(1_000);
+    *trackers.state.quota.lock().unwrap() = Some((6, crate::world::trackers::now() + 900));
+    trackers.set_latency(Duration::from_millis(150));
+    let id = start(&world, &order("github"));
+    let knows =
+        |job: &Value| job["state"] == "running" && job["progress"]["eta_seconds"].as_u64() > Some(800);
+    world.until(&id, "an estimate with the wait in it", knows);
+    let job = world.until(&id, "the pause", |job| job["state"] == "paused");
+    // The reply that spent the last point was kept, and none was sent after it.
+    assert_eq!((trackers.pages(), &job["progress"]["current"]), (6, &600.into()), "{job}");
+    world.run(["--kill", &id]).ok();
+}
+
+#[test]
+fn a_follower_in_a_pipe_is_told_of_the_limit() {
+    let (world, trackers) = world_with(250);
+    trackers.fault(2, Fault::Limit { status: 429, seconds: 31, told_by: ToldBy::RetryAfter });
+    let mut arguments = order("github");
+    arguments.push("--follow");
+    let said = world.run(arguments).ok();
+    assert!(said.stdout.contains("Rate limited (resumes in 3"), "{}", said.stdout);
+    assert!(said.stdout.contains("Job completed: 250 items"), "{}", said.stdout);
+}
+
+#[test]
+fn containers_of_no_name_and_of_one_name_have_folders_of_their_own() {
+    let (world, trackers) = world_with(0);
+    for (number, area) in [(1, "日本"), (2, "中国"), (3, "A-B"), (4, "A B")] {
+        let mut issue = Issue::new(number, "日本語");
+        issue.area = area.to_owned();
+        trackers.add(issue);
+    }
+    assert_eq!(import(&world, "ado")["state"], "completed");
+    let folder = |number: u64| story(&world, &id_of("ado", number)).parent().unwrap().to_path_buf();
+    assert_ne!(folder(1), folder(2));
+    assert!(folder(1).to_string_lossy().contains("/project-"), "{:?}", folder(1));
+    // Two areas whose names differ by a blank share a folder, and nothing in it collides.
+    assert_eq!(folder(3), folder(4));
+    assert_eq!(stories(&world).len(), 4);
+}

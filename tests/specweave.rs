@@ -356,3 +356,36 @@ fn specweaves_own_commands_show_our_jobs_in_every_state_as_they_are() {
     assert!(shown.stdout.contains(&running[..8]), "{shown:?}");
     world.run(["--kill", &beside]).ok();
 }
+
+#[test]
+fn specweaves_own_readers_understand_what_an_import_wrote() {
+    let Some(clients) = clients() else { return };
+    let mut world = World::new();
+    let trackers = Trackers::seeded(120);
+    for (name, value) in trackers.environment() {
+        world.set(name, value);
+    }
+    trackers.edit(1, |issue| issue.title = "Checkout: \"the\" {revamp} # 1".to_owned());
+    for order in [["import", "jira", "--project-key", "PAY"], ["import", "ado", "--ado-project", "Nova CAD"]]
+    {
+        let id = text(&world.run(order.into_iter().chain(["--json"])).ok().json(), "id").to_owned();
+        assert_eq!(world.wait(&id)["state"], "completed");
+    }
+    // What its matcher and sync parse features with.
+    let script = "
+        const matter = require('gray-matter'), fs = require('fs'), path = require('path');
+        const found = fs.readdirSync(process.argv[1], { recursive: true }).filter((name) => name.endsWith('FEATURE.md'));
+        const read = found.map((name) => matter(fs.readFileSync(path.join(process.argv[1], name), 'utf8')).data);
+        console.log(JSON.stringify(read));";
+    let specs = world.project.join(".specweave/docs/internal/specs");
+    let mut node = world.program("node", ["-e", script, specs.to_str().unwrap()]);
+    node.env("NODE_PATH", clients.join("node_modules"));
+    let read = world.finish(node).ok().json();
+    let features = read.as_array().unwrap();
+    assert!(features.len() >= 6, "{read}");
+    for feature in features {
+        assert!(text(feature, "id").starts_with("FS-") && text(feature, "origin") == "external", "{feature}");
+    }
+    let titles: Vec<&str> = features.iter().map(|feature| text(feature, "title")).collect();
+    assert!(titles.contains(&"Epic: Checkout: \"the\" {revamp} # 1"), "{titles:?}");
+}

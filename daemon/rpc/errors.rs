@@ -102,12 +102,14 @@ pub fn from_discover(failure: &DiscoverError) -> Status {
 
 pub fn from_import(failure: &ImportError, redactor: &Redactor) -> Status {
     let text = redactor.clean(&failure.to_string());
+    // Whose help helps.
+    let verb = [("verb", "import".to_owned())];
     match failure {
         ImportError::Source(SourceError::Nothing(_)) => {
-            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, [])
+            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
         }
         ImportError::Source(_) | ImportError::Pattern(_) | ImportError::Since(_) | ImportError::State(_) => {
-            error(Code::InvalidArgument, reason::INVALID_SPEC, text, [])
+            error(Code::InvalidArgument, reason::INVALID_SPEC, text, verb)
         }
         ImportError::Tracker(TrackerError::Auth(_)) => {
             error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])

@@ -294,7 +294,9 @@ fn stops(context: &Context, error: TrackerError, with_login: bool, standing: &Fe
         }
         TrackerError::Cancelled => Verdict::Stop(Stop::Cancelled),
         TrackerError::Limited(wait) => Verdict::Stop(Stop::limited(wait)),
-        TrackerError::Network(_) | TrackerError::Transient { .. } => Verdict::Stop(Stop::offline(text)),
+        TrackerError::Network(_) | TrackerError::Transient { .. } => {
+            Verdict::Stop(Stop::offline(format!("{}: {text}", standing.name)))
+        }
         TrackerError::Auth(_) => Verdict::Refused(text),
         _ => Verdict::Broken(text),
     }

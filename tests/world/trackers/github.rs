@@ -12,7 +12,8 @@ pub fn answer(state: &State, request: &Request) -> Reply {
     let reply = routed(state, request);
     let mut quota = state.quota.lock().unwrap();
     match &mut *quota {
-        Some((left, reset)) if request.path.ends_with("/issues") => {
+        // The search has a quota of its own.
+        Some((left, reset)) if !request.path.ends_with("/search/issues") => {
             *left = left.saturating_sub(1);
             reply
                 .with("X-RateLimit-Remaining", left.to_string())
