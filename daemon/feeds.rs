@@ -164,7 +164,8 @@ impl Feeds {
     /// What could not be read goes on where it stopped; a source with failed items is read again from its beginning.
     pub fn retry(&mut self) {
         for feed in &mut self.0 {
-            if feed.failed > 0 {
+            // One that is still under way goes on from there, whatever failed on its way.
+            if feed.failed > 0 && feed.end.is_some() {
                 *feed = Feed { name: feed.name.clone(), ..Feed::default() };
             } else if matches!(feed.end, Some(End::Failed(_))) {
                 feed.end = None;

@@ -293,7 +293,15 @@ fn is_atlassian(url: &Url) -> bool {
 
 fn jira_address(domain: &str) -> String {
     let domain = domain.trim().trim_end_matches('/');
-    if domain.contains("://") { domain.to_owned() } else { format!("https://{domain}") }
+    let address = if domain.contains("://") { domain.to_owned() } else { format!("https://{domain}") };
+    // A login in it would be written wherever the address is.
+    match Url::parse(&address) {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+            let _ = (url.set_username(""), url.set_password(None));
+            url.as_str().trim_end_matches('/').to_owned()
+        }
+        _ => address,
+    }
 }
 
 /// A secret travels encrypted, or not beyond this machine.

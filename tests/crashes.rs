@@ -188,6 +188,7 @@ fn end_state(world: &World, kind: &dyn Kind) -> Value {
     let id = jobs[0]["id"].as_str().unwrap().to_owned();
     let folder = world.state().join("jobs").join(&id);
     let json_of = |path: &Path| -> Value { serde_json::from_str(&read(path)).unwrap_or_default() };
+    let began = regex::Regex::new(r#"began[\\"]*:\d+"#).unwrap();
     let mut events: Vec<String> = read(&folder.join("journal.jsonl"))
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone())
@@ -196,7 +197,8 @@ fn end_state(world: &World, kind: &dyn Kind) -> Value {
                 ["item_done", "item_failed", "planned", "ended", "feeds_planned", "page_done", "feed_ended"];
             kinds.iter().any(|kind| event.get(kind).is_some())
         })
-        .map(|event| event.to_string())
+        // When a reading began is a moment, too.
+        .map(|event| began.replace_all(&event.to_string(), "").into_owned())
         .collect();
     events.sort();
     let is_the_daemons = |path: &String| path.contains("jobs-daemon/");

@@ -27,7 +27,7 @@ pub struct Entry {
     /// Its file, from the folder of specs; of a step, its story's is found by [`Self::parent`].
     #[serde(rename = "p")]
     pub path: Box<str>,
-    /// Its parent's external id.
+    /// Its parent's key, or its external id where the tracker tells no more.
     #[serde(rename = "a", default, skip_serializing_if = "str_is_empty")]
     pub parent: Box<str>,
     #[serde(rename = "f", default, skip_serializing_if = "is_false")]
@@ -55,6 +55,13 @@ pub enum Placed {
     Updated,
     Unchanged,
     LeftOut,
+}
+
+impl Container {
+    pub fn new(origin: &str, base: &str, folder: &str, print: u64) -> Self {
+        let (origin, base, folder) = (origin.to_owned(), base.to_owned(), folder.to_owned());
+        Self { origin, base, folder, print, earlier_print: 0 }
+    }
 }
 
 fn str_is_empty(text: &str) -> bool {
@@ -86,6 +93,9 @@ pub struct Container {
     /// The hash of its `FEATURE.md` as it was last written; 0 when another tool wrote it.
     #[serde(default)]
     pub print: u64,
+    /// The hash before that: a daemon may have died between this line and the file.
+    #[serde(default)]
+    pub earlier_print: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,8 +104,8 @@ enum Line {
     /// The key of an item, and what is written for it.
     Item(Box<str>, Entry),
     Container(Container),
-    /// Everything before is on the disk.
-    Closed,
+    /// What was intended for these keys is on the disk.
+    Closed(Vec<Box<str>>),
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +126,8 @@ pub struct Ledger {
     containers: HashMap<(String, String), Container>,
     /// Lines that wait to be written.
     pending: Vec<u8>,
-    /// Keys whose line is not closed.
+    /// Keys that were intended since it was opened, and are not closed. An intent that somebody else left open stays so
+    /// until it is intended again.
     open: Vec<Box<str>>,
 }
 
@@ -140,9 +151,10 @@ impl Ledger {
             // More than the torn end of a last line: somebody may want to look at it.
             std::fs::copy(path, path.with_extension("jsonl.corrupt"))?;
         }
+        ledger.open.clear();
         // What was never closed stays open: its files may be there or not.
-        if lines > MOST_STALE * (ledger.items.len() + ledger.containers.len()) + 100 && ledger.open.is_empty()
-        {
+        let all_closed = ledger.items.values().all(|known| !known.open);
+        if lines > MOST_STALE * (ledger.items.len() + ledger.containers.len()) + 100 && all_closed {
             ledger.rewrite()?;
             valid = std::fs::metadata(path)?.len() as usize;
         }
@@ -160,8 +172,8 @@ impl Ledger {
             Line::Container(container) => {
                 self.containers.insert((container.origin.clone(), container.base.clone()), container);
             }
-            Line::Closed => {
-                for key in self.open.drain(..) {
+            Line::Closed(keys) => {
+                for key in keys {
                     if let Some(known) = self.items.get_mut(&key) {
                         (known.before, known.open) = (None, false);
                     }
@@ -177,7 +189,9 @@ impl Ledger {
             true => known.before,
             false => Some(Box::new(known.entry)),
         });
-        self.open.push(key.clone());
+        if !self.open.contains(&key) {
+            self.open.push(key.clone());
+        }
         self.items.insert(key, Known { entry, before, open: true });
     }
 
@@ -209,6 +223,14 @@ impl Ledger {
         self.items.get(key).is_some_and(|known| !known.open)
     }
 
+    /// The key of the item that a key or an external id means.
+    pub fn resolve<'a>(&'a self, reference: &'a str) -> Option<&'a str> {
+        match self.get(reference) {
+            Some(_) => Some(reference),
+            None => self.key_of(reference),
+        }
+    }
+
     /// The key of the item that is known by an external id.
     pub fn key_of(&self, external_id: &str) -> Option<&str> {
         self.by_external_id.get(external_id.to_lowercase().as_str()).map(|key| &**key)
@@ -226,6 +248,14 @@ impl Ledger {
         self.containers.get(&(origin.to_owned(), base.to_owned()))
     }
 
+    /// The folders of one base.
+    pub fn folders_in<'a>(&'a self, base: &'a str) -> impl Iterator<Item = &'a str> {
+        self.containers
+            .values()
+            .filter(move |container| container.base == base)
+            .map(|container| &*container.folder)
+    }
+
     /// The folders that stand for one origin, in whatever base.
     pub fn containers_of(&self, origin: &str) -> Vec<Container> {
         self.containers.values().filter(|container| container.origin == origin).cloned().collect()
@@ -237,7 +267,9 @@ impl Ledger {
         self.put(key.into(), entry);
     }
 
-    pub fn intend_container(&mut self, container: Container) {
+    pub fn intend_container(&mut self, mut container: Container) {
+        let known = self.container(&container.origin, &container.base);
+        container.earlier_print = known.map_or(0, |known| known.print);
         self.note(&Line::Container(container.clone()));
         self.apply(Line::Container(container));
     }
@@ -265,11 +297,12 @@ impl Ledger {
         if self.open.is_empty() {
             return Ok(());
         }
-        let mut line = serde_json::to_vec(&Line::Closed).expect("plain data serialises");
+        let closed = Line::Closed(std::mem::take(&mut self.open));
+        let mut line = serde_json::to_vec(&closed).expect("plain data serialises");
         line.push(b'\n');
         let file = self.file.as_mut().ok_or_else(|| io::Error::other("the ledger is not open"))?;
         file.write_all(&line)?;
-        self.apply(Line::Closed);
+        self.apply(closed);
         Ok(())
     }
 
@@ -285,7 +318,7 @@ impl Ledger {
             for (key, known) in &self.items {
                 write(out, &Line::Item(key.clone(), known.entry.clone()))?;
             }
-            write(out, &Line::Closed)
+            write(out, &Line::Closed(self.items.keys().cloned().collect()))
         };
         disk::replace_if(&self.path, 0o600, fill, |_| Ok(true), || true).map(|_| ())
     }
@@ -333,6 +366,13 @@ mod tests {
         let mut again = Ledger::open(&path).unwrap();
         assert_eq!(again.bases("k").iter().map(|base| base.local.0[0]).collect::<Vec<_>>(), [1, 3]);
         assert_eq!((again.earlier_path("k"), again.is_closed("k")), (Some("a.md"), false));
+        again.intend("other", entry("o.md", 9));
+        again.sync().unwrap();
+        again.close().unwrap();
+        let mut again = Ledger::open(&path).unwrap();
+        assert!(!again.is_closed("k") && again.is_closed("other"), "nobody closes what another began");
+        again.intend("k", entry("c.md", 3));
+        again.sync().unwrap();
         again.close().unwrap();
         let closed = Ledger::open(&path).unwrap();
         assert_eq!(closed.bases("k").len(), 1);

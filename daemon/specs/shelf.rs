@@ -6,7 +6,7 @@ use super::ledger::{Container, Entry, Ledger, Placed};
 use super::story::{self, Document, Field, Fields, Prints};
 use super::text;
 use crate::feeds::{Counts, Failure};
-use crate::work::trackers::item::{Item, Kind, Platform, Status};
+use crate::work::trackers::item::{Item, Kind, Parent, Platform, Status};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock;
 use specweave_jobs::project::Project;
@@ -161,7 +161,7 @@ impl Shelf {
 
     /// Whether what an item belongs to has a file already.
     pub fn knows_parent(&self, item: &Item) -> bool {
-        item.parent.as_ref().is_some_and(|parent| self.ledger.key_of(&parent.external_id).is_some())
+        item.parent.as_ref().is_some_and(|parent| self.ledger.resolve(parent.reference()).is_some())
     }
 
     /// Parents of these items that nobody has seen yet, by the keys that their tracker knows.
@@ -274,6 +274,8 @@ impl Shelf {
         if !self.bases.contains_key(path) {
             let mut base = Base::read(&self.root().join(path));
             base.last_story = base.last_story.max(self.promised.get(path).copied().unwrap_or(0));
+            let promised = self.ledger.folders_in(path).filter_map(|folder| numbered(folder, "fs-"));
+            base.last_feature = base.last_feature.max(promised.max().unwrap_or(0));
             self.bases.insert(path.to_owned(), base);
         }
         self.bases.get_mut(path).expect("it was just inserted")
@@ -284,10 +286,6 @@ impl Base {
     /// The numbers that are taken, also by what was archived.
     fn read(folder: &Path) -> Self {
         let mut base = Self::default();
-        let number = |name: &str, prefix: &str| {
-            let rest = name.to_lowercase().strip_prefix(prefix)?.to_owned();
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()
-        };
         let names = |folder: &Path| -> Vec<String> {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
@@ -296,17 +294,19 @@ impl Base {
             let mut folders = names(&shelf);
             folders.sort();
             for name in folders {
-                let feature = number(&name, "fs-");
+                let feature = numbered(&name, "fs-");
                 base.last_feature = base.last_feature.max(feature.unwrap_or(0));
                 if feature.is_none() && name != "_orphans" {
                     continue;
                 }
                 for file in names(&shelf.join(&name)) {
-                    base.last_story = base.last_story.max(number(&file, "us-").unwrap_or(0));
+                    base.last_story = base.last_story.max(numbered(&file, "us-").unwrap_or(0));
                 }
                 let text =
                     disk::read_regular(&shelf.join(&name).join("FEATURE.md"), MOST_STORY).unwrap_or_default();
-                if let Some(origin) = feature::origin(&String::from_utf8_lossy(&text)) {
+                let origin = feature::origin(&String::from_utf8_lossy(&text));
+                // What was archived is no place for new stories.
+                if let Some(origin) = origin.filter(|_| shelf == folder) {
                     base.origins.entry(origin).or_insert(name);
                 }
             }
@@ -317,6 +317,9 @@ impl Base {
 
 /// How the name of a file ends that holds what lost.
 const CONFLICT: &str = ".conflict.md";
+
+/// So many may wait beside one story.
+const MOST_CONFLICTS: u32 = 100;
 
 /// A page that is being placed.
 struct Page<'a> {
@@ -370,6 +373,8 @@ impl Page<'_> {
         let place = match (&current, item.platform) {
             // A repository's stories stay where they are: it has no parts to move between.
             (Current::There { path, .. }, Platform::GitHub) => place_in(path),
+            // What a person has put away stays there.
+            (Current::There { path, .. }, _) if path.contains("/_archive/") => place_in(path),
             _ => self.place_of(item)?,
         };
         let (path, text) = match current {
@@ -392,8 +397,10 @@ impl Page<'_> {
             && !moves
             && document.metadata("Updated At") == Some(clock::iso(item.updated).as_str())
         {
-            // Another tool wrote it when the item was as it is now.
-            self.intend(item, &path, (local.prints(), remote.prints()), 0, Placed::Unchanged);
+            // Another tool wrote it, or another daemon, when the item was as it is now. Where it says something else,
+            // somebody else wrote that: it is nobody's to replace.
+            let kept = story::agreed(&local.prints(), &remote.prints());
+            self.intend(item, &path, (kept, remote.prints()), 0, Placed::Unchanged);
             return Ok((Placed::Unchanged, None));
         }
         let mut number = document.number().unwrap_or(0);
@@ -404,27 +411,22 @@ impl Page<'_> {
         }
         let (merged, conflicts) = match bases.is_empty() {
             // Another tool wrote it, and who has changed what since cannot be told.
-            true => {
-                let merged = story::with_checks(&remote, &local);
-                let changed: Vec<Field> = story::differing(&local, &remote);
-                self.keep_beside(&target, &changed, &merged, &local);
-                (merged, Vec::new())
-            }
+            true => (story::with_checks(&remote, &local), story::differing(&local, &remote)),
             false => story::merge(&local, &bases, &remote),
         };
+        let (kept, told) = match bases.is_empty() {
+            true => (&local, "the tracker's stands in the file, what stood there"),
+            false => (&remote, "the file keeps yours, the tracker's"),
+        };
+        let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
+        let beside = self.keep_beside(&target, &conflicts, &merged, kept)?;
+        let conflict = beside.map(|beside| {
+            format!("{} changed here and in the tracker: {told} is in {beside}", names.join(", "))
+        });
         document.set_fields(&merged, number);
         let imported_at =
             document.metadata("Imported At").map_or_else(|| clock::iso(clock::now()), str::to_owned);
         document.set_metadata(&story::metadata(item, &imported_at, &place.folder));
-        let conflict = (!conflicts.is_empty()).then(|| {
-            self.keep_beside(&target, &conflicts, &merged, &remote);
-            let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
-            let beside = conflict_path(&target);
-            format!(
-                "{} changed here and in the tracker: the file keeps yours, {beside} has the tracker's",
-                names.join(", ")
-            )
-        });
         let new = document.text();
         // A person's own text is not what the next import may replace.
         let written = Document::parse(&new).fields().prints();
@@ -453,6 +455,7 @@ impl Page<'_> {
         let entry = self.shelf.ledger.get(key);
         let mut ids: Vec<String> = entry.map(|entry| entry.external_id.to_lowercase()).into_iter().collect();
         ids.extend(here);
+        ids.extend(self.shelf.ledger.before(key).map(|before| before.external_id.to_lowercase()));
         let own = entry.filter(|entry| entry.task == 0).map(|entry| entry.path.to_string());
         let earlier = self.shelf.ledger.earlier_path(key).map(str::to_owned);
         let adoptable =
@@ -477,10 +480,12 @@ impl Page<'_> {
             return Ok(());
         };
         let earlier = earlier.to_owned();
-        let id = self.shelf.ledger.get(key).map(|entry| entry.external_id.to_lowercase());
+        let ledger = &self.shelf.ledger;
+        let ids = [ledger.get(key), ledger.before(key)]
+            .map(|entry| entry.map(|entry| entry.external_id.to_lowercase()));
         let text = self.read(&earlier)?.unwrap_or_default();
         let names = Document::parse(&text).metadata("External ID").map(str::to_lowercase);
-        if names.is_some() && names == id && !self.writes.gone.contains(&earlier) {
+        if names.is_some() && ids.contains(&names) && !self.writes.gone.contains(&earlier) {
             self.writes.gone.push(earlier);
         }
         Ok(())
@@ -547,7 +552,7 @@ impl Page<'_> {
 
     fn intend(&mut self, item: &Item, path: &str, sides: (Prints, Prints), task: u32, placed: Placed) {
         let (local, remote) = sides;
-        let parent = item.parent.as_ref().map_or("", |parent| &parent.external_id);
+        let parent = item.parent.as_ref().map_or("", Parent::reference);
         let entry = Entry {
             external_id: item.external_id.as_str().into(),
             path: path.into(),
@@ -563,9 +568,16 @@ impl Page<'_> {
     }
 
     /// Keeps one side's fields beside the file, where nobody takes them for a story.
-    fn keep_beside(&mut self, path: &str, fields: &[Field], ours: &Fields, theirs: &Fields) {
+    /// Gives the name of the file that it did that with.
+    fn keep_beside(
+        &mut self,
+        path: &str,
+        fields: &[Field],
+        ours: &Fields,
+        theirs: &Fields,
+    ) -> Result<Option<String>, Misfit> {
         if fields.is_empty() {
-            return;
+            return Ok(None);
         }
         let mut out = format!("# Conflict in {}\n", path.rsplit('/').next().unwrap_or(path));
         for field in fields {
@@ -575,27 +587,43 @@ impl Page<'_> {
                 field.name()
             ));
         }
-        self.write(&conflict_path(path), out);
+        let beside = self.free_beside(path, &out)?;
+        self.write(&beside, out);
+        Ok(Some(beside))
     }
 
-    fn parent_key(&self, external_id: &str) -> Option<String> {
-        self.shelf.ledger.key_of(external_id).map(str::to_owned)
+    /// A name beside a story that holds nothing else: what was kept before is nobody's to replace.
+    fn free_beside(&self, path: &str, text: &str) -> Result<String, Misfit> {
+        let stem = path.strip_suffix(".md").unwrap_or(path);
+        for number in 1..MOST_CONFLICTS {
+            let name = match number {
+                1 => format!("{stem}{CONFLICT}"),
+                number => format!("{stem}-{number}{CONFLICT}"),
+            };
+            if self.read(&name)?.is_none_or(|there| there == text) {
+                return Ok(name);
+            }
+        }
+        Err(Misfit(format!("{MOST_CONFLICTS} conflicts wait beside {path}: settle them first")))
     }
 
     /// The external id of the topmost epic or feature above an item, or of itself.
     fn topmost_feature(&self, item: &Item) -> Option<String> {
         let mut top = (item.kind == Kind::Feature).then(|| item.external_id.clone());
-        let mut next = item.parent.as_ref().map(|parent| parent.external_id.clone());
+        let mut next = item.parent.as_ref().map(|parent| parent.reference().to_owned());
+        let ledger = &self.shelf.ledger;
         for _ in 0..MOST_LEVELS {
-            let Some(id) = next.take() else { break };
-            let (is_feature, parent) = match self.here.get(&id.to_lowercase()) {
+            let Some(reference) = next.take() else { break };
+            let here = self.here.values().find(|item| item.key == reference);
+            let (id, is_feature, parent) = match here.or_else(|| self.here.get(&reference.to_lowercase())) {
                 Some(item) => {
-                    let parent = item.parent.as_ref().map(|parent| parent.external_id.clone());
-                    (item.kind == Kind::Feature, parent)
+                    let parent = item.parent.as_ref().map(|parent| parent.reference().to_owned());
+                    (item.external_id.clone(), item.kind == Kind::Feature, parent)
                 }
-                None => match self.parent_key(&id).and_then(|key| self.shelf.ledger.get(&key)) {
+                None => match ledger.resolve(&reference).and_then(|key| ledger.get(key)) {
                     Some(entry) => {
-                        (entry.is_feature, Some(entry.parent.to_string()).filter(|parent| !parent.is_empty()))
+                        let parent = Some(entry.parent.to_string()).filter(|parent| !parent.is_empty());
+                        (entry.external_id.to_string(), entry.is_feature, parent)
                     }
                     None => break,
                 },
@@ -672,8 +700,7 @@ impl Page<'_> {
                     )?;
                 }
                 if known_as != origin {
-                    let container =
-                        Container { origin, base: base.clone(), folder: folder.clone(), print: 0 };
+                    let container = Container::new(&origin, &base, &folder, 0);
                     self.shelf.ledger.intend_container(container);
                 }
                 Place { base, folder }
@@ -701,7 +728,7 @@ impl Page<'_> {
             return Ok(known.folder);
         }
         if let Some(folder) = self.shelf.base(base).origins.get(&origin).cloned() {
-            let container = Container { origin, base: base.to_owned(), folder: folder.clone(), print: 0 };
+            let container = Container::new(&origin, base, &folder, 0);
             self.shelf.ledger.intend_container(container);
             return Ok(folder);
         }
@@ -731,7 +758,7 @@ impl Page<'_> {
 
     /// A feature as its story's file tells it.
     fn remembered(&self, external_id: &str) -> Result<Item, Misfit> {
-        let key = self.parent_key(external_id).unwrap_or_default();
+        let key = self.shelf.ledger.key_of(external_id).unwrap_or_default().to_owned();
         let text = match self.current(&key)? {
             Current::There { text, .. } => text,
             Current::Missing { .. } => String::new(),
@@ -794,8 +821,7 @@ impl Page<'_> {
         self.vet(&path)?;
         let text = feature::text(&folder, subject, clock::now());
         let print = text::hash(&text);
-        let container =
-            Container { origin: origin.to_owned(), base: base.to_owned(), folder: folder.clone(), print };
+        let container = Container::new(origin, base, &folder, print);
         self.shelf.ledger.intend_container(container);
         self.write(&path, text);
         Ok(folder)
@@ -806,7 +832,7 @@ impl Page<'_> {
         for container in self.shelf.ledger.containers_of(&item.external_id.to_lowercase()) {
             let path = format!("{}/{}/FEATURE.md", container.base, container.folder);
             let Some(current) = self.read(&path)? else { continue };
-            if text::hash(&current) != container.print {
+            if ![container.print, container.earlier_print].contains(&text::hash(&current)) {
                 continue;
             }
             let created = current.lines().find_map(|line| clock::parse_iso(line.strip_prefix("created: ")?));
@@ -814,7 +840,12 @@ impl Page<'_> {
                 feature::text(&container.folder, &Subject::Item(item), created.unwrap_or_else(clock::now));
             if text != current {
                 let print = text::hash(&text);
-                self.shelf.ledger.intend_container(Container { print, ..container });
+                self.shelf.ledger.intend_container(Container::new(
+                    &container.origin,
+                    &container.base,
+                    &container.folder,
+                    print,
+                ));
                 self.write(&path, text);
             }
         }
@@ -841,7 +872,7 @@ impl Page<'_> {
     /// The key of the story that a step belongs to.
     fn story_of(&self, item: &Item) -> Option<String> {
         let parent = item.parent.as_ref()?;
-        let key = self.parent_key(&parent.external_id)?;
+        let key = self.shelf.ledger.resolve(parent.reference())?.to_owned();
         self.shelf.ledger.get(&key).filter(|entry| entry.task == 0).map(|_| key)
     }
 
@@ -862,7 +893,7 @@ impl Page<'_> {
             return Ok(Placed::LeftOut);
         };
         let is_removed = item.status == Status::Removed;
-        self.leave_stories(item, Some(parent.external_id.as_str()).filter(|_| !is_removed))?;
+        self.leave_stories(item, Some(parent.reference()).filter(|_| !is_removed))?;
         let entry = self.shelf.ledger.get(&item.key).cloned();
         let before = self.shelf.ledger.before(&item.key).cloned();
         if [&entry, &before].into_iter().flatten().any(|entry| entry.task == 0)
@@ -874,7 +905,10 @@ impl Page<'_> {
         }
         let (title, done) = (text::title(&item.title), item.status == Status::Completed);
         let remote = Prints([text::hash(&title), u64::from(done), u64::from(is_removed), 0, 0]);
-        let known = entry.filter(|entry| entry.task > 0 && *entry.parent == *parent.external_id);
+        // The number of a line that was removed may be another's by now.
+        let was_removed = |entry: &Entry| entry.remote.0[2] != 0;
+        let known = entry
+            .filter(|entry| !was_removed(entry) && entry.task > 0 && *entry.parent == *parent.reference());
         if begun.is_none() && known.as_ref().is_some_and(|entry| entry.remote == remote) {
             return Ok(Placed::Unchanged);
         }
@@ -904,7 +938,7 @@ impl Page<'_> {
     }
 
     fn remove_step(&mut self, entry: &Entry) -> Result<(), Misfit> {
-        let Some(story) = self.parent_key(&entry.parent) else { return Ok(()) };
+        let Some(story) = self.shelf.ledger.resolve(&entry.parent).map(str::to_owned) else { return Ok(()) };
         if let Current::There { path, text } = self.current(&story)? {
             let mut document = Document::parse(&text);
             document.remove_task(entry.task);
@@ -939,14 +973,15 @@ fn repository_url(item: &Item) -> String {
     item.url.rsplit_once("/issues/").map_or("", |(url, _)| url).to_owned()
 }
 
-/// The number in a file's name.
+/// The number in a story's path.
 fn number_of(path: &str) -> Option<u32> {
-    let name = path.rsplit('/').next()?.strip_prefix("us-")?;
-    name.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    numbered(path.rsplit('/').next()?, "us-")
 }
 
-fn conflict_path(path: &str) -> String {
-    format!("{}{CONFLICT}", path.strip_suffix(".md").unwrap_or(path))
+/// The number behind a prefix, in whatever case.
+fn numbered(name: &str, prefix: &str) -> Option<u32> {
+    let name = name.to_lowercase();
+    name.strip_prefix(prefix)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Replaces a file; it is durable after [`sync_all`].

@@ -162,6 +162,20 @@ pub fn with_checks(fields: &Fields, local: &Fields) -> Fields {
     fields
 }
 
+/// What both sides say, for a file that another tool wrote; a field in which they differ is a person's.
+pub fn agreed(local: &Prints, remote: &Prints) -> Prints {
+    let mut agreed = *local;
+    for (ours, theirs) in agreed.0.iter_mut().zip(remote.0) {
+        if *ours != theirs {
+            *ours = NOBODYS;
+        }
+    }
+    agreed
+}
+
+/// The print of no text.
+const NOBODYS: u64 = 0;
+
 /// What the next merge may replace: what was written from the tracker now or before, and never what a person wrote.
 pub fn base_after(written: &Prints, bases: &[Base], local: &Fields, remote: &Fields) -> Prints {
     let (ours, theirs) = (local.prints(), remote.prints());
@@ -301,9 +315,30 @@ impl Document {
             self.set_body("## Description", format!("\n\n{}\n\n", fields.description));
         }
         if before.criteria != fields.criteria {
-            let body = self.criteria_body(&fields.criteria, number);
+            let texts = |fields: &Fields| fields.text(Field::Criteria);
+            // Where only boxes differ, only boxes are written: what stands between them may be a person's.
+            let body = match texts(&before) == texts(fields) {
+                true => self.checked_body(&fields.criteria),
+                false => self.criteria_body(&fields.criteria, number),
+            };
             self.set_body("## Acceptance Criteria", body);
         }
+    }
+
+    /// The criteria as they stand, with the boxes of `criteria`, which are as many.
+    fn checked_body(&self, criteria: &[Criterion]) -> String {
+        let mut criteria = criteria.iter();
+        let before = self.body("## Acceptance Criteria").unwrap_or("");
+        let lines = before.split_inclusive('\n').map(|line| {
+            if criterion(line.trim()).is_none() {
+                return line.to_owned();
+            }
+            match criteria.next().is_some_and(|one| one.checked) {
+                true => line.replacen("[ ]", "[x]", 1),
+                false => line.to_owned(),
+            }
+        });
+        lines.collect()
     }
 
     fn replace_line(&mut self, prefix: &str, new: String) {
@@ -380,13 +415,15 @@ impl Document {
         let before = self.body("## External Metadata").unwrap_or("").to_owned();
         let is_ours = |line: &str| OURS.iter().any(|name| line.starts_with(&format!("- **{name}**:")));
         let lines = bullets.iter().map(|(name, value)| format!("- **{name}**: {value}"));
+        // What stands behind the list is a person's, to the letter.
+        let start = before.len() - before.trim_start().len();
+        let bullets_there = before[start..].split_inclusive('\n').take_while(|line| line.starts_with("- **"));
+        let (list, rest) = before.split_at(start + bullets_there.map(str::len).sum::<usize>());
         let others =
-            before.lines().filter(|line| !line.trim().is_empty() && !is_ours(line)).map(str::to_owned);
-        let end = if before.ends_with('\n') && !before.trim().is_empty() { "\n" } else { "" };
-        self.set_body(
-            "## External Metadata",
-            format!("\n\n{}{end}", lines.chain(others).collect::<Vec<_>>().join("\n")),
-        );
+            list.lines().filter(|line| line.starts_with("- **") && !is_ours(line)).map(str::to_owned);
+        let end = if list.trim_start().ends_with('\n') { "\n" } else { "" };
+        let list = lines.chain(others).collect::<Vec<_>>().join("\n");
+        self.set_body("## External Metadata", format!("\n\n{list}{end}{rest}"));
     }
 
     /// Puts a task into its line; its box stays checked once it is.
@@ -573,12 +610,13 @@ fn close(rest: &mut Vec<&str>, open: &mut Option<(usize, usize)>) {
 
 /// The criteria of a list that holds nothing else; a line that is no bullet is one too.
 fn listed_criteria(text: &str) -> Vec<Criterion> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let one = |line: &str| {
-        let text = bullet(line).map_or(line, |(text, _)| text);
-        Criterion { text: plain_criterion(text), checked: is_checked(line) }
-    };
-    lines.map(one).filter(|one| !one.text.is_empty()).collect()
+    text.lines().map(str::trim).filter_map(criterion).collect()
+}
+
+/// The criterion of a line, if there is one.
+fn criterion(line: &str) -> Option<Criterion> {
+    let text = plain_criterion(bullet(line).map_or(line, |(text, _)| text));
+    (!text.is_empty()).then(|| Criterion { text, checked: is_checked(line) })
 }
 
 /// A criterion without an id of ours before it.

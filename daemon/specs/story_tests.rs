@@ -168,6 +168,25 @@ fn tasks_are_lines_that_keep_their_numbers() {
 }
 
 #[test]
+fn what_a_person_adds_anywhere_is_kept_to_the_letter() {
+    let old = item("x\n\n## Acceptance Criteria\n- [ ] one\n- [ ] two");
+    let text = written(&old).replace("two\n", "two\n  because:\n  - of this\n\n### Mine\n\nA paragraph.\n")
+        + "\n\n## Notes\n\n- **Type**: mine\n\n```\ncode\n\n\nmore\n```\n";
+    let mut document = Document::parse(&text);
+    let mut new = old.clone();
+    new.body = new.body.replace("- [ ] one", "- [x] one");
+    let local = document.fields();
+    let (merged, conflicts) = merge(&local, &[base_of(&old)], &Fields::of(&new));
+    assert!(conflicts.is_empty());
+    document.set_fields(&merged, 1);
+    document.set_metadata(&metadata(&new, "2026-11-23T00:32:05.677Z", "FS-002E"));
+    let wanted = text
+        .replace("- [ ] **AC-US-001-01**", "- [x] **AC-US-001-01**")
+        .replace("**Feature ID**: FS-001E", "**Feature ID**: FS-002E");
+    assert_eq!(document.text(), wanted);
+}
+
+#[test]
 fn a_parent_and_an_orphan_are_told() {
     let mut item = item("x");
     item.platform = Platform::Jira;

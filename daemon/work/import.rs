@@ -173,15 +173,14 @@ fn planned(
     wanted: &Wanted,
     id: SourceId,
 ) -> Result<Planned, ImportError> {
-    let (since, mark) = match Since::parse(&spec.since)? {
-        Since::All => (None, None),
-        Since::At(at, _) => (Some(at), None),
-        Since::Last => match record::last_import(project, &id).filter(|last| last.filter == wanted.text) {
-            Some(last) => (None, last.mark),
-            None => (Some(months_ago(FIRST_MONTHS)), None),
-        },
+    let last = record::last_mark(project, &id, &wanted.text);
+    let (since, mark, advances) = match (Since::parse(&spec.since)?, last) {
+        (Since::All, _) => (None, None, true),
+        (Since::At(at, _), last) => (Some(at), None, last.is_none()),
+        (Since::Last, None) => (Some(months_ago(FIRST_MONTHS)), None, true),
+        (Since::Last, last) => (None, last, true),
     };
-    Ok(Planned { id, since, mark })
+    Ok(Planned { id, since, mark, advances, with_login: false })
 }
 
 fn window(planned: &Planned, spec: &ImportSpec) -> Window {
@@ -220,7 +219,7 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
         .map_err(|error| Stop::Fail(net::chain(&error)))?;
     let session = context.session(http);
     let wanted = Wanted::new(spec).map_err(fail)?;
-    let config = plan(context, spec, &wanted).await?;
+    let mut config = plan(context, spec, &wanted).await?;
     context.phase("waiting for another import");
     let _turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
@@ -238,24 +237,28 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
         unseen: Mutex::default(),
     };
     let mut refused = None;
-    for (feed, planned) in config.sources.iter().enumerate() {
-        let feed = feed as u32;
+    for feed in 0..config.sources.len() as u32 {
+        let planned = config.sources[feed as usize].clone();
         let standing = import.feed(feed)?;
         if standing.end.is_some() {
             continue;
         }
         let mut with_login = true;
-        let read = match open(&session, &context.secrets, planned).await {
+        let read = match open(&session, &context.secrets, &planned).await {
             Ok(source) => {
                 with_login = source.server().has_login();
-                import.read(feed, &standing, planned, &*source).await
+                if with_login && !planned.with_login {
+                    config.sources[feed as usize].with_login = true;
+                    write_config(context, &config)?;
+                }
+                import.read(feed, &standing, &planned, &*source).await
             }
             Err(error) => Err(Interruption::Tracker(error)),
         };
         match read {
-            Ok(mark) => import.end(feed, planned, Some(mark), End::Read).await?,
+            Ok(mark) => import.end(feed, &planned, Some(mark), End::Read).await?,
             Err(Interruption::Stop(stop)) => return Err(stop),
-            Err(Interruption::Tracker(error)) => match stops(context, error, with_login, &standing) {
+            Err(Interruption::Tracker(error)) => match stops(context, error, with_login, &planned) {
                 // The other sources may have another token.
                 Verdict::Refused(error) => {
                     context.log(format!("{}: {error}", planned.id.shown()));
@@ -264,7 +267,7 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
                 Verdict::Stop(stop) => return Err(stop),
                 Verdict::Broken(error) => {
                     context.log(format!("FAILED: {} - {error}", planned.id.shown()));
-                    import.end(feed, planned, None, End::Failed(error.into())).await?;
+                    import.end(feed, &planned, None, End::Failed(error.into())).await?;
                 }
             },
         }
@@ -284,18 +287,18 @@ enum Verdict {
     Broken(String),
 }
 
-fn stops(context: &Context, error: TrackerError, with_login: bool, standing: &Feed) -> Verdict {
+fn stops(context: &Context, error: TrackerError, with_login: bool, planned: &Planned) -> Verdict {
     let text = context.secrets.redactor().clean(&error.to_string());
     match error {
         // A daemon that was started anew has no token of somebody's environment: what could be read can be again.
-        TrackerError::Auth(_) | TrackerError::NotFound(_) if !with_login && standing.cursor.is_some() => {
-            let message = format!("needs credentials for {}", standing.name);
+        TrackerError::Auth(_) | TrackerError::NotFound(_) if !with_login && planned.with_login => {
+            let message = format!("needs credentials for {}", planned.id.shown());
             Verdict::Stop(Stop::Pause { reason: PauseReason::Credentials, message, resume_at: None })
         }
         TrackerError::Cancelled => Verdict::Stop(Stop::Cancelled),
         TrackerError::Limited(wait) => Verdict::Stop(Stop::limited(wait)),
         TrackerError::Network(_) | TrackerError::Transient { .. } => {
-            Verdict::Stop(Stop::offline(format!("{}: {text}", standing.name)))
+            Verdict::Stop(Stop::offline(format!("{}: {text}", planned.id.shown())))
         }
         TrackerError::Auth(_) => Verdict::Refused(text),
         _ => Verdict::Broken(text),
@@ -353,7 +356,7 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
         Since::All => None,
     };
     let config = Config::new(&context.project, &context.job.id, context.job.created_at, planned, months);
-    config.write(&files).map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))?;
+    write_config(context, &config)?;
     context.checkpoint(Event::FeedsPlanned { feeds: config.feeds() }).await?;
     for source in &config.sources {
         let from = match (&source.mark, source.since) {
@@ -364,6 +367,11 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
         context.log(format!("Source: {} ({from})", source.id.shown()));
     }
     Ok(config)
+}
+
+fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
+    let written = config.write(&context.project.job(&context.job.id));
+    written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 
 /// Why a source is not read further.
@@ -492,7 +500,12 @@ impl Import<'_> {
             let next = page.next.clone();
             // Asked between two pages, never beside one. What a single page holds is known without a question.
             let total = match (&next, std::mem::take(&mut is_first)) {
-                (Position::At(_), true) => source.count(window).await?,
+                (Position::At(_), true) => match source.count(window).await {
+                    Ok(count) => count,
+                    Err(TrackerError::Cancelled) => return Err(TrackerError::Cancelled.into()),
+                    // A total is a courtesy; what stands in its way will stand in the next page's, too.
+                    Err(_) => None,
+                },
                 _ => None,
             };
             if pages.send(Arrived { at, page, total }).await.is_err() {
@@ -530,7 +543,7 @@ impl Import<'_> {
         }
         let last = items.last().map(|item| item.shown.clone());
         let read = items.len() + failed.len();
-        let (items, left_out) = self.chosen(items);
+        let (items, left_out) = self.chosen(items, source).await?;
         let parents = self.parents(&items, source).await?;
         let (shelf, spool, name) = (self.shelf.clone(), self.spool.clone(), planned.id.name.clone());
         let place = at.clone();
@@ -576,25 +589,41 @@ impl Import<'_> {
         Ok(page.next)
     }
 
-    /// The items that are wanted or known, and how many others there are.
-    fn chosen(&self, items: Vec<Item>) -> (Vec<Item>, u64) {
+    /// The items that are wanted or known, and how many others there are. A step comes with what it belongs to, whatever
+    /// it is called itself.
+    async fn chosen(&self, items: Vec<Item>, source: &dyn Source) -> Result<(Vec<Item>, u64), TrackerError> {
         if self.wanted.text.is_empty() {
-            return (items, 0);
+            return Ok((items, 0));
         }
-        let shelf = self.shelf.lock().expect("no holder panics");
         let all = items.len();
         let (steps, others): (Vec<Item>, Vec<Item>) =
             items.into_iter().partition(|item| item.kind == Kind::Step);
-        let mut chosen: Vec<Item> =
-            others.into_iter().filter(|item| shelf.knows(item) || self.wanted.takes(item)).collect();
-        // A step comes with what it belongs to, whatever it is called.
-        let keys: HashSet<String> = chosen.iter().map(|item| item.external_id.clone()).collect();
-        chosen.extend(steps.into_iter().filter(|step| {
-            let belongs = step.parent.as_ref().is_some_and(|parent| keys.contains(&parent.external_id));
-            belongs || shelf.knows(step) || shelf.knows_parent(step)
-        }));
+        let (mut chosen, mut undecided) = (Vec::new(), Vec::new());
+        {
+            let shelf = self.shelf.lock().expect("no holder panics");
+            chosen.extend(others.into_iter().filter(|item| shelf.knows(item) || self.wanted.takes(item)));
+            for step in steps {
+                match shelf.knows(&step) || shelf.knows_parent(&step) {
+                    true => chosen.push(step),
+                    false => undecided.push(step),
+                }
+            }
+        }
+        let mut wanted: HashSet<String> = chosen.iter().map(|item| item.key.clone()).collect();
+        let parent = |step: &Item| step.parent.as_ref().map(|parent| parent.reference().to_owned());
+        let mut unknown: Vec<String> = undecided.iter().filter_map(parent).collect();
+        unknown.retain(|key| !wanted.contains(key));
+        unknown.sort();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            let found = source.items(&unknown).await?;
+            wanted.extend(found.into_iter().filter(|item| self.wanted.takes(item)).map(|item| item.key));
+        }
+        chosen.extend(
+            undecided.into_iter().filter(|step| parent(step).is_some_and(|key| wanted.contains(&key))),
+        );
         let left_out = all - chosen.len();
-        (chosen, left_out as u64)
+        Ok((chosen, left_out as u64))
     }
 
     /// The parents of items, and theirs, that nobody has seen yet.
@@ -622,6 +651,8 @@ impl Import<'_> {
         let broken = matches!(end, End::Failed(_));
         let (project, id, filter) =
             (self.context.project.clone(), planned.id.clone(), self.wanted.text.clone());
+        // What failed is not behind the mark: the next import reads it again.
+        let mark = mark.filter(|_| planned.advances && standing.failed == 0);
         let noted = blocking(move || {
             record::note_import(
                 &project,

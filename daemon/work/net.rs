@@ -128,6 +128,8 @@ pub fn asked_to_wait(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let wait = match text("retry-after") {
         Some(after) => match after.parse() {
+            // JIRA's Data Center says so with every reply: go on.
+            Ok(0) => return None,
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => until(chrono::DateTime::parse_from_rfc2822(after).ok()?.timestamp()),
         },

@@ -114,6 +114,11 @@ fn read<T: serde::de::DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Tr
         .map_err(|error| TrackerError::Malformed { what: what.to_owned(), cause: error.to_string() })
 }
 
+/// What a login in an address says is told to nobody: addresses are written into files.
+fn without_login(address: &mut url::Url) {
+    let _ = (address.set_username(""), address.set_password(None));
+}
+
 /// A name as one segment of an address.
 fn encode(segment: &str) -> String {
     percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string()

@@ -81,20 +81,26 @@ fn order(coordinator: &Value, caller: &mut Caller) -> ImportSpec {
     spec
 }
 
-/// Gives a file's tokens to a caller that has none. An address of the file's goes only with the file's tokens: it may
-/// have come with a clone.
+/// Gives a file's tokens to a caller that has none. The file may have come with a clone: of its addresses only those of
+/// the vendors' own clouds are believed.
 fn offer(caller: &mut Caller, address: Option<(&str, String)>, tokens: &[(&'static str, String)]) {
-    if let Some((name, address)) = address.filter(|(_, address)| !address.is_empty())
+    if let Some((name, address)) = address.filter(|(_, address)| is_vendors(address))
         && !caller.variables.contains_key(name)
     {
         caller.variables.insert(name.to_owned(), address);
-        for (name, _) in tokens {
-            caller.variables.remove(*name);
-        }
     }
     for (name, token) in tokens.iter().filter(|(_, token)| !token.is_empty()) {
         caller.variables.entry((*name).to_owned()).or_insert_with(|| token.clone());
     }
+}
+
+fn is_vendors(address: &str) -> bool {
+    let address = if address.contains("://") { address.to_owned() } else { format!("https://{address}") };
+    let Ok(url) = url::Url::parse(&address) else { return false };
+    let host = url.host_str().unwrap_or("");
+    let known = host == "dev.azure.com"
+        || [".visualstudio.com", ".atlassian.net"].iter().any(|end| host.ends_with(end));
+    known && url.scheme() == "https" && url.username().is_empty() && url.password().is_none()
 }
 
 /// Takes the secrets out; how many there were.
@@ -116,7 +122,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn tokens_are_taken_out_and_an_address_of_the_files_gets_only_its_own() {
+    fn tokens_are_taken_out_and_an_address_of_the_files_is_not_believed() {
         let mut config = json!({
             "githubRepositories": [{"owner": "acme", "repo": "web"}],
             "githubToken": "ghp_x",
@@ -130,8 +136,10 @@ mod tests {
         assert_eq!((spec.repos, spec.project_keys), (vec!["acme/web".to_owned()], vec!["PAY".to_owned()]));
         assert_eq!((spec.since.as_str(), spec.state.as_str()), ("3m", "all"));
         let variable = |name: &str| caller.variables[name].as_str();
-        assert_eq!((variable("JIRA_DOMAIN"), variable("JIRA_API_TOKEN")), ("evil.example", "t"));
-        assert_eq!(variable("GITHUB_TOKEN"), "mine");
+        assert_eq!((variable("JIRA_API_TOKEN"), variable("GITHUB_TOKEN")), ("mine", "mine"));
+        assert!(!caller.variables.contains_key("JIRA_DOMAIN"));
+        assert!(is_vendors("acme.atlassian.net") && is_vendors("https://dev.azure.com/acme"));
+        assert!(!is_vendors("https://dev.azure.com.evil/acme") && !is_vendors("http://acme.atlassian.net"));
         assert_eq!(scrub(&mut config), 2);
         assert!(!config.to_string().contains("ghp_x") && config["jira"]["email"] == "a@b");
     }

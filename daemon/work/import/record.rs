@@ -42,6 +42,12 @@ pub struct Planned {
     /// The mark of the last import, which knows better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
+    /// Whether its end is where the next import may begin: not when it began later than the last one ended.
+    #[serde(default)]
+    pub advances: bool,
+    /// Whether it was asked with somebody's login: without one it may look as if it were not there.
+    #[serde(default)]
+    pub with_login: bool,
 }
 
 impl Config {
@@ -163,19 +169,12 @@ impl Summary {
     }
 }
 
-/// When a source was imported last, and where the next import begins.
-pub struct LastImport {
-    pub mark: Option<String>,
-    /// The request's filters: a mark is only good for the same ones.
-    pub filter: String,
-}
-
-/// What `sync-metadata.json` says of a source: under `repos`, as SpecWeave lays it out.
-pub fn last_import(project: &Project, source: &SourceId) -> Option<LastImport> {
+/// Where the last import of a source with these filters ended; `sync-metadata.json` has it under `repos`, as SpecWeave
+/// lays that out.
+pub fn last_mark(project: &Project, source: &SourceId, filter: &str) -> Option<String> {
     let metadata = read_metadata(project).ok()?;
     let entry = &metadata.get("repos")?[source.metadata_key()][source.platform.word()];
-    let mark = entry["mark"].as_str().map(str::to_owned);
-    mark.is_some().then(|| LastImport { mark, filter: entry["filter"].as_str().unwrap_or("").to_owned() })
+    entry["marks"][filter].as_str().map(str::to_owned)
 }
 
 impl SourceId {
@@ -233,15 +232,12 @@ pub fn note_import(
         entry["lastSyncResult"] = json!(result);
     };
     record(metadata.entry(source.platform.word()).or_insert(Value::Null));
-    let repos = metadata.entry("repos").or_insert_with(|| json!({}));
-    if !repos.is_object() {
-        *repos = json!({});
-    }
-    let entry = &mut repos[source.metadata_key()][source.platform.word()];
+    let repos = object(metadata.entry("repos").or_insert(Value::Null));
+    let repository = object(repos.entry(source.metadata_key()).or_insert(Value::Null));
+    let entry = repository.entry(source.platform.word()).or_insert(Value::Null);
     record(entry);
     if let Some(mark) = mark {
-        entry["mark"] = json!(mark);
-        entry["filter"] = json!(filter);
+        object(object(entry).entry("marks").or_insert(Value::Null)).insert(filter.to_owned(), json!(mark));
     }
     metadata.insert("lastUpdated".into(), json!(now));
     disk::replace(&project.sync_metadata(), &pretty(&metadata), 0o644)
@@ -323,6 +319,14 @@ impl Spool {
     pub fn clear(&self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The object that a value is to be; another tool may have written anything there.
+fn object(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = json!({});
+    }
+    value.as_object_mut().expect("it was made one")
 }
 
 fn pretty(value: &impl Serialize) -> Vec<u8> {

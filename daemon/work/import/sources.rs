@@ -193,9 +193,19 @@ fn jira(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>,
             "no JIRA_DOMAIN in the environment or .env, and no atlassian.net domain in config.json",
         );
     };
+    // A key belongs to the server that its section names.
+    let host = |address: &str| Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let is_there = |section: &&Value| {
+        let domain = text(section, "domain");
+        domain.is_empty()
+            || host(&server) == host(&format!("https://{}", domain.trim_start_matches("https://")))
+    };
     let mut keys: Vec<String> = spec.project_keys.clone();
     if keys.is_empty() {
-        keys.extend(sections.iter().map(|section| text(section, "projectKey").to_owned()));
+        // Where the environment leads elsewhere than every section, it leads there for all of them.
+        let anywhere = !sections.iter().any(|section| is_there(section));
+        let there = sections.iter().filter(|section| anywhere || is_there(section));
+        keys.extend(there.map(|section| text(section, "projectKey").to_owned()));
         keys.extend(secrets.setting("JIRA_PROJECT_KEY").map(str::to_owned));
         keys.retain(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
     }
@@ -214,16 +224,23 @@ fn ado(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>, 
     if org.is_empty() && secrets.setting("AZURE_DEVOPS_ORG_URL").is_none() {
         return (Vec::new(), "no --ado-org, no AZURE_DEVOPS_ORG, and no organization in config.json");
     }
-    let mut names: Vec<String> = spec.ado_projects.clone();
-    if names.is_empty() {
-        names.extend(sections.iter().map(|section| text(section, "project").to_owned()));
+    let mut found: Vec<(String, &str)> = spec.ado_projects.iter().map(|name| (name.clone(), org)).collect();
+    if found.is_empty() {
+        // A project belongs to the organisation that its section names.
+        found.extend(sections.iter().map(|section| {
+            let own = text(section, "organization");
+            (
+                text(section, "project").to_owned(),
+                if own.is_empty() || !spec.ado_org.is_empty() { org } else { own },
+            )
+        }));
     }
-    if names.iter().all(String::is_empty) {
+    if found.iter().all(|(name, _)| name.is_empty()) {
         let set = secrets.setting("AZURE_DEVOPS_PROJECTS").or(secrets.setting("AZURE_DEVOPS_PROJECT"));
-        names.extend(set.unwrap_or("").split(',').map(str::to_owned));
+        found.extend(set.unwrap_or("").split(',').map(|name| (name.to_owned(), org)));
     }
-    names.retain(|name| !name.trim().is_empty());
-    let sources = names.iter().map(|name| SourceId::new(Platform::Ado, name, org)).collect();
+    found.retain(|(name, _)| !name.trim().is_empty());
+    let sources = found.iter().map(|(name, org)| SourceId::new(Platform::Ado, name, org)).collect();
     (sources, "no --ado-project, and no project in config.json or AZURE_DEVOPS_PROJECT")
 }
 

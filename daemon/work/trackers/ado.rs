@@ -4,6 +4,7 @@ use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Ask, Reply, Scheme, Server, Session};
 use super::{
     Listed, MOST_PAGES, Page, Position, Read, Source, TrackerError, Window, encode, markdown, moment, read,
+    without_login,
 };
 use crate::secrets::Secrets;
 use http::{HeaderMap, HeaderValue};
@@ -34,12 +35,16 @@ struct Repository {
 
 /// The server of an organisation, as one job sees it.
 pub fn server(session: &Session, secrets: &Secrets, org: &str) -> Result<Server, TrackerError> {
-    let base = match secrets.setting("AZURE_DEVOPS_ORG_URL") {
-        Some(base) => base.trim_end_matches('/').to_owned(),
+    let set = secrets.setting("AZURE_DEVOPS_ORG_URL").map(|base| base.trim_end_matches('/'));
+    // An address is that of one organisation; another's is the cloud's.
+    let is_of = |base: &str| org.is_empty() || base.to_lowercase().contains(&org.to_lowercase());
+    let base = match set.filter(|base| is_of(base)) {
+        Some(base) => base.to_owned(),
         None => format!("https://dev.azure.com/{}", encode(org)),
     };
-    let base = Url::parse(&base)
+    let mut base = Url::parse(&base)
         .map_err(|error| TrackerError::Malformed { what: base.clone(), cause: error.to_string() })?;
+    without_login(&mut base);
     let login = secrets.ado_login(&base);
     let mut headers = HeaderMap::new();
     headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -95,6 +100,9 @@ pub struct WorkItems {
 /// Revisions that one reply of the feed gives, and items that a batch does.
 const PER_PAGE: usize = 200;
 
+/// Clocks and moments of a query need not agree to the second: so much is read again.
+const OVERLAP: Millis = 120_000;
+
 /// A query of more is refused.
 const MOST_OF_A_QUERY: usize = 19_999;
 
@@ -102,8 +110,18 @@ const MOST_OF_A_QUERY: usize = 19_999;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Cursor {
-    Feed { token: Option<String>, since: Option<Millis>, seen: Option<Millis> },
-    Query { after: u64, since: Option<Millis>, seen: Option<Millis> },
+    Feed {
+        token: Option<String>,
+        since: Option<Millis>,
+        seen: Option<Millis>,
+    },
+    Query {
+        after: u64,
+        since: Option<Millis>,
+        seen: Option<Millis>,
+        /// The server's moment when the reading began: what changed later may have been passed already.
+        began: Option<Millis>,
+    },
 }
 
 /// What a later reading begins with.
@@ -298,10 +316,17 @@ impl WorkItems {
         })
     }
 
+    /// An organisation has several addresses, and one name.
     fn key(&self, id: u64) -> String {
-        let base =
-            self.server.base.as_str().split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
-        format!("ado:{base}:{id}")
+        let base = &self.server.base;
+        let host = base.host_str().unwrap_or("");
+        let path = base.path().trim_matches('/').to_lowercase();
+        let org = match (host, host.strip_suffix(".visualstudio.com")) {
+            ("dev.azure.com", _) => path,
+            (_, Some(org)) => org.to_owned(),
+            _ => format!("{host}:{}/{path}", base.port_or_known_default().unwrap_or(0)),
+        };
+        format!("ado:{org}:{id}")
     }
 
     fn page_of(&self, rows: &[Box<RawValue>]) -> (Vec<Read>, Option<Millis>) {
@@ -329,7 +354,7 @@ impl Source for WorkItems {
         let since = mark.seen.or(window.since);
         text(&match (mark.token, window.mark.is_some()) {
             // An earlier reading that had no token could not read the feed.
-            (None, true) => Cursor::Query { after: 0, since, seen: since },
+            (None, true) => Cursor::Query { after: 0, since, seen: since, began: None },
             (token, _) => Cursor::Feed { token, since, seen: since },
         })
     }
@@ -340,11 +365,7 @@ impl Source for WorkItems {
         let (mut after, mut count) = (0, 0);
         // A query gives so many ids and no more; the last of them is where the next goes on.
         for _ in 0..MOST_PAGES {
-            let ids = match self.query(after, mark.seen.or(window.since), MOST_OF_A_QUERY).await {
-                Ok(ids) => ids,
-                Err(TrackerError::Refused { .. } | TrackerError::Status { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            };
+            let ids = self.query(after, mark.seen.or(window.since), MOST_OF_A_QUERY).await?;
             count += ids.len() as u64;
             match ids.last() {
                 Some(last) if ids.len() == MOST_OF_A_QUERY => after = *last,
@@ -357,25 +378,25 @@ impl Source for WorkItems {
     async fn page(&self, at: &str) -> Result<Page, TrackerError> {
         let what = self.what();
         let page = |(items, next)| Page { items, next, notes: Vec::new() };
-        let (after, since, seen, first) = match read(&what, at.as_bytes())? {
-            Cursor::Query { after, since, seen } => (after, since, seen, false),
+        let (after, since, seen, began, first) = match read(&what, at.as_bytes())? {
+            Cursor::Query { after, since, seen, began } => (after, since, seen, began, false),
             Cursor::Feed { token, since, seen } => match self.feed(token.as_deref(), since).await {
                 Ok(reply) => {
                     let revisions: Revisions = read(&what, &reply.body)?;
                     let (items, latest) = self.page_of(&revisions.values);
+                    let stands_still = revisions.values.is_empty() && revisions.continuation_token == token;
                     let (token, seen) = (revisions.continuation_token.or(token), latest.max(seen));
-                    let next =
-                        match revisions.is_last_batch || (revisions.values.is_empty() && token.is_none()) {
-                            true => Position::End(text(&Mark { token, seen })),
-                            false => Position::At(text(&Cursor::Feed { token, since, seen })),
-                        };
+                    let next = match revisions.is_last_batch || stands_still {
+                        true => Position::End(text(&Mark { token, seen })),
+                        false => Position::At(text(&Cursor::Feed { token, since, seen })),
+                    };
                     return Ok(page((items, next)));
                 }
                 // Older servers have no feed, and a token may be too narrow for it.
                 Err(TrackerError::NotFound(_) | TrackerError::Auth(_) | TrackerError::Status { .. })
                     if token.is_none() =>
                 {
-                    (0, since, seen, true)
+                    (0, since, seen, None, true)
                 }
                 // A token that has grown too old is refused; what has changed since the last moment is not.
                 Err(TrackerError::Refused { .. }) if token.is_some() => {
@@ -385,7 +406,9 @@ impl Source for WorkItems {
                 Err(error) => return Err(error),
             },
         };
+        let asked_at = self.server.now().0;
         let ids = self.query(after, since, PER_PAGE).await?;
+        let began = began.unwrap_or(asked_at.min(self.server.now().0));
         let rows = match ids.is_empty() {
             true => Vec::new(),
             false => self.batch(&ids).await?,
@@ -394,9 +417,9 @@ impl Source for WorkItems {
         let seen = latest.max(seen);
         let next = match ids.last() {
             Some(last) if ids.len() == PER_PAGE => {
-                Position::At(text(&Cursor::Query { after: *last, since, seen }))
+                Position::At(text(&Cursor::Query { after: *last, since, seen, began: Some(began) }))
             }
-            _ => Position::End(text(&Mark { token: None, seen })),
+            _ => Position::End(text(&Mark { token: None, seen: seen.map(|seen| seen.min(began - OVERLAP)) })),
         };
         let notes =
             first.then(|| "the feed of revisions could not be read; asking by query instead".to_owned());

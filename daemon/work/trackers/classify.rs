@@ -53,7 +53,8 @@ fn is_limit(headers: &HeaderMap, said: &str) -> bool {
     let spent = headers.get("x-ratelimit-remaining").is_some_and(|left| left.as_bytes() == b"0");
     let said = said.to_lowercase();
     let named = ["rate limit", "secondary", "abuse", "too quickly"].iter().any(|word| said.contains(word));
-    headers.contains_key("retry-after") || spent || named
+    let asked = headers.get("retry-after").is_some_and(|after| after.as_bytes() != b"0");
+    asked || spent || named
 }
 
 /// The reason in an error's body: the message of its JSON, or its beginning.
@@ -104,6 +105,10 @@ mod tests {
         let auth = |result| matches!(result, Err(TrackerError::Auth(_)));
         assert!(auth(read(403, &[], r#"{"message":"Resource not accessible"}"#)));
         assert!(auth(read(401, &[], "")));
+        assert!(
+            auth(read(403, &[("retry-after", "0")], "")),
+            "Data Center says with every reply that it may go on"
+        );
     }
 
     #[test]

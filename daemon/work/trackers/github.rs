@@ -113,7 +113,7 @@ impl GitHub {
                 archived: repository.archived,
                 fork: repository.fork,
             }));
-            next = next_page(&reply.headers).filter(|next| same_origin(next, &self.api));
+            next = next_page(&reply.headers, &self.server.base);
         }
         let cause = format!("more than {MOST_PAGES} pages");
         Err(TrackerError::Malformed { what: what.to_owned(), cause })
@@ -160,16 +160,16 @@ async fn send(
     Ok(response.body(Full::new(reply.body))?)
 }
 
-/// The address of `Link: <..>; rel="next"`.
-fn next_page(headers: &HeaderMap) -> Option<String> {
+/// The address of `Link: <..>; rel="next"`, on the server that is asked: behind a proxy it may call itself something else,
+/// and a link to another server would carry the token there.
+fn next_page(headers: &HeaderMap, base: &Url) -> Option<String> {
     let links = headers.get(http::header::LINK)?.to_str().ok()?;
     let next = links.split(',').find(|link| link.contains("rel=\"next\""))?;
-    Some(next.split_once('<')?.1.split_once('>')?.0.to_owned())
-}
-
-/// A link to another server would carry the token there.
-fn same_origin(one: &str, other: &str) -> bool {
-    matches!((Url::parse(one), Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
+    let next = Url::parse(next.split_once('<')?.1.split_once('>')?.0).ok()?;
+    let mut own = base.clone();
+    own.set_path(next.path());
+    own.set_query(next.query());
+    Some(own.into())
 }
 
 /// Issues of one repository.
@@ -195,6 +195,8 @@ struct Cursor {
     tag: Option<String>,
     /// Pages that this reading has had.
     pages: u64,
+    /// The moment at which a link was no longer taken: a second time there is one time too many.
+    fell_back: Option<Millis>,
 }
 
 /// What a later reading begins with.
@@ -278,7 +280,10 @@ impl Issues {
         let what = self.what();
         match self.github.get_unless(&what, &cursor.address, cursor.tag.as_deref()).await {
             // Past ten thousand issues, or days later, a link is no longer taken; the moment still is.
-            Err(TrackerError::Refused { .. }) if cursor.pages > 0 => {
+            Err(TrackerError::Refused { .. })
+                if cursor.pages > 0 && cursor.fell_back != Some(cursor.seen.unwrap_or(0)) =>
+            {
+                cursor.fell_back = Some(cursor.seen.unwrap_or(0));
                 cursor.address = self.address(cursor.seen, &cursor.labels);
                 self.github.get(&what, cursor.address.clone()).await
             }
@@ -373,7 +378,7 @@ impl Source for Issues {
         let address = self.address(mark.seen.or(window.since), &window.labels);
         let tag = mark.tag.filter(|(of, _)| *of == address).map(|(_, tag)| tag);
         let labels = window.labels.clone();
-        text(&Cursor { address, seen: mark.seen.or(window.since), labels, tag, pages: 0 })
+        text(&Cursor { address, seen: mark.seen.or(window.since), labels, tag, pages: 0, fell_back: None })
     }
 
     /// The search has a quota of its own and is asked once: a total is a courtesy.
@@ -400,11 +405,10 @@ impl Source for Issues {
             classify::check(&what, reply.status, &reply.headers, &reply.body)?;
             read::<Found>(&what, &reply.body)
         });
-        match asked {
-            Ok(found) => Ok(Some(found.total_count)),
-            Err(error @ TrackerError::Auth(_)) => Err(error),
-            Err(_) => Ok(None),
+        if let Err(TrackerError::Limited(wait)) = &asked {
+            self.github.server.gate.close(*wait);
         }
+        asked.map(|found| Some(found.total_count))
     }
 
     async fn page(&self, at: &str) -> Result<Page, TrackerError> {
@@ -423,7 +427,7 @@ impl Source for Issues {
         let moments: Vec<Millis> = moments.collect();
         let (earliest, latest) = (moments.iter().min().copied(), moments.iter().max().copied());
         let seen = latest.max(cursor.seen);
-        let link = next_page(&reply.headers).filter(|next| same_origin(next, &self.github.api));
+        let link = next_page(&reply.headers, &self.github.server.base);
         let pages = cursor.pages + 1;
         let next = match link {
             None => {
@@ -436,7 +440,14 @@ impl Source for Issues {
                 // long as a page is not filled by one.
                 let stays_true = link.contains("after=") || earliest == latest;
                 let address = if stays_true { link } else { self.address(seen, &cursor.labels) };
-                Position::At(text(&Cursor { address, seen, labels: cursor.labels, tag: None, pages }))
+                Position::At(text(&Cursor {
+                    address,
+                    seen,
+                    labels: cursor.labels,
+                    tag: None,
+                    pages,
+                    fell_back: cursor.fell_back,
+                }))
             }
         };
         let moved = items.iter().flatten().map(|item| &item.project).find(|project| {
@@ -473,8 +484,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         let links = "<https://h/a?page=1>; rel=\"prev\", <https://h/a?page=3>; rel=\"next\"";
         headers.insert("link", links.parse().unwrap());
-        assert_eq!(next_page(&headers).as_deref(), Some("https://h/a?page=3"));
+        let base = Url::parse("https://own:8443/api/v3").unwrap();
+        assert_eq!(next_page(&headers, &base).as_deref(), Some("https://own:8443/a?page=3"));
         headers.insert("link", "<https://h/a?page=1>; rel=\"prev\"".parse().unwrap());
-        assert_eq!(next_page(&headers), None);
+        assert_eq!(next_page(&headers, &base), None);
     }
 }

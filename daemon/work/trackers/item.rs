@@ -74,6 +74,13 @@ pub struct Parent {
     pub external_id: String,
 }
 
+impl Parent {
+    /// What it is known by: its key, where the tracker tells one.
+    pub fn reference(&self) -> &str {
+        if self.key.is_empty() { &self.external_id } else { &self.key }
+    }
+}
+
 /// One item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {

@@ -3,13 +3,15 @@
 
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Ask, Scheme, Server, Session};
-use super::{Page, Position, Read, Source, TrackerError, Window, encode, markdown, moment, read};
+use super::{
+    Page, Position, Read, Source, TrackerError, Window, encode, markdown, moment, read, without_login,
+};
 use crate::secrets::Secrets;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::clock::Millis;
 use url::Url;
 
 /// Issues that one request gives.
@@ -17,6 +19,9 @@ const PER_PAGE: usize = 100;
 
 /// JQL knows minutes only, and the server's clock is not ours: so much is read again.
 const OVERLAP_MINUTES: i64 = 2;
+
+/// Clocks that are further apart make another window.
+const CLOCKS_APART: Millis = 60_000;
 
 const FIELDS: &str = "summary,description,status,priority,issuetype,created,updated,labels,parent,project";
 
@@ -33,10 +38,11 @@ pub enum Flavor {
 
 /// The server, as one job sees it.
 pub fn server(session: &Session, secrets: &Secrets, domain: &str) -> Result<Server, TrackerError> {
-    let base = Url::parse(domain).map_err(|error| TrackerError::Malformed {
+    let mut base = Url::parse(domain).map_err(|error| TrackerError::Malformed {
         what: format!("JIRA's address {domain:?}"),
         cause: error.to_string(),
     })?;
+    without_login(&mut base);
     let login = secrets.jira_login(&base);
     // A token without an account is a personal one of Data Center.
     let scheme = match login.as_ref().is_some_and(|login| login.user.is_empty()) {
@@ -87,7 +93,11 @@ pub struct Issues {
 /// Where a reading goes on: behind an id, and on the Cloud by a token while it is good.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    jql: String,
+    /// Items that have changed since; `None` for all.
+    since: Option<Millis>,
+    labels: Vec<String>,
+    /// The server's moment when the reading began: what changed later may have been passed already.
+    began: Option<Millis>,
     /// Only issues behind this id are asked for. A token belongs to that question.
     behind: u64,
     token: Option<String>,
@@ -191,12 +201,13 @@ impl Issues {
         format!("the JIRA project {}", self.key)
     }
 
+    /// The condition as of now: so many minutes before now mean another moment with every request.
     fn jql(&self, since: Option<Millis>, labels: &[String]) -> String {
         let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         let mut jql = format!("project = {}", quoted(&self.key));
         if let Some(since) = since {
-            // So many minutes before now mean the same in every time zone.
-            let minutes = (clock::now() - since).max(0) / 60_000 + 1 + OVERLAP_MINUTES;
+            // They mean the same in every time zone.
+            let minutes = (self.server.now().0 - since).max(0) / 60_000 + 1 + OVERLAP_MINUTES;
             jql.push_str(&format!(" AND updated >= -{minutes}m"));
         }
         for label in labels {
@@ -240,6 +251,19 @@ impl Issues {
             error => error,
         })?;
         read(&what, &reply.body)
+    }
+
+    /// All issues of a condition that few fit, however short the pages are.
+    async fn all(&self, jql: &str) -> Result<Vec<Item>, TrackerError> {
+        let (mut items, mut token) = (Vec::new(), None);
+        loop {
+            let found = self.search(jql, 0, token.as_deref(), PER_PAGE).await?;
+            items.extend(found.issues.iter().filter_map(|row| self.item(row).ok()));
+            match found.next_page_token {
+                next @ Some(_) if next != token => token = next,
+                _ => return Ok(items),
+            }
+        }
     }
 
     fn item(&self, raw: &RawValue) -> Read {
@@ -326,7 +350,8 @@ fn text(value: &impl Serialize) -> String {
 impl Source for Issues {
     fn first(&self, window: &Window) -> String {
         let since = Self::since(window);
-        text(&Cursor { jql: self.jql(since, &window.labels), behind: 0, token: None, last: 0, seen: since })
+        let labels = window.labels.clone();
+        text(&Cursor { since, labels, began: None, behind: 0, token: None, last: 0, seen: since })
     }
 
     async fn count(&self, window: &Window) -> Result<Option<u64>, TrackerError> {
@@ -340,24 +365,28 @@ impl Source for Issues {
         }
         let what = self.what();
         let address = self.server.address("rest/api/3/search/approximate-count")?;
-        match self.server.ask(Ask::post(&what, address, &json!({"jql": jql}))).await {
-            Ok(reply) => Ok(Some(read::<Count>(&what, &reply.body)?.count)),
-            Err(error @ (TrackerError::Auth(_) | TrackerError::Limited(_) | TrackerError::Cancelled)) => {
-                Err(error)
-            }
-            Err(_) => Ok(None),
-        }
+        let reply = self.server.ask(Ask::post(&what, address, &json!({"jql": jql}))).await?;
+        Ok(Some(read::<Count>(&what, &reply.body)?.count))
     }
 
     async fn page(&self, at: &str) -> Result<Page, TrackerError> {
-        let Cursor { jql, mut behind, token, last, seen } = read(&self.what(), at.as_bytes())?;
-        let found = match self.search(&jql, behind, token.as_deref(), PER_PAGE).await {
+        let Cursor { since, labels, began, mut behind, token, last, seen } =
+            read(&self.what(), at.as_bytes())?;
+        let (asked_at, knew_clock) = self.server.now();
+        let jql = self.jql(since, &labels);
+        let mut found = match self.search(&jql, behind, token.as_deref(), PER_PAGE).await {
             Err(TrackerError::Refused { .. }) if token.is_some() => {
                 behind = last;
                 self.search(&jql, behind, None, PER_PAGE).await?
             }
             found => found?,
         };
+        let (now, _) = self.server.now();
+        if since.is_some() && !knew_clock && now - asked_at > CLOCKS_APART {
+            // The server is ahead: what it took for the window began too late.
+            found = self.search(&self.jql(since, &labels), behind, None, PER_PAGE).await?;
+        }
+        let began = began.unwrap_or(asked_at.min(now));
         let rows = found.issues.len();
         let ids =
             found.issues.iter().map(|row| serde_json::from_str::<Head>(row.get()).unwrap_or_default().id);
@@ -365,8 +394,10 @@ impl Source for Issues {
         let items: Vec<Read> = found.issues.iter().map(|row| self.item(row)).collect();
         let seen = items.iter().flatten().map(|item| item.updated).max().max(seen);
         let next = match (&self.flavor, found.next_page_token) {
-            // A short page is not the last one; the last one has no token. One that leads nowhere is the last, too.
-            (Flavor::Cloud, next @ Some(_)) if rows > 0 || next != token => Some((behind, next)),
+            // A window that moves is read by id: a token would belong to another one. One that leads nowhere is the end.
+            (Flavor::Cloud, Some(_)) if since.is_some() && rows > 0 => Some((last, None)),
+            // A short page is not the last one; the last one has no token.
+            (Flavor::Cloud, next @ Some(_)) if since.is_none() && next != token => Some((behind, next)),
             (Flavor::DataCenter { .. }, _)
                 if rows > 0 && found.total.is_none_or(|total| total > rows as u64) =>
             {
@@ -375,8 +406,14 @@ impl Source for Issues {
             _ => None,
         };
         let next = match next {
-            Some((behind, token)) => Position::At(text(&Cursor { jql, behind, token, last, seen })),
-            None => Position::End(text(&Mark { seen, flavor: self.flavor.clone() })),
+            Some((behind, token)) => {
+                let began = Some(began);
+                Position::At(text(&Cursor { since, labels, began, behind, token, last, seen }))
+            }
+            None => {
+                let seen = seen.map(|seen| seen.min(began));
+                Position::End(text(&Mark { seen, flavor: self.flavor.clone() }))
+            }
         };
         Ok(Page { items, next, notes: Vec::new() })
     }
@@ -394,12 +431,14 @@ impl Source for Issues {
                 continue;
             }
             // A key that is not there any more makes the whole question fail: then they are asked for one by one.
-            match self.search(&format!("issuekey in ({})", names.join(", ")), 0, None, 50).await {
-                Ok(found) => items.extend(found.issues.iter().filter_map(|row| self.item(row).ok())),
+            match self.all(&format!("issuekey in ({})", names.join(", "))).await {
+                Ok(found) => items.extend(found),
                 Err(TrackerError::Refused { .. }) => {
                     for name in names {
-                        if let Ok(found) = self.search(&format!("issuekey = {name}"), 0, None, 1).await {
-                            items.extend(found.issues.iter().filter_map(|row| self.item(row).ok()));
+                        match self.all(&format!("issuekey = {name}")).await {
+                            Ok(found) => items.extend(found),
+                            Err(TrackerError::Refused { .. } | TrackerError::NotFound(_)) => {}
+                            Err(error) => return Err(error),
                         }
                     }
                 }

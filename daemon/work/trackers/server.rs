@@ -7,7 +7,8 @@ use crate::secrets::Login;
 use crate::work::net;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use std::sync::Arc;
+use specweave_jobs::clock::{self, Millis};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -57,6 +58,8 @@ pub struct Server {
     scheme: Scheme,
     headers: HeaderMap,
     pub gate: Arc<Gate>,
+    /// By how many milliseconds the server's clock is ahead of ours, once it has said so.
+    ahead: Mutex<Option<Millis>>,
 }
 
 /// What is asked. All of it only reads: it may be sent again.
@@ -102,7 +105,21 @@ impl Server {
         if session.insists {
             gate.open();
         }
-        Self { session: session.clone(), base, login, scheme, headers, gate }
+        Self { session: session.clone(), base, login, scheme, headers, gate, ahead: Mutex::new(None) }
+    }
+
+    /// The server's present moment, as far as it is known; whether it is.
+    pub fn now(&self) -> (Millis, bool) {
+        let ahead = *self.ahead.lock().expect("no holder panics");
+        (clock::now() + ahead.unwrap_or(0), ahead.is_some())
+    }
+
+    fn read_clock(&self, headers: &HeaderMap) {
+        let date = headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
+        if let Some(date) = date {
+            *self.ahead.lock().expect("no holder panics") = Some(date.timestamp_millis() - clock::now());
+        }
     }
 
     pub fn has_login(&self) -> bool {
@@ -139,6 +156,7 @@ impl Server {
             };
             let judged = sent.and_then(|reply| {
                 self.gate.learn(&reply.headers);
+                self.read_clock(&reply.headers);
                 let head = &reply.body[..reply.body.len().min(64 * 1024)];
                 classify::check(what, reply.status, &reply.headers, head).map(|()| reply)
             });
@@ -220,10 +238,10 @@ impl Server {
     }
 
     async fn sleep(&self, wait: Duration) -> Result<(), TrackerError> {
-        let until = specweave_jobs::clock::now() + wait.as_millis() as i64;
+        let until = clock::now() + wait.as_millis() as i64;
         loop {
             // By the wall clock, so that a laptop's sleep is part of it.
-            let left = until - specweave_jobs::clock::now();
+            let left = until - clock::now();
             if left <= 0 {
                 return Ok(());
             }
