@@ -808,3 +808,107 @@ fn containers_of_no_name_and_of_one_name_have_folders_of_their_own() {
     assert_eq!(folder(3), folder(4));
     assert_eq!(stories(&world).len(), 4);
 }
+
+#[test]
+fn a_colleagues_edit_is_no_base_that_an_import_may_replace() {
+    let (world, trackers) = world_with(20);
+    import(&world, "jira");
+    let path = story(&world, "JIRA-PAY-3");
+    let edited = read(&path).replace("As a user I want number 3.", "As a colleague I wrote this.");
+    std::fs::write(&path, &edited).unwrap();
+    // The project as somebody else has it checked out: the stories, and no memory of where they came from.
+    world.run(["daemon", "stop"]).ok();
+    std::fs::remove_dir_all(world.state()).unwrap();
+    std::fs::remove_file(world.project.join(".specweave/sync-metadata.json")).unwrap();
+    let job = import(&world, "jira");
+    assert_eq!((&job["state"], &job["progress"]["succeeded"]), (&"completed".into(), &0.into()), "{job}");
+    assert_eq!(read(&path), edited, "not a byte");
+    trackers.edit(3, |issue| issue.body = "The tracker's later words.".to_owned());
+    assert_eq!(import_again(&world, "jira")["state"], "completed_with_warnings");
+    assert!(read(&path).contains("As a colleague I wrote this."));
+    assert!(read(&path.with_extension("conflict.md")).contains("The tracker's later words."));
+    // The next one has a name of its own.
+    trackers.edit(3, |issue| issue.body = "And later still.".to_owned());
+    assert_eq!(import_again(&world, "jira")["state"], "completed_with_warnings");
+    assert!(read(&path.with_extension("conflict.md")).contains("The tracker's later words."));
+    let stem = path.with_extension("");
+    assert!(read(&PathBuf::from(format!("{}-2.conflict.md", stem.display()))).contains("And later still."));
+}
+
+#[test]
+fn a_resumed_import_goes_on_from_there_whatever_failed_before() {
+    let (mut world, trackers) = world_with(650);
+    trackers.issues().get_mut(&5).unwrap().malformed = true;
+    trackers.fault(4, Fault::TokenExpires);
+    let id = start(&world, &order("github"));
+    assert_eq!(world.wait(&id)["state"], "failed");
+    trackers.set_token("fresh");
+    world.set("GITHUB_TOKEN", "fresh");
+    let pages = trackers.pages();
+    world.run(["--resume", &id]).ok();
+    let job = world.wait(&id);
+    assert_eq!(
+        (&job["state"], &job["progress"]["failed"]),
+        (&"completed_with_warnings".into(), &1.into()),
+        "{job}"
+    );
+    assert_eq!(trackers.pages() - pages, 4, "from the fourth page on");
+    // What could not be read is read again by whoever comes next.
+    trackers.issues().get_mut(&5).unwrap().malformed = false;
+    let id = start(&world, &order("github"));
+    assert_eq!(world.wait(&id)["state"], "completed");
+    assert_whole(&world, &trackers, "github");
+}
+
+#[test]
+fn an_import_with_a_filter_does_not_move_where_the_next_one_begins() {
+    let (world, trackers) = world_with(300);
+    import(&world, "github");
+    trackers.edit(7, |issue| issue.title = "Changed".to_owned());
+    let narrow = ["import", "github", "--repo", "acme/web", "--label", "nothing has this", "--since", "all"];
+    world.wait(&start(&world, &narrow));
+    world.wait(&start(&world, &["import", "github", "--repo", "acme/web", "--since", "2100-01-01"]));
+    trackers.forget_requests();
+    let job = import_again(&world, "github");
+    assert_eq!((&job["state"], &job["progress"]["succeeded"]), (&"completed".into(), &1.into()), "{job}");
+    assert_eq!(trackers.requests().len(), 1, "{:?}", trackers.requests());
+}
+
+#[test]
+fn what_was_archived_stays_there_and_is_kept_up_to_date() {
+    let (world, trackers) = world_with(20);
+    import(&world, "ado");
+    let path = story(&world, "ADO-3");
+    let feature = path.parent().unwrap();
+    let archive = feature.parent().unwrap().join("_archive");
+    std::fs::create_dir(&archive).unwrap();
+    std::fs::rename(feature, archive.join(feature.file_name().unwrap())).unwrap();
+    trackers.edit(3, |issue| issue.title = "Changed".to_owned());
+    assert_eq!(import_again(&world, "ado")["state"], "completed");
+    let moved = story(&world, "ADO-3");
+    assert!(moved.starts_with(&archive), "{}", moved.display());
+    assert!(read(&moved).contains(": Changed"));
+}
+
+#[test]
+fn a_daemon_that_comes_back_without_a_token_asks_for_one_and_takes_nothing_for_missing() {
+    let (mut world, trackers) = world_with(450);
+    let reached = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let signal = reached.clone();
+    trackers.before_page(move |_, _| {
+        signal.store(true, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(300));
+    });
+    let id = start(&world, &order("github"));
+    eventually("the first page is asked for", || reached.load(Ordering::SeqCst));
+    world.kill_daemon();
+    world.unset("GITHUB_TOKEN");
+    trackers.before_page(|_, _| ());
+    world.run(["daemon", "start"]).ok();
+    let job = world.until(&id, "the pause", |job| job["state"] == "paused");
+    assert_eq!(job["pause"]["reason"], "credentials", "{job}");
+    world.set("GITHUB_TOKEN", crate::world::trackers::TOKEN);
+    world.run(["--resume", &id]).ok();
+    assert_eq!(world.wait(&id)["state"], "completed");
+    assert_whole(&world, &trackers, "github");
+}
