@@ -203,7 +203,7 @@ fn jira(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>,
     let mut keys: Vec<String> = spec.project_keys.clone();
     if keys.is_empty() {
         // Where the environment leads elsewhere than every section, it leads there for all of them.
-        let anywhere = !sections.iter().any(|section| is_there(section));
+        let anywhere = !sections.iter().any(&is_there);
         let there = sections.iter().filter(|section| anywhere || is_there(section));
         keys.extend(there.map(|section| text(section, "projectKey").to_owned()));
         keys.extend(secrets.setting("JIRA_PROJECT_KEY").map(str::to_owned));

@@ -21,8 +21,8 @@ pub fn from_html(html: &str) -> String {
         || CONVERTER.convert(html).map_or_else(|_| fenced("html", html), |text| text.trim().to_owned());
     // The converter goes as deep as elements nest, and a stack that ends there ends the daemon.
     match most_depth(html) {
-        0..=SHALLOW => convert(),
-        ..=MOST_DEPTH => std::thread::scope(|scope| {
+        depth if depth <= SHALLOW => convert(),
+        depth if depth <= MOST_DEPTH => std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(DEEP_STACK).spawn_scoped(scope, convert);
             thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| fenced("html", html))
         }),
