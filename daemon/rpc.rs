@@ -426,11 +426,15 @@ impl Service {
             reason: match (preview.error, preview.since) {
                 (Some(error), _) => secrets.redactor().clean(&error),
                 (None, Some(at)) => format!("changed since {}", &clock::iso(at)[..10]),
-                (None, None) => String::new(),
+                (None, None) if preview.continues => "changed since the last import".to_owned(),
+                (None, None) => "everything".to_owned(),
             },
             count: preview.count,
         });
-        Ok(Response::new(PreviewJobResponse { items: items.collect(), notes: Vec::new() }))
+        let filters = !spec.labels.is_empty() || !spec.r#match.is_empty() || spec.state == "open";
+        let note = "counted before the filters, which leave out what is new and does not fit".to_owned();
+        let notes = Some(note).filter(|_| filters).into_iter().collect();
+        Ok(Response::new(PreviewJobResponse { items: items.collect(), notes }))
     }
 }
 

@@ -255,8 +255,29 @@ fn a_persons_edit_stays_and_what_it_kept_out_stands_beside_it() {
     let result: Value =
         serde_json::from_str(&read(&world.state().join("jobs").join(id).join("result.json"))).unwrap();
     assert_eq!(result["failedItems"][0]["name"], "github#acme/web#3");
-    assert_eq!(import(&world, "github")["state"], "completed", "it is told once");
+    assert!(
+        result["conflicts"][0].as_str().unwrap().ends_with("us-003e-item-number-3.conflict.md"),
+        "{result}"
+    );
+    // It is told until somebody has settled it.
+    let again = import(&world, "github");
+    assert!(
+        again["error"].as_str().unwrap().starts_with("settle .specweave/docs/internal/specs/web/"),
+        "{again}"
+    );
     assert!(read(&path).contains("it my way"));
+    std::fs::write(&path, read(&path).replace("As a user I want it my way.", "The tracker's way.")).unwrap();
+    trackers.edit(3, |issue| issue.title = "Touched".to_owned());
+    let text = read(&path);
+    let ours = text.split("## Description\n\n").nth(1).unwrap().split("\n\n## ").next().unwrap();
+    std::fs::write(&path, text.replace(ours, "The tracker's way.")).unwrap();
+    assert_eq!(
+        import_again(&world, "github")["state"],
+        "completed_with_warnings",
+        "boxes and notes are not all of it"
+    );
+    std::fs::remove_file(&beside).unwrap();
+    assert_eq!(import_again(&world, "github")["state"], "completed");
 }
 
 #[test]
@@ -911,4 +932,40 @@ fn a_daemon_that_comes_back_without_a_token_asks_for_one_and_takes_nothing_for_m
     world.run(["--resume", &id]).ok();
     assert_eq!(world.wait(&id)["state"], "completed");
     assert_whole(&world, &trackers, "github");
+}
+
+#[test]
+fn a_box_that_a_person_checked_outlives_new_words_or_stands_in_the_way_of_none() {
+    let (world, trackers) = world_with(0);
+    let mut issue = Issue::new(1, "Boxes");
+    issue.body = "## Acceptance Criteria\n- [ ] first\n- [ ] second".to_owned();
+    trackers.add(issue);
+    import(&world, "github");
+    let path = story(&world, "github#acme/web#1");
+    std::fs::write(&path, read(&path).replace("- [ ] **AC-US-001-01**", "- [x] **AC-US-001-01**")).unwrap();
+    trackers.edit(1, |issue| {
+        issue.body = "## Acceptance Criteria\n- [ ] first reworded\n- [ ] second".to_owned()
+    });
+    assert_eq!(import_again(&world, "github")["state"], "completed");
+    assert!(read(&path).contains("- [x] **AC-US-001-01**: first reworded"), "{}", read(&path));
+    // What it stood at is gone: that is for a person to say.
+    trackers.edit(1, |issue| issue.body = "## Acceptance Criteria\n- [ ] second".to_owned());
+    assert_eq!(import_again(&world, "github")["state"], "completed_with_warnings");
+    assert!(read(&path).contains("- [x] **AC-US-001-01**: first reworded"), "{}", read(&path));
+}
+
+#[test]
+fn what_was_imported_once_needs_no_name_again() {
+    let (world, trackers) = world_with(12);
+    import(&world, "github");
+    import(&world, "jira");
+    trackers.edit(3, |issue| issue.title = "Changed".to_owned());
+    let id = start(&world, &["import"]);
+    let job = world.wait(&id);
+    assert_eq!((&job["state"], &job["progress"]["succeeded"]), (&"completed".into(), &2.into()), "{job}");
+    world
+        .run(["import", "--dry-run", "--match", "x*"])
+        .ok()
+        .says("changed since the last import")
+        .says("before the filters");
 }

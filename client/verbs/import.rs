@@ -56,5 +56,8 @@ fn plan(preview: &PreviewJobResponse) -> String {
     let mut out = table(&["Tracker", "Source", "Items", "Target", "Why"], &rows);
     let all: u64 = preview.items.iter().filter_map(|item| item.count).sum();
     out.push_str(&format!("\nWould read {} items. Nothing was written.\n", thousands(all)));
+    for note in &preview.notes {
+        out.push_str(&format!("({})\n", plain(note)));
+    }
     out
 }

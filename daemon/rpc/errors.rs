@@ -101,7 +101,8 @@ pub fn from_discover(failure: &DiscoverError) -> Status {
 }
 
 pub fn from_import(failure: &ImportError, redactor: &Redactor) -> Status {
-    let text = redactor.clean(&failure.to_string());
+    // A pattern's error draws an arrow below it.
+    let text = redactor.clean(&failure.to_string()).replace('\n', " ");
     // Whose help helps.
     let verb = [("verb", "import".to_owned())];
     match failure {

@@ -45,6 +45,9 @@ pub struct Entry {
     pub local: Prints,
     #[serde(rename = "r")]
     pub remote: Prints,
+    /// What was checked in the tracker.
+    #[serde(rename = "c", default)]
+    pub checks: u64,
 }
 
 /// What an import does to an item.
@@ -78,7 +81,7 @@ fn is_zero(number: &u32) -> bool {
 
 impl Entry {
     pub fn base(&self) -> Base {
-        Base { local: self.local, remote: self.remote }
+        Base { local: self.local, remote: self.remote, checks: self.checks }
     }
 }
 
@@ -343,6 +346,7 @@ mod tests {
             updated: 0,
             local: Prints([print; 5]),
             remote: Prints([print; 5]),
+            checks: 0,
         }
     }
 

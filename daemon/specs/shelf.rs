@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use specweave_jobs::clock;
 use specweave_jobs::project::Project;
 use specweave_jobs::{crash, disk};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,8 @@ pub struct Shelf {
     /// Files that the ledger does not have, by the external id that they name, in lower case.
     adoptable: HashMap<Box<str>, Box<str>>,
     bases: HashMap<String, Base>,
+    /// Files that hold what lost, and wait for a person.
+    conflicts: BTreeSet<String>,
     /// The highest number among the ledger's files, also of those that never came about.
     promised: HashMap<String, u32>,
 }
@@ -93,6 +95,7 @@ impl Shelf {
             ledger,
             adoptable: HashMap::new(),
             bases: HashMap::new(),
+            conflicts: BTreeSet::new(),
             promised: HashMap::new(),
         };
         for path in shelf.ledger.paths() {
@@ -130,7 +133,11 @@ impl Shelf {
                     else {
                         continue;
                     };
-                    if known.contains(path.as_str()) || name.ends_with(CONFLICT) {
+                    if name.ends_with(CONFLICT) {
+                        self.conflicts.insert(path);
+                        continue;
+                    }
+                    if known.contains(path.as_str()) {
                         continue;
                     }
                     let id = self.read(&path).ok().flatten().and_then(|text| {
@@ -264,6 +271,12 @@ impl Shelf {
         Ok(())
     }
 
+    /// The files that wait for a person to settle a conflict, from the project's root.
+    pub fn conflicts(&self) -> Vec<String> {
+        let there = self.conflicts.iter().filter(|path| self.root().join(path).exists());
+        there.map(|path| format!("{SPECS}/{path}")).collect()
+    }
+
     /// Says that what was put is done: from now on it is what is known. Until then, putting it again counts as the
     /// first time did.
     pub fn close(&mut self) -> Result<(), ShelfError> {
@@ -387,7 +400,8 @@ impl Page<'_> {
                 && entry.remote == remote.prints()
                 && self.shelf.ledger.is_closed(&item.key)
         });
-        if is_same && !moves {
+        let waits = self.shelf.conflicts.iter().any(|beside| is_beside(beside, &path));
+        if is_same && !moves && !waits {
             return Ok((Placed::Unchanged, None));
         }
         let mut document = Document::parse(&text);
@@ -418,10 +432,18 @@ impl Page<'_> {
             true => (&local, "the tracker's stands in the file, what stood there"),
             false => (&remote, "the file keeps yours, the tracker's"),
         };
+        if waits && story::differing(&local, &remote).is_empty() {
+            // A person has settled it.
+            let settled = self.shelf.conflicts.extract_if(.., |beside| is_beside(beside, &path));
+            self.writes.gone.extend(settled);
+        }
         let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
         let beside = self.keep_beside(&target, &conflicts, &merged, kept)?;
         let conflict = beside.map(|beside| {
-            format!("{} changed here and in the tracker: {told} is in {beside}", names.join(", "))
+            format!(
+                "conflict: {} changed here and in the tracker: {told} is in {SPECS}/{beside}",
+                names.join(", ")
+            )
         });
         document.set_fields(&merged, number);
         let imported_at =
@@ -552,6 +574,7 @@ impl Page<'_> {
 
     fn intend(&mut self, item: &Item, path: &str, sides: (Prints, Prints), task: u32, placed: Placed) {
         let (local, remote) = sides;
+        let checks = Fields::of(item).checks();
         let parent = item.parent.as_ref().map_or("", Parent::reference);
         let entry = Entry {
             external_id: item.external_id.as_str().into(),
@@ -563,6 +586,7 @@ impl Page<'_> {
             updated: item.updated,
             local,
             remote,
+            checks,
         };
         self.shelf.ledger.intend(&item.key, entry);
     }
@@ -589,6 +613,7 @@ impl Page<'_> {
         }
         let beside = self.free_beside(path, &out)?;
         self.write(&beside, out);
+        self.shelf.conflicts.insert(beside.clone());
         Ok(Some(beside))
     }
 
@@ -955,6 +980,15 @@ fn place_in(path: &str) -> Place {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let (base, folder) = folder.rsplit_once('/').unwrap_or(("", folder));
     Place { base: base.to_owned(), folder: folder.to_owned() }
+}
+
+/// Whether a file holds what lost of a story.
+fn is_beside(conflict: &str, story: &str) -> bool {
+    let stem = story.strip_suffix(".md").unwrap_or(story);
+    let rest = conflict.strip_prefix(stem).and_then(|rest| rest.strip_suffix(CONFLICT));
+    rest.is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok())
+    })
 }
 
 fn in_folder(path: &str, place: &Place) -> bool {

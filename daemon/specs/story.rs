@@ -38,6 +38,8 @@ pub struct Prints(pub [u64; 5]);
 pub struct Base {
     pub local: Prints,
     pub remote: Prints,
+    /// What was checked in the tracker.
+    pub checks: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +105,34 @@ impl Fields {
         }
     }
 
-    /// What is checked on the other side is checked here too.
+    /// What is checked on the other side is checked here too, also where the words have changed.
     fn carry_checks(&mut self, from: &Self) {
         self.description = checks_carried(&self.description, &from.description);
-        for one in &mut self.criteria {
-            one.checked |= from.criteria.iter().any(|other| other.checked && other.text == one.text);
+        for (own, other) in counterparts(&self.criteria, &from.criteria) {
+            self.criteria[own].checked |= from.criteria[other].checked;
+        }
+    }
+
+    /// All that is checked.
+    pub fn checks(&self) -> u64 {
+        let lines = self.description.lines().filter(|line| is_checked(line)).map(empty_box);
+        let criteria = self.criteria.iter().filter(|one| one.checked).map(|one| one.text.clone());
+        text::hash(&lines.chain(criteria).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Whether something that is checked here has no counterpart there.
+    fn loses_check(&self, field: Field, there: &Self) -> bool {
+        match field {
+            Field::Description => {
+                let known: Vec<String> = unchecked(&there.description).lines().map(str::to_owned).collect();
+                self.description.lines().any(|line| is_checked(line) && !known.contains(&empty_box(line)))
+            }
+            Field::Criteria => {
+                let paired = counterparts(&self.criteria, &there.criteria);
+                let is_paired = |place: usize| paired.iter().any(|(own, _)| *own == place);
+                self.criteria.iter().enumerate().any(|(place, one)| one.checked && !is_paired(place))
+            }
+            _ => false,
         }
     }
 
@@ -130,6 +155,7 @@ pub fn merge(local: &Fields, bases: &[Base], remote: &Fields) -> (Fields, Vec<Fi
     let (ours, theirs) = (local.prints(), remote.prints());
     let mut merged = local.clone();
     let mut conflicts = Vec::new();
+    let persons_checks = bases.iter().all(|base| base.checks != local.checks());
     for (place, field) in Field::ALL.into_iter().enumerate() {
         let same = ours.0[place] == theirs.0[place];
         let remote_is_old = bases.first().is_some_and(|base| base.remote.0[place] == theirs.0[place]);
@@ -137,7 +163,9 @@ pub fn merge(local: &Fields, bases: &[Base], remote: &Fields) -> (Fields, Vec<Fi
         if same || remote_is_old {
             continue;
         }
-        if local_is_old {
+        // A box that a person has checked is an edit, too, and what it stood at must not be gone.
+        let loses_check = persons_checks && local.loses_check(field, remote);
+        if local_is_old && !loses_check {
             merged.take(field, remote);
         } else {
             conflicts.push(field);
@@ -356,24 +384,20 @@ impl Document {
     /// Criteria keep the ids that they have; new ones get the next.
     fn criteria_body(&self, criteria: &[Criterion], number: u32) -> String {
         let before = self.body("## Acceptance Criteria").unwrap_or("");
-        let known: Vec<(&str, String)> = before
+        let (ids, known): (Vec<&str>, Vec<Criterion>) = before
             .lines()
             .filter_map(|line| {
                 let (_, rest) = line.trim_start().strip_prefix("- [")?.split_once("] **")?;
                 let (id, text) = rest.split_once("**:")?;
-                Some((id, text.trim().to_owned()))
+                Some((id, Criterion { text: text.trim().to_owned(), checked: false }))
             })
-            .collect();
-        let place = |id: &str| id.rsplit_once('-').and_then(|(_, place)| place.parse::<u32>().ok());
-        let mut next = known.iter().filter_map(|(id, _)| place(id)).max().unwrap_or(0);
-        let mut taken = vec![false; known.len()];
-        let lines = criteria.iter().map(|one| {
-            let own = (0..known.len()).find(|place| !taken[*place] && known[*place].1 == one.text);
-            let id = match own {
-                Some(place) => {
-                    taken[place] = true;
-                    known[place].0.to_owned()
-                }
+            .unzip();
+        let place = |id: &&str| id.rsplit_once('-').and_then(|(_, place)| place.parse::<u32>().ok());
+        let mut next = ids.iter().filter_map(place).max().unwrap_or(0);
+        let pairs = counterparts(criteria, &known);
+        let lines = criteria.iter().enumerate().map(|(place, one)| {
+            let id = match pairs.iter().find(|(own, _)| *own == place) {
+                Some((_, known)) => ids[*known].to_owned(),
                 None => {
                     next += 1;
                     format!("AC-US-{number:03}-{next:02}")
@@ -477,6 +501,27 @@ impl Document {
         let title = self.fields().title;
         self.replace_line("# ", format!("# US-{number:03}E: {title}"));
     }
+}
+
+/// The places of the criteria that are the same on both sides: of one text, and where as many others are left on each,
+/// one after the other.
+fn counterparts(one: &[Criterion], other: &[Criterion]) -> Vec<(usize, usize)> {
+    let mut taken = vec![false; other.len()];
+    let (mut pairs, mut left) = (Vec::new(), Vec::new());
+    for (place, criterion) in one.iter().enumerate() {
+        match (0..other.len()).find(|at| !taken[*at] && other[*at].text == criterion.text) {
+            Some(at) => {
+                taken[at] = true;
+                pairs.push((place, at));
+            }
+            None => left.push(place),
+        }
+    }
+    let others: Vec<usize> = (0..other.len()).filter(|at| !taken[*at]).collect();
+    if left.len() == others.len() {
+        pairs.extend(left.into_iter().zip(others));
+    }
+    pairs
 }
 
 /// A criterion that is said twice is one, checked if it is so once.

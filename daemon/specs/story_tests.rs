@@ -33,7 +33,7 @@ fn written(item: &Item) -> String {
 
 fn base_of(item: &Item) -> Base {
     let local = Document::parse(&written(item)).fields().prints();
-    Base { local, remote: Fields::of(item).prints() }
+    Base { local, remote: Fields::of(item).prints(), checks: Fields::of(item).checks() }
 }
 
 #[test]

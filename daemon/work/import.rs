@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 /// Pages that may be read ahead of the one that is written.
 const READ_AHEAD: usize = 1;
 
+/// Sources that a summary names with the reason why they could not be read.
+const MOST_NAMED_SOURCES: usize = 3;
+
 /// Rounds of asking for the parents of parents.
 const MOST_LEVELS: usize = 8;
 
@@ -133,6 +136,8 @@ pub struct Preview {
     pub source: SourceId,
     pub count: Option<u64>,
     pub since: Option<Millis>,
+    /// Whether it begins where the last import ended.
+    pub continues: bool,
     /// Why nothing can come.
     pub error: Option<String>,
 }
@@ -157,7 +162,8 @@ pub async fn preview(
             Ok(count) => (count, None),
             Err(error) => (None, Some(error.to_string())),
         };
-        previews.push(Preview { source: planned.id, count, since: planned.since, error });
+        let continues = planned.mark.is_some();
+        previews.push(Preview { source: planned.id, count, since: planned.since, continues, error });
     }
     Ok(previews)
 }
@@ -173,7 +179,8 @@ fn planned(
     wanted: &Wanted,
     id: SourceId,
 ) -> Result<Planned, ImportError> {
-    let last = record::last_mark(project, &id, &wanted.text);
+    // What an import without a filter has had, one with a filter need not have again.
+    let last = record::last_mark(project, &id, &wanted.text).or_else(|| record::last_mark(project, &id, ""));
     let (since, mark, advances) = match (Since::parse(&spec.since)?, last) {
         (Since::All, _) => (None, None, true),
         (Since::At(at, _), last) => (Some(at), None, last.is_none()),
@@ -300,6 +307,12 @@ fn stops(context: &Context, error: TrackerError, with_login: bool, planned: &Pla
         TrackerError::Network(_) | TrackerError::Transient { .. } => {
             Verdict::Stop(Stop::offline(format!("{}: {text}", planned.id.shown())))
         }
+        TrackerError::Auth(_) if !with_login => Verdict::Refused(format!(
+            "Authentication failed - there is no token for {}: set {} (one of the environment does not go to a server that \
+             only .env names)",
+            planned.id.shown(),
+            planned.id.platform.variables()
+        )),
         TrackerError::Auth(_) => Verdict::Refused(text),
         _ => Verdict::Broken(text),
     }
@@ -699,13 +712,22 @@ impl Import<'_> {
             feeds.all().iter().flat_map(|feed| feed.failures().to_vec()).collect();
         let failed: u64 = feeds.all().iter().map(|feed| feed.failed).sum();
         let counts = feeds.counts();
+        let waiting = {
+            let shelf = self.shelf.clone();
+            blocking(move || shelf.lock().expect("no holder panics").conflicts()).await?
+        };
         let mut warnings = Vec::new();
         if failed > 0 {
-            warnings.push(format!("{failed} of {} items failed", feeds.current()));
+            warnings.push(format!("{failed} of {} items failed or are in conflict", feeds.current()));
         }
-        if !errors.is_empty() {
-            let broken = feeds.failed() - failed;
-            warnings.push(format!("{broken} of {} sources could not be read", feeds.all().len()));
+        let broken = results
+            .iter()
+            .filter_map(|result| Some(format!("{}: {}", result.source, result.error.as_ref()?)));
+        warnings.extend(broken.take(MOST_NAMED_SOURCES));
+        if let Some(first) = waiting.first() {
+            let more =
+                if waiting.len() > 1 { format!(" and {} more", waiting.len() - 1) } else { String::new() };
+            warnings.push(format!("settle {first}{more}: take over what you want of it, then remove it"));
         }
         let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
         let mut platforms: Vec<&'static str> =
@@ -722,7 +744,7 @@ impl Import<'_> {
             resume_hint: warning
                 .as_ref()
                 .map(|_| format!("specweave-jobs --resume {} tries what failed again", context.job.id)),
-            notes: Vec::new(),
+            conflicts: waiting,
         };
         let (spool, written) = (
             self.spool.clone(),

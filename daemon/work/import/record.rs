@@ -4,6 +4,7 @@
 use super::sources::SourceId;
 use crate::feeds::{Counts, Failure};
 use crate::specs::shelf::{Outcome, ShelfError};
+use crate::work::trackers::item::Platform;
 use crate::work::trackers::{Page, Read};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -160,7 +161,8 @@ pub struct Summary {
     /// Failed items that the list leaves out.
     pub more_failed: u64,
     pub resume_hint: Option<String>,
-    pub notes: Vec<String>,
+    /// Files that wait for a person, from the project's root.
+    pub conflicts: Vec<String>,
 }
 
 impl Summary {
@@ -175,6 +177,17 @@ pub fn last_mark(project: &Project, source: &SourceId, filter: &str) -> Option<S
     let metadata = read_metadata(project).ok()?;
     let entry = &metadata.get("repos")?[source.metadata_key()][source.platform.word()];
     entry["marks"][filter].as_str().map(str::to_owned)
+}
+
+/// The sources of a platform that were imported before.
+pub fn imported(project: &Project, platform: Platform) -> Vec<SourceId> {
+    let metadata = read_metadata(project).unwrap_or_default();
+    let repos = metadata.get("repos").and_then(Value::as_object).into_iter().flatten();
+    let entries =
+        repos.map(|(_, entry)| &entry[platform.word()]).filter(|entry| entry["lastImport"].is_string());
+    let sources =
+        entries.filter_map(|entry| serde_json::from_value::<SourceId>(entry["source"].clone()).ok());
+    sources.filter(|source| source.platform == platform).collect()
 }
 
 impl SourceId {
@@ -236,6 +249,7 @@ pub fn note_import(
     let repository = object(repos.entry(source.metadata_key()).or_insert(Value::Null));
     let entry = repository.entry(source.platform.word()).or_insert(Value::Null);
     record(entry);
+    entry["source"] = json!(source);
     if let Some(mark) = mark {
         object(object(entry).entry("marks").or_insert(Value::Null)).insert(filter.to_owned(), json!(mark));
     }

@@ -1,6 +1,7 @@
 //! Which sources a request means: what it names, and else what the project's configuration, the environment and the
 //! git remote name.
 
+use super::record;
 use crate::secrets::Secrets;
 use crate::work::trackers::item::Platform;
 use serde::{Deserialize, Serialize};
@@ -102,11 +103,15 @@ pub fn find(project: &Project, spec: &ImportSpec, secrets: &Secrets) -> Result<V
     let mut found = Vec::new();
     let mut looked = Vec::new();
     for platform in platforms(spec)? {
-        let (sources, why) = match platform {
+        let (mut sources, why) = match platform {
             Platform::GitHub => github(project, spec, secrets, &config),
             Platform::Jira => jira(spec, secrets, &config),
             Platform::Ado => ado(spec, secrets, &config),
         };
+        if !names_any(spec, platform) {
+            // What was imported once is imported again.
+            sources.extend(imported(project, platform, secrets));
+        }
         if sources.is_empty() {
             looked.push(format!("{}: {why}", platform.name()));
             if spec.providers.iter().any(|word| word == platform.word()) {
@@ -123,6 +128,30 @@ pub fn find(project: &Project, spec: &ImportSpec, secrets: &Secrets) -> Result<V
         true => Err(SourceError::Nothing(looked.join("; "))),
         false => Ok(found),
     }
+}
+
+fn names_any(spec: &ImportSpec, platform: Platform) -> bool {
+    match platform {
+        Platform::GitHub => !spec.repos.is_empty(),
+        Platform::Jira => !spec.project_keys.is_empty(),
+        Platform::Ado => !spec.ado_projects.is_empty(),
+    }
+}
+
+/// What was imported before. The file that says so may have come with a clone: it leads to no other server than the
+/// environment does.
+fn imported(project: &Project, platform: Platform, secrets: &Secrets) -> Vec<SourceId> {
+    let mut sources = record::imported(project, platform);
+    sources.retain(|source| match platform {
+        Platform::GitHub => is_repository(&source.name) && source.server.is_empty(),
+        Platform::Jira => {
+            let is_key = source.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let server = Some(source.server.clone());
+            is_key && (secrets.jira() == server || secrets.jira_by_configuration(&source.server) == server)
+        }
+        Platform::Ado => !source.server.contains(['/', ':', '@']),
+    });
+    sources
 }
 
 /// Every object of the configuration that may name a source of a platform.
@@ -163,7 +192,10 @@ fn github(
     if names.is_empty() {
         names.extend(remote(project, secrets));
     }
-    (names.iter().map(of).collect(), "no --repo, no sync.github in config.json, and no git remote there")
+    (
+        names.iter().map(of).collect(),
+        "no --repo, no sync.github.owner and .repo in config.json, no git remote there, and none imported before",
+    )
 }
 
 /// The repository of the project's own git remote, if that is on GitHub.

@@ -24,6 +24,15 @@ impl Platform {
         }
     }
 
+    /// Where a token is looked for.
+    pub fn variables(self) -> &'static str {
+        match self {
+            Self::GitHub => "GITHUB_TOKEN",
+            Self::Jira => "JIRA_EMAIL and JIRA_API_TOKEN",
+            Self::Ado => "AZURE_DEVOPS_PAT",
+        }
+    }
+
     /// As people name it.
     pub fn name(self) -> &'static str {
         match self {
