@@ -1,5 +1,5 @@
 use super::*;
-use crate::work::trackers::item::{Kind, Parent, Status};
+use crate::work::trackers::item::{Kind, Parent, Platform, Status};
 use proptest::prelude::*;
 
 fn item(body: &str) -> Item {

@@ -1,0 +1,323 @@
+//! One source, page by page: read ahead and kept, chosen, given its parents, written, and only then counted.
+
+use super::record::{self, Planned, Spool};
+use super::wanted::Wanted;
+use super::{blocking, stop_for_shelf, window};
+use crate::feeds::{Counts, End, Failure, Feed, PageDone};
+use crate::job::{Event, Plan};
+use crate::specs::shelf::Shelf;
+use crate::work::trackers::item::{Item, Kind, Platform};
+use crate::work::trackers::{Page, Position, Source, TrackerError, Window};
+use crate::work::{Context, Stop};
+use specweave_jobs::v1::ImportSpec;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Pages that may be read ahead of the one that is written.
+const READ_AHEAD: usize = 1;
+
+/// Rounds of asking for the parents of parents.
+const MOST_LEVELS: usize = 8;
+
+/// Why a source is not read further.
+pub(super) enum Interruption {
+    Stop(Stop),
+    Tracker(TrackerError),
+}
+
+impl From<Stop> for Interruption {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<TrackerError> for Interruption {
+    fn from(error: TrackerError) -> Self {
+        Self::Tracker(error)
+    }
+}
+
+pub(super) struct Import<'a> {
+    pub(super) context: &'a Context,
+    pub(super) spec: &'a ImportSpec,
+    pub(super) wanted: &'a Wanted,
+    pub(super) shelf: Arc<Mutex<Shelf>>,
+    pub(super) spool: Arc<Spool>,
+    /// Parents that were asked for and cannot be seen.
+    pub(super) unseen: Mutex<HashSet<String>>,
+}
+
+/// A page, where it came from, and what the source has in all, if that was asked.
+struct Arrived {
+    at: String,
+    page: Page,
+    total: Option<u64>,
+}
+
+/// A position as the journal keeps it.
+fn cursor(position: &Position) -> Arc<str> {
+    serde_json::to_string(position).expect("plain data serialises").into()
+}
+
+impl Import<'_> {
+    /// A source as it stands.
+    pub(super) fn feed(&self, feed: u32) -> Result<Feed, Stop> {
+        let plan = self.context.keeper.plan(&self.context.job.id);
+        match plan {
+            Some(Plan::Feeds(feeds)) => feeds.get(feed).cloned().ok_or(Stop::Cancelled),
+            _ => Err(Stop::Cancelled),
+        }
+    }
+
+    /// Reads a source to its end; gives the mark with which a later reading begins.
+    pub(super) async fn read(
+        &self,
+        feed: u32,
+        standing: &Feed,
+        planned: &Planned,
+        source: &dyn Source,
+    ) -> Result<String, Interruption> {
+        let window = window(planned, self.spec);
+        let position = match &standing.cursor {
+            Some(cursor) => serde_json::from_str(cursor)
+                .map_err(|error| Stop::Fail(format!("the checkpoint cannot be read: {error}")))?,
+            None => Position::At(source.first(&window)),
+        };
+        let first = match position {
+            Position::End(mark) => return Ok(mark),
+            Position::At(first) => first,
+        };
+        self.context.progress(&planned.id.name);
+        let (pages, mut arrived) = mpsc::channel(READ_AHEAD);
+        let enough = CancellationToken::new();
+        let reading = async {
+            let read = tokio::select! {
+                () = enough.cancelled() => Ok(()),
+                read = self.read_pages(feed, first, source, &window, &pages) => read,
+            };
+            drop(pages);
+            read
+        };
+        let writing = async {
+            let mut mark = None;
+            let mut written = standing.current();
+            let mut total = (standing.total() > standing.current()).then(|| standing.total());
+            while let Some(arrived) = arrived.recv().await {
+                total = arrived.total.or(total);
+                match self.write_page(feed, planned, source, arrived, &mut written, total).await {
+                    Ok(Position::End(end)) => mark = Some(end),
+                    Ok(Position::At(_)) => {}
+                    Err(stop) => {
+                        enough.cancel();
+                        return Err(stop);
+                    }
+                }
+            }
+            Ok(mark)
+        };
+        let (read, written) = tokio::join!(reading, writing);
+        let mark = written?;
+        read?;
+        mark.ok_or(Interruption::Stop(Stop::Cancelled))
+    }
+
+    /// Reads pages and keeps each before the next is asked for.
+    async fn read_pages(
+        &self,
+        feed: u32,
+        mut at: String,
+        source: &dyn Source,
+        window: &Window,
+        pages: &mpsc::Sender<Arrived>,
+    ) -> Result<(), Interruption> {
+        let mut is_first = true;
+        loop {
+            let (spool, place) = (self.spool.clone(), at.clone());
+            let page = match blocking(move || spool.kept(feed, &place)).await? {
+                Some(page) => page,
+                None => {
+                    let page = source.page(&at).await?;
+                    let (spool, place) = (self.spool.clone(), at.clone());
+                    let kept = blocking(move || spool.keep(feed, &place, &page).map(|()| page)).await?;
+                    kept.map_err(|error| Stop::no_room(format!("a page cannot be kept: {error}")))?
+                }
+            };
+            let next = page.next.clone();
+            // Asked between two pages, never beside one. What a single page holds is known without a question.
+            let total = match (&next, std::mem::take(&mut is_first)) {
+                (Position::At(_), true) => match source.count(window).await {
+                    Ok(count) => count,
+                    Err(TrackerError::Cancelled) => return Err(TrackerError::Cancelled.into()),
+                    // A total is a courtesy; what stands in its way will stand in the next page's, too.
+                    Err(_) => None,
+                },
+                _ => None,
+            };
+            if pages.send(Arrived { at, page, total }).await.is_err() {
+                return Ok(());
+            }
+            match next {
+                Position::At(next) => at = next,
+                Position::End(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Writes a page, and gives where the source goes on.
+    async fn write_page(
+        &self,
+        feed: u32,
+        planned: &Planned,
+        source: &dyn Source,
+        arrived: Arrived,
+        written: &mut u64,
+        total: Option<u64>,
+    ) -> Result<Position, Interruption> {
+        let Arrived { at, page, .. } = arrived;
+        let context = self.context;
+        for note in &page.notes {
+            context.log(note);
+        }
+        let mut failed = Vec::new();
+        let mut items = Vec::new();
+        for read in page.items {
+            match read {
+                Ok(item) => items.push(item),
+                Err((name, error)) => failed.push(Failure { name, error }),
+            }
+        }
+        let last = items.last().map(|item| item.shown.clone());
+        let read = items.len() + failed.len();
+        let (items, left_out) = self.chosen(items, source).await?;
+        let parents = self.parents(&items, source).await?;
+        let (shelf, spool, name) = (self.shelf.clone(), self.spool.clone(), planned.id.name.clone());
+        let place = at.clone();
+        let put = blocking(move || {
+            let mut shelf = shelf.lock().expect("no holder panics");
+            let outcome = match spool.outcome(feed, &place) {
+                // A daemon died before it could say so.
+                Some(outcome) => outcome,
+                None => {
+                    let outcome = shelf.put(&parents, &items, &name)?;
+                    spool.keep_outcome(feed, &place, &outcome)?;
+                    outcome
+                }
+            };
+            shelf.close().map(|()| outcome)
+        });
+        let outcome = put.await?.map_err(stop_for_shelf)?;
+        failed.extend(outcome.failed);
+        for one in &mut failed {
+            one.name = specweave_jobs::text::plain(&one.name);
+            one.error = context.secrets.redactor().clean(&one.error);
+            context.log(format!("FAILED: {} - {}", one.name, one.error));
+        }
+        let counts = Counts { left_out: outcome.counts.left_out + left_out, ..outcome.counts };
+        *written += counts.sum() + failed.len() as u64;
+        let done = PageDone { feed, cursor: cursor(&page.next), total, counts, failed };
+        context.checkpoint(Event::PageDone(done)).await?;
+        self.spool.drop_page(feed, &at);
+        let of = total.map_or("?".to_owned(), |total| total.max(*written).to_string());
+        context.log(format!(
+            "[{}] {} - {read} read | {written}/{of} items",
+            planned.id.platform.word(),
+            planned.id.name
+        ));
+        if let Some(last) = last {
+            context.progress(&match planned.id.platform {
+                Platform::Jira => last,
+                _ => format!("{}{last}", planned.id.name),
+            });
+        }
+        let left = total.map_or(0, |total| total.saturating_sub(*written));
+        context.ahead(source.server().gate.ahead(source.requests(left)));
+        Ok(page.next)
+    }
+
+    /// The items that are wanted or known, and how many others there are. A step comes with what it belongs to, whatever
+    /// it is called itself.
+    async fn chosen(&self, items: Vec<Item>, source: &dyn Source) -> Result<(Vec<Item>, u64), TrackerError> {
+        if self.wanted.text.is_empty() {
+            return Ok((items, 0));
+        }
+        let all = items.len();
+        let (steps, others): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(|item| item.kind == Kind::Step);
+        let (mut chosen, mut undecided) = (Vec::new(), Vec::new());
+        {
+            let shelf = self.shelf.lock().expect("no holder panics");
+            chosen.extend(others.into_iter().filter(|item| shelf.knows(item) || self.wanted.takes(item)));
+            for step in steps {
+                match shelf.knows(&step) || shelf.knows_parent(&step) {
+                    true => chosen.push(step),
+                    false => undecided.push(step),
+                }
+            }
+        }
+        let mut wanted: HashSet<String> = chosen.iter().map(|item| item.key.clone()).collect();
+        let parent = |step: &Item| step.parent.as_ref().map(|parent| parent.reference().to_owned());
+        let mut unknown: Vec<String> = undecided.iter().filter_map(parent).collect();
+        unknown.retain(|key| !wanted.contains(key));
+        unknown.sort();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            let found = source.items(&unknown).await?;
+            wanted.extend(found.into_iter().filter(|item| self.wanted.takes(item)).map(|item| item.key));
+        }
+        chosen.extend(
+            undecided.into_iter().filter(|step| parent(step).is_some_and(|key| wanted.contains(&key))),
+        );
+        let left_out = all - chosen.len();
+        Ok((chosen, left_out as u64))
+    }
+
+    /// The parents of items, and theirs, that nobody has seen yet.
+    async fn parents(&self, items: &[Item], source: &dyn Source) -> Result<Vec<Item>, TrackerError> {
+        let mut parents: Vec<Item> = Vec::new();
+        for _ in 0..MOST_LEVELS {
+            let mut unknown = {
+                let known: Vec<Item> = parents.iter().chain(items).cloned().collect();
+                self.shelf.lock().expect("no holder panics").unknown_parents(&known)
+            };
+            unknown.retain(|key| !self.unseen.lock().expect("no holder panics").contains(key));
+            if unknown.is_empty() {
+                break;
+            }
+            let found = source.items(&unknown).await?;
+            // What was found is no longer unknown; what was not is not asked for again.
+            self.unseen.lock().expect("no holder panics").extend(unknown);
+            parents.extend(found);
+        }
+        Ok(parents)
+    }
+
+    pub(super) async fn end(
+        &self,
+        feed: u32,
+        planned: &Planned,
+        mark: Option<String>,
+        end: End,
+    ) -> Result<(), Stop> {
+        let standing = self.feed(feed)?;
+        let broken = matches!(end, End::Failed(_));
+        let (project, id, filter) =
+            (self.context.project.clone(), planned.id.clone(), self.wanted.text.clone());
+        // What failed is not behind the mark: the next import reads it again.
+        let mark = mark.filter(|_| planned.advances && standing.failed == 0);
+        let noted = blocking(move || {
+            record::note_import(
+                &project,
+                &id,
+                &filter,
+                mark.as_deref(),
+                &standing.counts,
+                standing.failed,
+                broken,
+            )
+        });
+        noted.await?.map_err(|error| Stop::no_room(format!("cannot write sync-metadata.json: {error}")))?;
+        self.context.checkpoint(Event::FeedEnded { feed, end }).await
+    }
+}
