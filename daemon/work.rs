@@ -130,6 +130,11 @@ impl Context {
     }
 }
 
+/// What a documented file holds.
+fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("plain data serialises")
+}
+
 /// Runs the work of the context's job to its end.
 pub async fn run(context: Context) -> Result<Finish, Stop> {
     match &*context.job.order {

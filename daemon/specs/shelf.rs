@@ -7,9 +7,9 @@ mod steps;
 
 use super::feature;
 use super::ledger::{Ledger, Placed};
-use super::story::Document;
+use super::story;
 use crate::feeds::{Counts, Failure};
-use crate::work::trackers::item::{Item, Kind, Platform};
+use crate::work::trackers::item::{Item, Kind, Parent, Platform};
 use page::{Misfit, Page, Writes, place_in};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::project::Project;
@@ -117,9 +117,7 @@ impl Shelf {
                     if known.contains(path.as_str()) {
                         continue;
                     }
-                    let id = self.read(&path).ok().flatten().and_then(|text| {
-                        Document::parse(&text).metadata("External ID").map(str::to_lowercase)
-                    });
+                    let id = self.read(&path).ok().flatten().and_then(|text| story::named(&text));
                     if let Some(id) = id {
                         self.adoptable.insert(id.into(), path.into());
                     }
@@ -149,18 +147,15 @@ impl Shelf {
     }
 
     /// Parents of these items that nobody has seen yet, by the keys that their tracker knows.
-    pub fn unknown_parents(&self, items: &[Item]) -> Vec<String> {
-        let here: HashSet<String> = items.iter().map(|item| item.external_id.to_lowercase()).collect();
+    pub fn unknown_parents<'a>(&self, items: impl Iterator<Item = &'a Item> + Clone) -> Vec<String> {
+        let here: HashSet<String> = items.clone().map(|item| item.external_id.to_lowercase()).collect();
         let unknown = items
-            .iter()
             .filter(|item| item.platform != Platform::GitHub)
             .filter_map(|item| item.parent.as_ref())
             .filter(|parent| !here.contains(&parent.external_id.to_lowercase()))
-            .filter(|parent| self.ledger.get(&parent.key).is_none())
-            .filter(|parent| self.ledger.key_of(&parent.external_id).is_none());
-        let mut keys: Vec<String> = unknown
-            .map(|parent| if parent.key.is_empty() { parent.external_id.clone() } else { parent.key.clone() })
-            .collect();
+            .map(Parent::reference)
+            .filter(|reference| self.ledger.resolve(reference).is_none());
+        let mut keys: Vec<String> = unknown.map(str::to_owned).collect();
         keys.sort();
         keys.dedup();
         keys
@@ -176,7 +171,7 @@ impl Shelf {
             features: HashSet::new(),
         };
         for item in parents.iter().chain(items) {
-            page.here.insert(item.external_id.to_lowercase(), item.clone());
+            page.here.insert(item.external_id.to_lowercase(), item);
         }
         let mut outcome = Outcome::default();
         let counted: HashSet<&str> = items.iter().map(|item| item.key.as_str()).collect();

@@ -3,7 +3,7 @@
 mod criteria;
 mod document;
 
-pub use document::{Document, metadata};
+pub use document::{Document, metadata, named};
 
 use super::text;
 use crate::work::trackers::item::Item;
@@ -95,6 +95,11 @@ impl Fields {
 
     pub fn prints(&self) -> Prints {
         Prints(Field::ALL.map(|field| text::hash(&self.text(field))))
+    }
+
+    /// What an item is from now on, of which these fields are the tracker's side.
+    pub fn base_with(&self, local: Prints) -> Base {
+        Base { local, remote: self.prints(), checks: self.checks() }
     }
 
     fn take(&mut self, field: Field, from: &Self) {

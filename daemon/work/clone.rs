@@ -15,7 +15,6 @@ use crate::work::{Context, Finish, Stop, net};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use git::settings::GitSettings;
 use git::{CloneError, Engine, Success};
 use record::{Config, ConfigError, FailedRepo, Repository, Summary};
 use specweave_jobs::v1::CloneSpec;
@@ -33,12 +32,6 @@ const MOST_CONCURRENCY: usize = 64;
 
 /// Clones from one host at a time, over all jobs of this daemon; GitHub asks for at most 100.
 const PER_HOST: usize = 64;
-
-/// A remote's wait up to this long stays inside the job.
-const SHORT_WAIT: Duration = Duration::from_secs(30);
-
-/// So many of them, and then the job pauses after all.
-const MOST_SHORT_WAITS: u32 = 5;
 
 /// A reason is cut here; a remote's can be a whole page.
 const MOST_WORDS: usize = 2_000;
@@ -62,7 +55,7 @@ fn at_a_time(spec: &CloneSpec) -> usize {
 
 /// Shows what a request would clone.
 pub async fn preview(spec: &CloneSpec, secrets: &Secrets) -> Result<Selection, PreviewError> {
-    let settings = read_settings().await;
+    let settings = net::git_settings().await;
     let http = net::client(secrets, &settings, net::Use::Git)?;
     Ok(discover::discover(spec, &Session::quiet(http), secrets).await?)
 }
@@ -77,7 +70,7 @@ pub enum PreviewError {
 
 /// Runs a clone job from wherever it stands.
 pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
-    let settings = read_settings().await;
+    let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Git)
         .map_err(|error| Stop::Fail(net::chain(&error)))?;
     let config = match (context.job.items(), earlier_config(context)?) {
@@ -191,7 +184,7 @@ impl Run<'_> {
             .unwrap_or_else(|panic| Err(panic.to_string()))
             .map_err(CloneError::Refused)?;
         let gate = host_gate(&repository.clone_url);
-        let mut short_waits = 0..MOST_SHORT_WAITS;
+        let mut short_waits = 0..net::MOST_SHORT_WAITS;
         let mut pauses = RETRY_PAUSES.iter();
         loop {
             let error = match self.engine.clone(&order, &gate, &context.cancel).await {
@@ -199,7 +192,7 @@ impl Run<'_> {
                 Err(error) => error,
             };
             let pause = match &error {
-                CloneError::Limited(wait) if *wait < SHORT_WAIT => short_waits.next().map(|_| *wait),
+                CloneError::Limited(wait) if *wait < net::SHORT_WAIT => short_waits.next().map(|_| *wait),
                 error if error.is_passing() => pauses.next().copied(),
                 _ => None,
             };
@@ -357,10 +350,6 @@ async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Sto
 fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
     let written = config.write(&context.project.job(&context.job.id));
     written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
-}
-
-async fn read_settings() -> GitSettings {
-    tokio::task::spawn_blocking(GitSettings::read).await.unwrap_or_default()
 }
 
 fn stop_for(context: &Context, error: DiscoverError) -> Stop {

@@ -11,7 +11,6 @@ use crate::feeds::{End, Failure};
 use crate::job::{Event, PauseReason, Plan};
 use crate::secrets::Secrets;
 use crate::specs::shelf::{Shelf, ShelfError};
-use crate::work::clone::git::settings::GitSettings;
 use crate::work::clone::sources::SourceError as PatternError;
 use crate::work::trackers::item::Platform;
 use crate::work::trackers::server::Session;
@@ -77,7 +76,7 @@ pub async fn preview(
     spec: &ImportSpec,
     secrets: &Secrets,
 ) -> Result<Vec<Preview>, ImportError> {
-    let settings = git_settings().await;
+    let settings = net::git_settings().await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
     let wanted = Wanted::new(spec)?;
     let mut previews = Vec::new();
@@ -95,10 +94,6 @@ pub async fn preview(
         previews.push(Preview { source: planned.id, count, since: planned.since, continues, error });
     }
     Ok(previews)
-}
-
-async fn git_settings() -> GitSettings {
-    tokio::task::spawn_blocking(GitSettings::read).await.unwrap_or_default()
 }
 
 /// Where the reading of a source begins.
@@ -149,8 +144,8 @@ async fn open(
 
 /// Runs an import from wherever it stands.
 pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
-    let fail = |error: ImportError| Stop::Fail(context.secrets.redactor().clean(&error.to_string()));
-    let settings = git_settings().await;
+    let fail = |error| failed(context, &error);
+    let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Trackers)
         .map_err(|error| Stop::Fail(net::chain(&error)))?;
     let session = context.session(http);
@@ -212,6 +207,10 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
         return Err(Stop::Fail(error));
     }
     import.conclude(&config).await
+}
+
+fn failed(context: &Context, error: &ImportError) -> Stop {
+    Stop::Fail(context.secrets.redactor().clean(&error.to_string()))
 }
 
 /// What an error of a tracker means for the job.
@@ -286,7 +285,7 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
         }
         (None, _) => {}
     }
-    let fail = |error: ImportError| Stop::Fail(context.secrets.redactor().clean(&error.to_string()));
+    let fail = |error| failed(context, &error);
     let found =
         sources::find(&context.project, spec, &context.secrets).map_err(|error| fail(error.into()))?;
     let planned: Result<Vec<Planned>, ImportError> =

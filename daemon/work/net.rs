@@ -25,6 +25,17 @@ pub enum NetError {
     Client(#[source] reqwest::Error),
 }
 
+/// A remote's wait shorter than this stays inside the job.
+pub const SHORT_WAIT: Duration = Duration::from_secs(30);
+
+/// So many of them, and then the job pauses after all.
+pub const MOST_SHORT_WAITS: u32 = 5;
+
+/// The user's git configuration, as far as it is about the network.
+pub async fn git_settings() -> GitSettings {
+    tokio::task::spawn_blocking(GitSettings::read).await.unwrap_or_default()
+}
+
 /// How long a remote may be silent in the middle of an answer: 30 seconds, or
 /// `SPECWEAVE_JOBS_STALL_SECONDS` of the daemon's environment.
 pub fn stall_deadline() -> Duration {

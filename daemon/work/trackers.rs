@@ -49,6 +49,13 @@ pub struct Window {
     pub labels: Vec<String>,
 }
 
+impl Window {
+    /// The mark as its own reader wrote it; an empty one where there is none that can be read.
+    fn mark<T: serde::de::DeserializeOwned + Default>(&self) -> T {
+        self.mark.as_deref().and_then(|mark| serde_json::from_str(mark).ok()).unwrap_or_default()
+    }
+}
+
 /// An item that could be read, or the name of one that could not and why.
 pub type Read = Result<Item, (String, String)>;
 
@@ -112,6 +119,11 @@ pub const MOST_PAGES: usize = 1_000;
 fn read<T: serde::de::DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, TrackerError> {
     serde_json::from_slice(body)
         .map_err(|error| TrackerError::Malformed { what: what.to_owned(), cause: error.to_string() })
+}
+
+/// A position or a mark as text.
+fn text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("plain data serialises")
 }
 
 /// What a login in an address says is told to nobody: addresses are written into files.

@@ -145,7 +145,7 @@ impl Page<'_> {
     /// A feature of this page; of one that was imported before, what its own file says is enough.
     pub(super) fn feature_item(&self, origin: &str, external_id: &str) -> Result<Item, Misfit> {
         match self.here.get(origin) {
-            Some(item) => Ok(item.clone()),
+            Some(item) => Ok((*item).clone()),
             None => self.remembered(external_id),
         }
     }

@@ -3,7 +3,7 @@
 
 use super::{CONFLICT, SPECS, Shelf, number_of};
 use crate::specs::ledger::{Entry, Placed};
-use crate::specs::story::{self, Document, Field, Fields, Prints};
+use crate::specs::story::{self, Base, Document, Field, Fields};
 use crate::specs::text;
 use crate::work::trackers::item::{Item, Kind, Parent, Platform, Status};
 use specweave_jobs::clock;
@@ -40,7 +40,7 @@ pub(super) struct Page<'a> {
     pub(super) shelf: &'a mut Shelf,
     pub(super) writes: Writes,
     /// The page's items by external id, in lower case.
-    pub(super) here: HashMap<String, Item>,
+    pub(super) here: HashMap<String, &'a Item>,
     /// The name under which the source was asked for.
     pub(super) source: &'a str,
     /// Features whose file was seen.
@@ -115,7 +115,7 @@ impl Page<'_> {
             // Another tool wrote it, or another daemon, when the item was as it is now. Where it says something else,
             // somebody else wrote that: it is nobody's to replace.
             let kept = story::agreed(&local.prints(), &remote.prints());
-            self.intend(item, &path, (kept, remote.prints()), 0, Placed::Unchanged);
+            self.intend(item, &path, remote.base_with(kept), 0, Placed::Unchanged);
             return Ok((Placed::Unchanged, None));
         }
         let mut number = document.number().unwrap_or(0);
@@ -156,7 +156,7 @@ impl Page<'_> {
         let kept = story::base_after(&written, &bases, &local, &remote);
         let changed = new != text || moves;
         let placed = begun.unwrap_or(if changed { Placed::Updated } else { Placed::Unchanged });
-        self.intend(item, &target, (kept, remote.prints()), 0, placed);
+        self.intend(item, &target, remote.base_with(kept), 0, placed);
         if changed {
             self.write(&target, new);
             if moves {
@@ -189,8 +189,7 @@ impl Page<'_> {
             }
             let Some(text) = self.read(&path)? else { continue };
             // A file of that name that names another item, or none, is somebody else's.
-            let names = Document::parse(&text).metadata("External ID").map(str::to_lowercase);
-            if names.is_some_and(|name| ids.contains(&name)) {
+            if story::named(&text).is_some_and(|name| ids.contains(&name)) {
                 return Ok(Current::There { path, text });
             }
         }
@@ -207,7 +206,7 @@ impl Page<'_> {
         let ids = [ledger.get(key), ledger.before(key)]
             .map(|entry| entry.map(|entry| entry.external_id.to_lowercase()));
         let text = self.read(&earlier)?.unwrap_or_default();
-        let names = Document::parse(&text).metadata("External ID").map(str::to_lowercase);
+        let names = story::named(&text);
         if names.is_some() && ids.contains(&names) && !self.writes.gone.contains(&earlier) {
             self.writes.gone.push(earlier);
         }
@@ -232,7 +231,7 @@ impl Page<'_> {
         let text = document.text();
         // What is read back from the file is what the next import compares with.
         let local = Document::parse(&text).fields().prints();
-        self.intend(item, &path, (local, remote.prints()), 0, Placed::Created);
+        self.intend(item, &path, remote.base_with(local), 0, Placed::Created);
         self.write(&path, text);
         if item.kind == Kind::Feature {
             self.update_features(item)?;
@@ -279,16 +278,8 @@ impl Page<'_> {
         }
     }
 
-    pub(super) fn intend(
-        &mut self,
-        item: &Item,
-        path: &str,
-        sides: (Prints, Prints),
-        task: u32,
-        placed: Placed,
-    ) {
-        let (local, remote) = sides;
-        let checks = Fields::of(item).checks();
+    pub(super) fn intend(&mut self, item: &Item, path: &str, base: Base, task: u32, placed: Placed) {
+        let Base { local, remote, checks } = base;
         let parent = item.parent.as_ref().map_or("", Parent::reference);
         let entry = Entry {
             external_id: item.external_id.as_str().into(),

@@ -2,7 +2,7 @@
 
 use super::page::{Current, Misfit, Page};
 use crate::specs::ledger::{Entry, Placed};
-use crate::specs::story::{Document, Prints};
+use crate::specs::story::{Base, Document, Prints};
 use crate::specs::text;
 use crate::work::trackers::item::{Item, Status};
 
@@ -57,7 +57,7 @@ impl Page<'_> {
         let number = known.as_ref().map_or_else(|| document.last_task() + 1, |entry| entry.task);
         let placed = begun.unwrap_or(if known.is_some() { Placed::Updated } else { Placed::Created });
         if is_removed {
-            self.intend(item, &path, (remote, remote), number, placed);
+            self.intend(item, &path, Base { local: remote, remote, checks: 0 }, number, placed);
             return Ok(placed);
         }
         // A line that a person has rewritten keeps its words.
@@ -67,7 +67,7 @@ impl Page<'_> {
         };
         document.set_task(number, &title, done);
         let local = Prints([text::hash(&title), u64::from(done), 0, 0, 0]);
-        self.intend(item, &path, (local, remote), number, placed);
+        self.intend(item, &path, Base { local, remote, checks: 0 }, number, placed);
         let new = document.text();
         if new != text {
             self.write(&path, new);

@@ -294,6 +294,11 @@ impl Document {
     }
 }
 
+/// The item that a story's text names, in lower case.
+pub fn named(text: &str) -> Option<String> {
+    Document::parse(text).metadata("External ID").map(str::to_lowercase)
+}
+
 /// The bullets at the end of the file, in SpecWeave's order.
 pub fn metadata(item: &Item, imported_at: &str, folder: &str) -> Vec<(&'static str, String)> {
     let moment = |at| clock::iso(at);

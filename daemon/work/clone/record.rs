@@ -2,6 +2,7 @@
 //! entries in the project's configuration. Everything here blocks.
 
 use super::sources::{Refusal, Target};
+use crate::work::pretty;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock::{self, Millis};
@@ -232,10 +233,6 @@ fn team(name: &str) -> &str {
     const KINDS: [&str; 9] =
         ["-fe", "-be", "-api", "-web", "-mobile", "-backend", "-frontend", "-service", "-srv"];
     KINDS.iter().find_map(|kind| name.strip_suffix(kind)).filter(|team| !team.is_empty()).unwrap_or(name)
-}
-
-fn pretty(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec_pretty(value).expect("plain data serialises")
 }
 
 /// Whether every folder from the project down to `path`'s parent is a real one; they are made where they

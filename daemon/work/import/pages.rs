@@ -277,10 +277,8 @@ impl Import<'_> {
     async fn parents(&self, items: &[Item], source: &dyn Source) -> Result<Vec<Item>, TrackerError> {
         let mut parents: Vec<Item> = Vec::new();
         for _ in 0..MOST_LEVELS {
-            let mut unknown = {
-                let known: Vec<Item> = parents.iter().chain(items).cloned().collect();
-                self.shelf.lock().expect("no holder panics").unknown_parents(&known)
-            };
+            let known = parents.iter().chain(items);
+            let mut unknown = self.shelf.lock().expect("no holder panics").unknown_parents(known);
             unknown.retain(|key| !self.unseen.lock().expect("no holder panics").contains(key));
             if unknown.is_empty() {
                 break;

@@ -4,6 +4,7 @@
 use super::sources::SourceId;
 use crate::feeds::{Counts, Failure};
 use crate::specs::shelf::{Outcome, ShelfError};
+use crate::work::pretty;
 use crate::work::trackers::item::Platform;
 use crate::work::trackers::{Page, Read};
 use serde::{Deserialize, Serialize};
@@ -341,8 +342,4 @@ fn object(value: &mut Value) -> &mut Map<String, Value> {
         *value = json!({});
     }
     value.as_object_mut().expect("it was made one")
-}
-
-fn pretty(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec_pretty(value).expect("plain data serialises")
 }

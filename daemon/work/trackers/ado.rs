@@ -4,7 +4,7 @@ use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Ask, Reply, Scheme, Server, Session};
 use super::{
     Listed, MOST_PAGES, Page, Position, Read, Source, TrackerError, Window, encode, markdown, moment, read,
-    without_login,
+    text, without_login,
 };
 use crate::secrets::Secrets;
 use http::{HeaderMap, HeaderValue};
@@ -342,15 +342,10 @@ fn is_deleted(fields: &Map<String, Value>) -> bool {
         .is_some_and(|deleted| deleted == true || deleted == "True" || deleted == "true")
 }
 
-fn text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("plain data serialises")
-}
-
 #[tonic::async_trait]
 impl Source for WorkItems {
     fn first(&self, window: &Window) -> String {
-        let mark: Mark =
-            window.mark.as_deref().and_then(|mark| serde_json::from_str(mark).ok()).unwrap_or_default();
+        let mark: Mark = window.mark();
         let since = mark.seen.or(window.since);
         text(&match (mark.token, window.mark.is_some()) {
             // An earlier reading that had no token could not read the feed.
@@ -360,8 +355,7 @@ impl Source for WorkItems {
     }
 
     async fn count(&self, window: &Window) -> Result<Option<u64>, TrackerError> {
-        let mark: Mark =
-            window.mark.as_deref().and_then(|mark| serde_json::from_str(mark).ok()).unwrap_or_default();
+        let mark: Mark = window.mark();
         let (mut after, mut count) = (0, 0);
         // A query gives so many ids and no more; the last of them is where the next goes on.
         for _ in 0..MOST_PAGES {

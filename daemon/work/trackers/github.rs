@@ -4,6 +4,7 @@ use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Reply, Scheme, Server, Session};
 use super::{
     Listed, MOST_PAGES, Page, Position, Read, Source, TrackerError, Window, classify, encode, moment, read,
+    text,
 };
 use crate::secrets::Secrets;
 use crate::work::net;
@@ -373,8 +374,7 @@ fn seconds(at: Millis) -> String {
 #[tonic::async_trait]
 impl Source for Issues {
     fn first(&self, window: &Window) -> String {
-        let mark: Mark =
-            window.mark.as_deref().and_then(|mark| serde_json::from_str(mark).ok()).unwrap_or_default();
+        let mark: Mark = window.mark();
         let address = self.address(mark.seen.or(window.since), &window.labels);
         let tag = mark.tag.filter(|(of, _)| *of == address).map(|(_, tag)| tag);
         let labels = window.labels.clone();
@@ -391,8 +391,7 @@ impl Source for Issues {
             return Ok(None);
         }
         let mut query = format!("repo:{}/{} is:issue", self.owner, self.name);
-        let mark: Mark =
-            window.mark.as_deref().and_then(|mark| serde_json::from_str(mark).ok()).unwrap_or_default();
+        let mark: Mark = window.mark();
         if let Some(since) = mark.seen.or(window.since) {
             query.push_str(&format!(" updated:>={}", seconds(since)));
         }
@@ -468,11 +467,6 @@ impl Source for Issues {
     fn server(&self) -> &Server {
         &self.github.server
     }
-}
-
-/// A position as text.
-fn text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("plain data serialises")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Ask, Scheme, Server, Session};
 use super::{
-    Page, Position, Read, Source, TrackerError, Window, encode, markdown, moment, read, without_login,
+    Page, Position, Read, Source, TrackerError, Window, encode, markdown, moment, read, text, without_login,
 };
 use crate::secrets::Secrets;
 use http::{HeaderMap, HeaderValue};
@@ -340,10 +340,6 @@ impl Issues {
             self.server.base.as_str().split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
         format!("jira:{base}:{id}")
     }
-}
-
-fn text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("plain data serialises")
 }
 
 #[tonic::async_trait]

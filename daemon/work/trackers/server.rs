@@ -13,12 +13,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// A wait up to this long stays inside the job.
-pub const SHORT_WAIT: Duration = Duration::from_secs(30);
-
-/// So many of them in a row, and then the job pauses after all.
-const MOST_SHORT_WAITS: u32 = 5;
-
 /// Pauses before another attempt after a failure that may pass.
 const RETRY_PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(6)];
@@ -142,7 +136,7 @@ impl Server {
         let mut waits = 0;
         loop {
             if let Some(wait) = self.gate.closed() {
-                if wait >= SHORT_WAIT || waits == MOST_SHORT_WAITS {
+                if wait >= net::SHORT_WAIT || waits == net::MOST_SHORT_WAITS {
                     return Err(TrackerError::Limited(wait));
                 }
                 waits += 1;
