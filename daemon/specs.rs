@@ -2,8 +2,10 @@
 //! file holds and how two versions of it become one (pure); [`ledger`] remembers what was written from where;
 //! [`shelf`] finds places, numbers and names, and is the only one that writes below `specs/`.
 
+pub mod authored;
 mod feature;
 pub mod ledger;
+pub mod record;
 pub mod shelf;
 pub mod story;
-mod text;
+pub mod text;

@@ -4,6 +4,7 @@
 pub mod clone;
 pub mod import;
 pub mod net;
+pub mod sync;
 pub mod trackers;
 
 use crate::job::{Event, Job, Order, PauseReason};

@@ -13,6 +13,8 @@ fn item(body: &str) -> Item {
         criteria: None,
         kind: Kind::Story,
         type_name: String::new(),
+        state: String::new(),
+        revision: String::new(),
         status: Status::Open,
         priority: Some(1),
         labels: vec!["bug".into(), "P1".into()],

@@ -3,6 +3,7 @@
 
 pub mod ado;
 mod classify;
+pub mod edits;
 pub mod github;
 pub mod item;
 pub mod jira;

@@ -193,6 +193,8 @@ impl Page<'_> {
                 "Removed" => Status::Removed,
                 _ => Status::Open,
             },
+            state: String::new(),
+            revision: String::new(),
             priority: None,
             labels: Vec::new(),
             created: 0,

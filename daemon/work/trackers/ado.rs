@@ -1,5 +1,7 @@
 //! Azure DevOps, through its REST API: repositories, and work items by their feed of revisions or by query.
 
+mod edits;
+
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Ask, Reply, Scheme, Server, Session};
 use super::{
@@ -95,6 +97,10 @@ pub async fn repositories(server: &Server, org: &str, project: &str) -> Result<V
 pub struct WorkItems {
     server: Server,
     project: String,
+    /// The types that the project has, once they were asked for.
+    types: tokio::sync::OnceCell<Vec<edits::Named>>,
+    /// An older server takes no Markdown.
+    html_only: std::sync::atomic::AtomicBool,
 }
 
 /// Revisions that one reply of the feed gives, and items that a batch does.
@@ -162,6 +168,8 @@ struct Id {
 #[serde(rename_all = "camelCase")]
 struct WorkItem {
     id: u64,
+    #[serde(default)]
+    rev: u64,
     fields: Map<String, Value>,
     /// Says of a field when it is Markdown and not HTML.
     #[serde(default)]
@@ -182,7 +190,8 @@ const NO_WORK: [&str; 8] = [
 
 impl WorkItems {
     pub fn new(server: Server, project: &str) -> Self {
-        Self { server, project: project.to_owned() }
+        let (types, html_only) = Default::default();
+        Self { server, project: project.to_owned(), types, html_only }
     }
 
     fn what(&self) -> String {
@@ -208,7 +217,13 @@ impl WorkItems {
     }
 
     /// The ids past `after`, in order.
-    async fn query(&self, after: u64, since: Option<Millis>, top: usize) -> Result<Vec<u64>, TrackerError> {
+    async fn query(
+        &self,
+        after: u64,
+        since: Option<Millis>,
+        top: usize,
+        condition: Option<&str>,
+    ) -> Result<Vec<u64>, TrackerError> {
         let what = self.what();
         let path =
             format!("{}/_apis/wit/wiql?$top={top}&timePrecision=true&api-version=7.1", encode(&self.project));
@@ -217,6 +232,9 @@ impl WorkItems {
         );
         if let Some(since) = since {
             query.push_str(&format!(" AND [System.ChangedDate] >= '{}'", clock::iso(since)));
+        }
+        if let Some(condition) = condition {
+            query.push_str(&format!(" AND {condition}"));
         }
         query.push_str(" ORDER BY [System.Id]");
         let reply =
@@ -257,10 +275,13 @@ impl WorkItems {
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or("");
         let number = |name: &str| fields.get(name).and_then(Value::as_f64);
         let type_name = text("System.WorkItemType").to_owned();
+        let has_marker = text("System.Tags").split(';').any(|tag| tag.trim().starts_with(super::item::MARKER));
         let as_markdown = |name: &str| {
             let text = text(name);
             let is_markdown = work_item.multiline_fields_format.get(name).and_then(Value::as_str);
-            match is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown")) {
+            // The feed does not tell the format; what was made from here is Markdown, or begins with an element.
+            let ours = is_markdown.is_none() && has_marker && !text.trim_start().starts_with('<');
+            match ours || is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown")) {
                 true => text.to_owned(),
                 false => markdown::from_html(text),
             }
@@ -309,6 +330,8 @@ impl WorkItems {
                 .collect(),
             created: moment(text("System.CreatedDate")).unwrap_or_default(),
             updated: moment(text("System.ChangedDate")).unwrap_or_default(),
+            state: text("System.State").to_owned(),
+            revision: work_item.rev.to_string(),
             url: format!("{organisation}/{}/_workitems/edit/{}", encode(&self.project), work_item.id),
             parent: parent.map(|id| Parent { key: self.key(id), external_id: format!("ADO-{id}") }),
             project: self.project.clone(),
@@ -359,7 +382,7 @@ impl Source for WorkItems {
         let (mut after, mut count) = (0, 0);
         // A query gives so many ids and no more; the last of them is where the next goes on.
         for _ in 0..MOST_PAGES {
-            let ids = self.query(after, mark.seen.or(window.since), MOST_OF_A_QUERY).await?;
+            let ids = self.query(after, mark.seen.or(window.since), MOST_OF_A_QUERY, None).await?;
             count += ids.len() as u64;
             match ids.last() {
                 Some(last) if ids.len() == MOST_OF_A_QUERY => after = *last,
@@ -401,7 +424,7 @@ impl Source for WorkItems {
             },
         };
         let asked_at = self.server.now().0;
-        let ids = self.query(after, since, PER_PAGE).await?;
+        let ids = self.query(after, since, PER_PAGE, None).await?;
         let began = began.unwrap_or(asked_at.min(self.server.now().0));
         let rows = match ids.is_empty() {
             true => Vec::new(),

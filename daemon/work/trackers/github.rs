@@ -1,4 +1,7 @@
 //! GitHub, through octocrab over the job's own pool of connections: listings of repositories, and issues page by page.
+//! [`edits`] is what is written.
+
+mod edits;
 
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Reply, Scheme, Server, Session};
@@ -220,6 +223,7 @@ struct Issue {
     labels: Vec<Label>,
     created_at: String,
     updated_at: String,
+    state_reason: Option<String>,
     html_url: String,
     repository_url: Option<String>,
     parent_issue_url: Option<String>,
@@ -351,6 +355,11 @@ impl Issues {
             labels,
             created: moment(&issue.created_at).unwrap_or_default(),
             updated: moment(&issue.updated_at).unwrap_or_default(),
+            state: match &issue.state_reason {
+                Some(reason) if issue.state == "closed" => format!("closed/{reason}"),
+                _ => issue.state,
+            },
+            revision: issue.updated_at,
             url: issue.html_url,
             parent: parent.map(|external_id| Parent { key: String::new(), external_id }),
             project,

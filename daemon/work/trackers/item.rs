@@ -90,6 +90,28 @@ impl Parent {
     }
 }
 
+/// How a label begins that says whose story an item is.
+pub const MARKER: &str = "sw-";
+
+impl Item {
+    /// What its tracker names it by: a number, a key.
+    pub fn reference(&self) -> &str {
+        self.shown.trim_start_matches('#')
+    }
+
+    /// The marker of the story that it was made from.
+    pub fn marker(&self) -> Option<&str> {
+        let is_marker = |text: &&str| {
+            let rest = text.strip_prefix(MARKER).unwrap_or("");
+            rest.len() == 16 && rest.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        match self.platform {
+            Platform::GitHub => crate::work::sync::body::marker(&self.body).map(|(marker, _)| marker).filter(is_marker),
+            _ => self.labels.iter().map(String::as_str).find(is_marker),
+        }
+    }
+}
+
 /// One item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
@@ -109,6 +131,12 @@ pub struct Item {
     /// The tracker's own word, such as `Bug`.
     pub type_name: String,
     pub status: Status,
+    /// The tracker's own word for it: `closed/not_planned`, `In Review`.
+    #[serde(default)]
+    pub state: String,
+    /// Of this very version: another one has another.
+    #[serde(default)]
+    pub revision: String,
     /// 0 is the most urgent.
     pub priority: Option<u8>,
     pub labels: Vec<String>,

@@ -1,6 +1,8 @@
 //! JIRA: Cloud by its token-paged search, Data Center by the older one. Both are read in the order of ids, which
 //! edits do not change, so that a place in it stays true for as long as it takes.
 
+mod edits;
+
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Ask, Scheme, Server, Session};
 use super::{
@@ -166,6 +168,8 @@ struct Fields {
 #[serde(rename_all = "camelCase")]
 struct State {
     #[serde(default)]
+    name: String,
+    #[serde(default)]
     status_category: Category,
 }
 
@@ -284,7 +288,8 @@ impl Issues {
             true => Kind::Feature,
             false => Kind::Story,
         };
-        let category = fields.status.map(|status| status.status_category.key).unwrap_or_default();
+        let (state, category) =
+            fields.status.map_or_else(Default::default, |status| (status.name, status.status_category.key));
         let status = match category.as_str() {
             "indeterminate" => Status::InProgress,
             "done" => Status::Completed,
@@ -328,6 +333,8 @@ impl Issues {
             labels: fields.labels,
             created: moment(&fields.created).unwrap_or_default(),
             updated: moment(&fields.updated).unwrap_or_default(),
+            state,
+            revision: fields.updated,
             url: format!("{base}/browse/{}", issue.key),
             parent,
             project: fields.project.map_or_else(|| self.key.clone(), |project| project.key),

@@ -1,10 +1,14 @@
-//! The trackers' texts as Markdown: JIRA Cloud's documents, JIRA Data Center's wiki markup, Azure DevOps' HTML. Nothing
-//! is lost silently: what has no counterpart stays as it was written, marked as what it is.
+//! The trackers' texts as Markdown and back: JIRA Cloud's documents, JIRA Data Center's wiki markup, Azure DevOps' HTML.
+//! Nothing is lost silently: what has no counterpart stays as it was written, marked as what it is.
 
 mod adf;
+mod to_adf;
+mod to_wiki;
 mod wiki;
 
-pub use adf::from_adf;
+pub use adf::{from_adf, marked_adf};
+pub use to_adf::to_adf;
+pub use to_wiki::to_wiki;
 pub use wiki::from_wiki;
 
 use std::sync::LazyLock;
@@ -28,6 +32,18 @@ pub fn from_html(html: &str) -> String {
         }),
         _ => fenced("html", html),
     }
+}
+
+/// Markdown as HTML, for servers that know nothing else. What is HTML in it already is shown as it was written.
+pub fn to_html(text: &str) -> String {
+    use pulldown_cmark::{Event, Options, Parser, html};
+    let events = Parser::new_ext(text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
+    let mut out = String::with_capacity(text.len() * 3 / 2);
+    html::push_html(&mut out, events.map(|event| match event {
+        Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
+        event => event,
+    }));
+    out.trim_end().to_owned()
 }
 
 /// So many elements may stand within each other on any thread's stack.

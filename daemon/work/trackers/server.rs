@@ -1,6 +1,7 @@
 //! One tracker's server as one job sees it: asks it at the pace that it wants, tries again what may pass, and follows
 //! it no further than a token may go.
 
+use super::edits::WriteError;
 use super::pace::Gate;
 use super::{TrackerError, classify};
 use crate::secrets::Login;
@@ -56,7 +57,7 @@ pub struct Server {
     ahead: Mutex<Option<Millis>>,
 }
 
-/// What is asked. All of it only reads: it may be sent again.
+/// What is asked.
 pub struct Ask<'a> {
     /// What a person would call it.
     pub what: &'a str,
@@ -76,6 +77,12 @@ impl<'a> Ask<'a> {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = serde_json::to_vec(body).expect("plain data serialises").into();
         Self { what, method: Method::POST, address, headers, body }
+    }
+
+    /// The same with another method.
+    pub fn by(mut self, method: Method) -> Self {
+        self.method = method;
+        self
     }
 }
 
@@ -135,44 +142,73 @@ impl Server {
         let mut retries = RETRY_PAUSES.iter();
         let mut waits = 0;
         loop {
-            if let Some(wait) = self.gate.closed() {
-                if wait >= net::SHORT_WAIT || waits == net::MOST_SHORT_WAITS {
-                    return Err(TrackerError::Limited(wait));
-                }
-                waits += 1;
-                (self.session.notice)(&format!("Rate limited; going on in {} s", wait.as_secs_f64().ceil()));
-                self.sleep(wait).await?;
-                continue;
-            }
-            let sent = tokio::select! {
-                () = self.session.cancel.cancelled() => return Err(TrackerError::Cancelled),
-                sent = send() => sent,
-            };
-            let judged = sent.and_then(|reply| {
-                self.gate.learn(&reply.headers);
-                self.read_clock(&reply.headers);
-                let head = &reply.body[..reply.body.len().min(64 * 1024)];
-                classify::check(what, reply.status, &reply.headers, head).map(|()| reply)
-            });
-            match judged {
-                Ok(reply) => {
-                    // Azure DevOps delays rather than refuses, and asks to be left alone for a while.
-                    if reply.headers.contains_key("retry-after")
-                        && let Some(wait) = net::asked_to_wait(&reply.headers)
-                    {
-                        self.gate.close(wait);
-                    }
-                    return Ok(reply);
-                }
-                Err(TrackerError::Limited(wait)) => self.gate.close(wait),
+            self.pass_gate(&mut waits).await?;
+            match self.attempt(what, send()).await {
+                Err(TrackerError::Limited(_)) => {}
                 Err(error @ (TrackerError::Network(_) | TrackerError::Transient { .. })) => {
                     let Some(pause) = retries.next() else { return Err(error) };
                     (self.session.notice)(&format!("{error}; trying again in {} s", pause.as_secs_f64()));
                     self.sleep(*pause).await?;
                 }
-                Err(error) => return Err(error),
+                ended => return ended,
             }
         }
+    }
+
+    /// Sends what writes: once, whatever becomes of it.
+    pub async fn send_once_by<F>(&self, what: &str, send: impl FnOnce() -> F) -> Result<Reply, WriteError>
+    where
+        F: Future<Output = Result<Reply, TrackerError>>,
+    {
+        self.pass_gate(&mut 0).await.map_err(WriteError::Refused)?;
+        self.attempt(what, send()).await.map_err(WriteError::of_sent)
+    }
+
+    pub async fn send_once(&self, ask: Ask<'_>) -> Result<Reply, WriteError> {
+        let Ask { what, method, address, headers, body } = ask;
+        self.send_once_by(what, || self.exchange(method, address, headers, body)).await
+    }
+
+    /// Waits while the server wants to be left alone, unless that takes long.
+    async fn pass_gate(&self, waits: &mut u32) -> Result<(), TrackerError> {
+        while let Some(wait) = self.gate.closed() {
+            if wait >= net::SHORT_WAIT || *waits == net::MOST_SHORT_WAITS {
+                return Err(TrackerError::Limited(wait));
+            }
+            *waits += 1;
+            (self.session.notice)(&format!("Rate limited; going on in {} s", wait.as_secs_f64().ceil()));
+            self.sleep(wait).await?;
+        }
+        Ok(())
+    }
+
+    /// One exchange and what its reply means, also for the gate.
+    async fn attempt(
+        &self,
+        what: &str,
+        send: impl Future<Output = Result<Reply, TrackerError>>,
+    ) -> Result<Reply, TrackerError> {
+        let sent = tokio::select! {
+            () = self.session.cancel.cancelled() => return Err(TrackerError::Cancelled),
+            sent = send => sent,
+        };
+        let judged = sent.and_then(|reply| {
+            self.gate.learn(&reply.headers);
+            self.read_clock(&reply.headers);
+            let head = &reply.body[..reply.body.len().min(64 * 1024)];
+            classify::check(what, reply.status, &reply.headers, head).map(|()| reply)
+        });
+        match &judged {
+            // Azure DevOps delays rather than refuses, and asks to be left alone for a while.
+            Ok(reply) if reply.headers.contains_key("retry-after") => {
+                if let Some(wait) = net::asked_to_wait(&reply.headers) {
+                    self.gate.close(wait);
+                }
+            }
+            Err(TrackerError::Limited(wait)) => self.gate.close(*wait),
+            _ => {}
+        }
+        judged
     }
 
     pub async fn ask(&self, ask: Ask<'_>) -> Result<Reply, TrackerError> {

@@ -2,6 +2,7 @@
 //! `adf:<type>`, so that a reader sees that something is there and what.
 
 use super::fenced;
+use crate::specs::record::{Checkbox, List};
 use serde_json::Value;
 
 /// Nodes within nodes; no editor makes more.
@@ -15,6 +16,31 @@ pub fn from_adf(document: &Value) -> String {
         Value::String(text) => text.trim().to_owned(),
         _ => blocks(content(document), 0),
     }
+}
+
+/// The document with the boxes of its task lists marked as these are, and nothing else touched.
+pub fn marked_adf(document: &Value, boxes: &[Checkbox]) -> Value {
+    fn walk(node: &mut Value, left: &mut Vec<&Checkbox>, depth: usize) {
+        if kind(node) == "taskItem" {
+            let line = format!("- [ ] {}", inline(content(node)));
+            let known = Checkbox::parse(List::Criteria, &line);
+            let place = known.and_then(|known| {
+                let same = |one: &&Checkbox| (one.id == known.id && !known.id.is_empty()) || one.text == known.text;
+                left.iter().position(same)
+            });
+            if let Some(one) = place.map(|place| left.remove(place)) {
+                node["attrs"]["state"] = Value::from(if one.checked { "DONE" } else { "TODO" });
+            }
+        }
+        if depth < MOST_DEPTH
+            && let Some(nodes) = node.get_mut("content").and_then(Value::as_array_mut)
+        {
+            nodes.iter_mut().for_each(|node| walk(node, left, depth + 1));
+        }
+    }
+    let mut document = document.clone();
+    walk(&mut document, &mut boxes.iter().collect(), 0);
+    document
 }
 
 fn content(node: &Value) -> &[Value] {

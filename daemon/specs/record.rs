@@ -1,0 +1,182 @@
+//! What a story says, whichever side says it: the fields that a sync compares and moves. Pure data.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What both sides may change, one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Field {
+    Title,
+    Status,
+    Priority,
+    Labels,
+    Description,
+    Boxes,
+}
+
+impl Field {
+    pub const ALL: [Self; 6] =
+        [Self::Title, Self::Status, Self::Priority, Self::Labels, Self::Description, Self::Boxes];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Status => "status",
+            Self::Priority => "priority",
+            Self::Labels => "labels",
+            Self::Description => "description",
+            Self::Boxes => "boxes",
+        }
+    }
+}
+
+/// Which list a box stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum List {
+    Criteria,
+    Tasks,
+}
+
+impl List {
+    pub const ALL: [Self; 2] = [Self::Criteria, Self::Tasks];
+
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Criteria => "## Acceptance Criteria",
+            Self::Tasks => "## Tasks",
+        }
+    }
+}
+
+/// An acceptance criterion or a task, with its box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkbox {
+    #[serde(rename = "l")]
+    pub list: List,
+    /// `AC-US1-01`, `T-001`; empty where the text is all that names it.
+    #[serde(rename = "i", default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    #[serde(rename = "t")]
+    pub text: String,
+    #[serde(rename = "c", default)]
+    pub checked: bool,
+}
+
+/// What tells one box of a story from another.
+pub type BoxKey = (List, String, usize);
+
+/// The names of boxes, in their order. A name that stands there twice is counted.
+pub fn keys(boxes: &[Checkbox]) -> Vec<BoxKey> {
+    let mut keys: Vec<BoxKey> = Vec::with_capacity(boxes.len());
+    for one in boxes {
+        let name = match one.id.as_str() {
+            "" => plain(&one.text),
+            id => id.to_owned(),
+        };
+        let before = keys.iter().filter(|(list, known, _)| *list == one.list && *known == name).count();
+        keys.push((one.list, name, before));
+    }
+    keys
+}
+
+/// A text without what trackers escape or mark in their own ways.
+fn plain(text: &str) -> String {
+    match text.chars().filter(|c| c.is_alphanumeric()).collect::<String>() {
+        plain if plain.is_empty() => text.to_owned(),
+        plain => plain,
+    }
+}
+
+/// One side's story.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    pub title: String,
+    /// In the words that both sides share: see [`crate::work::sync::status`].
+    pub status: String,
+    /// 0 is the most urgent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
+    /// Markdown without a line break at its ends.
+    pub description: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boxes: Vec<Checkbox>,
+}
+
+impl Record {
+    pub fn same(&self, other: &Self, field: Field) -> bool {
+        match field {
+            Field::Title => self.title == other.title,
+            Field::Status => self.status == other.status,
+            Field::Priority => self.priority == other.priority,
+            Field::Labels => self.labels == other.labels,
+            Field::Description => self.description == other.description,
+            Field::Boxes => self.boxes == other.boxes,
+        }
+    }
+
+    pub fn take(&mut self, field: Field, from: &Self) {
+        match field {
+            Field::Title => self.title.clone_from(&from.title),
+            Field::Status => self.status.clone_from(&from.status),
+            Field::Priority => self.priority = from.priority,
+            Field::Labels => self.labels.clone_from(&from.labels),
+            Field::Description => self.description.clone_from(&from.description),
+            Field::Boxes => self.boxes.clone_from(&from.boxes),
+        }
+    }
+
+    /// The fields in which two differ.
+    pub fn differing(&self, other: &Self) -> Vec<Field> {
+        Field::ALL.into_iter().filter(|field| !self.same(other, *field)).collect()
+    }
+
+    /// A field as people read it.
+    pub fn shown(&self, field: Field) -> String {
+        match field {
+            Field::Title => self.title.clone(),
+            Field::Status => self.status.clone(),
+            Field::Priority => self.priority.map_or_else(String::new, |priority| format!("P{priority}")),
+            Field::Labels => self.labels.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            Field::Description => self.description.clone(),
+            Field::Boxes => self.boxes.iter().map(Checkbox::line).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+impl Checkbox {
+    /// The line that shows it.
+    pub fn line(&self) -> String {
+        let mark = if self.checked { 'x' } else { ' ' };
+        match self.id.as_str() {
+            "" => format!("- [{mark}] {}", self.text),
+            id => format!("- [{mark}] **{id}**: {}", self.text),
+        }
+    }
+
+    /// The box of a line, if there is one at its beginning.
+    pub fn parse(list: List, line: &str) -> Option<Self> {
+        let rest = ["- ", "* ", "+ "].iter().find_map(|bullet| line.strip_prefix(bullet))?.trim_start();
+        let (checked, rest) = match rest.as_bytes() {
+            [b'[', b' ', b']', ..] => (false, &rest[3..]),
+            [b'[', b'x' | b'X', b']', ..] => (true, &rest[3..]),
+            _ => return None,
+        };
+        let text = rest.strip_prefix(' ').filter(|text| !text.trim().is_empty())?.trim();
+        let named = text.strip_prefix("**").and_then(|rest| rest.split_once("**"));
+        let named = named.and_then(|(id, rest)| {
+            let (id, rest) = match id.strip_suffix(':') {
+                Some(id) => (id, rest),
+                None => (id, rest.strip_prefix(':')?),
+            };
+            let is_id = id.contains('-') && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            (is_id && !rest.trim().is_empty()).then(|| (id.to_owned(), rest.trim().to_owned()))
+        });
+        let (id, text) = named.unwrap_or_else(|| (String::new(), text.to_owned()));
+        Some(Self { list, id, text, checked })
+    }
+}

@@ -1,0 +1,3 @@
+pub mod body;
+pub mod merge;
+pub mod status;

@@ -1,0 +1,266 @@
+//! Two sides and what they were when they last met become one, field by field. Pure: the same three always give the
+//! same outcome, which a dry run prints and a run carries out.
+
+use crate::specs::record::{BoxKey, Checkbox, Field, Record, keys};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Both sides as they were when they last met. A tracker may say the same in other words: each side is compared with
+/// its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    pub local: Record,
+    pub remote: Record,
+}
+
+/// What happens to a field that both sides changed, each in its own way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Neither side is changed; a person decides.
+    #[default]
+    Manual,
+    Local,
+    Remote,
+}
+
+/// What may be moved, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Fields that may be written to the tracker.
+    pub push: BTreeSet<Field>,
+    /// Fields that may be written here.
+    pub pull: BTreeSet<Field>,
+    pub policy: Policy,
+}
+
+/// What is to become of a pair.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub local: Record,
+    pub remote: Record,
+    /// Fields that are written here, and there.
+    pub pulled: Vec<Field>,
+    pub pushed: Vec<Field>,
+    /// Fields over which nobody has decided; then nothing else is written either.
+    pub conflicts: Vec<Field>,
+    /// What both sides will have been when they met.
+    pub base: Base,
+}
+
+/// Decides over a pair. `echo` is what the tracker would say if it were told what `local` says.
+pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Record, rules: &Rules) -> Outcome {
+    let mut out = Outcome {
+        local: local.clone(),
+        remote: remote.clone(),
+        base: base.cloned().unwrap_or_else(|| Base { local: local.clone(), remote: remote.clone() }),
+        ..Outcome::default()
+    };
+    for field in Field::ALL {
+        let same = local.same(remote, field) || echo.same(remote, field);
+        let local_changed = base.is_none_or(|base| !local.same(&base.local, field));
+        let remote_changed = base.is_none_or(|base| !remote.same(&base.remote, field));
+        let (may_push, may_pull) = (rules.push.contains(&field), rules.pull.contains(&field));
+        match (local_changed, remote_changed) {
+            (false, false) => continue,
+            _ if same => {
+                out.base.local.take(field, local);
+                out.base.remote.take(field, remote);
+            }
+            (true, false) => out.push(field, local, may_push),
+            // A tracker may say a box in other words: one whose words did not change there keeps those here.
+            (false, true) if field == Field::Boxes => {
+                let both = merged(field, base, local, remote, rules.policy);
+                out.pull(field, both.as_ref().unwrap_or(remote), may_pull);
+            }
+            (false, true) => out.pull(field, remote, may_pull),
+            (true, true) => match merged(field, base, local, remote, rules.policy) {
+                Some(both) => out.meet(field, &both, may_push, may_pull),
+                None => match rules.policy {
+                    Policy::Manual if may_push || may_pull => out.conflicts.push(field),
+                    Policy::Manual => {}
+                    // What lost has been seen: it is no news the next time.
+                    Policy::Local => {
+                        out.base.remote.take(field, remote);
+                        out.push(field, local, may_push);
+                    }
+                    Policy::Remote => {
+                        out.base.local.take(field, local);
+                        out.pull(field, remote, may_pull);
+                    }
+                },
+            },
+        }
+    }
+    if !out.conflicts.is_empty() {
+        return Outcome { conflicts: out.conflicts, ..Outcome::unchanged(base, local, remote) };
+    }
+    out
+}
+
+impl Outcome {
+    fn unchanged(base: Option<&Base>, local: &Record, remote: &Record) -> Self {
+        let base = base.cloned().unwrap_or_default();
+        Self { local: local.clone(), remote: remote.clone(), base, ..Self::default() }
+    }
+
+    /// Whether a side is written.
+    pub fn writes(&self) -> bool {
+        !self.pulled.is_empty() || !self.pushed.is_empty()
+    }
+
+    fn push(&mut self, field: Field, value: &Record, may: bool) {
+        if may && !self.remote.same(value, field) {
+            self.remote.take(field, value);
+            self.pushed.push(field);
+        }
+        if may {
+            self.base.local.take(field, &self.local);
+            self.base.remote.take(field, value);
+        }
+    }
+
+    /// Both sides get what both say; one that may not be written keeps its own, and its change stays news to the other.
+    fn meet(&mut self, field: Field, both: &Record, may_push: bool, may_pull: bool) {
+        let (mine, theirs) = (self.local.clone(), self.remote.clone());
+        self.push(field, both, may_push);
+        self.pull(field, both, may_pull);
+        let met = match (may_push, may_pull) {
+            (true, true) => both,
+            (true, false) => &mine,
+            (false, true) => &theirs,
+            (false, false) => return,
+        };
+        self.base.local.take(field, met);
+        self.base.remote.take(field, met);
+    }
+
+    fn pull(&mut self, field: Field, value: &Record, may: bool) {
+        if may && !self.local.same(value, field) {
+            self.local.take(field, value);
+            self.pulled.push(field);
+        }
+        if may {
+            self.base.local.take(field, value);
+            self.base.remote.take(field, &self.remote);
+        }
+    }
+}
+
+/// Both changes of a field as one, where they do not contradict each other.
+fn merged(field: Field, base: Option<&Base>, local: &Record, remote: &Record, policy: Policy) -> Option<Record> {
+    let mut both = local.clone();
+    match field {
+        Field::Labels => both.labels = merged_labels(base, local, remote),
+        Field::Boxes => both.boxes = merged_boxes(base, &local.boxes, &remote.boxes, policy)?,
+        Field::Description => {
+            let base = base.filter(|base| base.local.description == base.remote.description)?;
+            both.description = merged_text(&base.local.description, &local.description, &remote.description)?;
+        }
+        Field::Title | Field::Status | Field::Priority => return None,
+    }
+    Some(both)
+}
+
+/// A label stays unless one side took away what both had.
+fn merged_labels(base: Option<&Base>, local: &Record, remote: &Record) -> BTreeSet<String> {
+    let gone = |label: &String| {
+        base.is_some_and(|base| {
+            (base.local.labels.contains(label) && !local.labels.contains(label) && base.remote.labels.contains(label))
+                || (base.remote.labels.contains(label) && !remote.labels.contains(label) && base.local.labels.contains(label))
+        })
+    };
+    local.labels.union(&remote.labels).filter(|label| !gone(label)).cloned().collect()
+}
+
+/// `None` where both changed the same lines.
+pub fn merged_text(base: &str, local: &str, remote: &str) -> Option<String> {
+    let whole = |text: &str| if text.is_empty() { String::new() } else { format!("{text}\n") };
+    let merged = diffy::merge(&whole(base), &whole(local), &whole(remote)).ok()?;
+    Some(merged.trim_matches('\n').to_owned())
+}
+
+/// Boxes one by one: words and marks each on their own.
+fn merged_boxes(
+    base: Option<&Base>,
+    local: &[Checkbox],
+    remote: &[Checkbox],
+    policy: Policy,
+) -> Option<Vec<Checkbox>> {
+    let find = |boxes: &[Checkbox], key: &BoxKey| {
+        keys(boxes).iter().position(|known| known == key).map(|place| boxes[place].clone())
+    };
+    let (own, theirs) = (keys(local), keys(remote));
+    let base_of = |key: &BoxKey| match base {
+        None => (None, None),
+        Some(base) => (find(&base.local.boxes, key), find(&base.remote.boxes, key)),
+    };
+    let mut out: Vec<(BoxKey, Checkbox)> = Vec::new();
+    for (key, mine) in own.iter().zip(local) {
+        let (my_base, their_base) = base_of(key);
+        match find(remote, key) {
+            Some(other) => out.push((key.clone(), one_box(my_base, their_base, mine, &other, policy)?)),
+            // Somebody took it away there; an edit here keeps it.
+            None if their_base.is_some() && my_base.as_ref() == Some(mine) => {}
+            None => out.push((key.clone(), mine.clone())),
+        }
+    }
+    for (place, (key, other)) in theirs.iter().zip(remote).enumerate() {
+        if own.contains(key) {
+            continue;
+        }
+        let (my_base, their_base) = base_of(key);
+        if my_base.is_some() && their_base.as_ref() == Some(other) {
+            continue;
+        }
+        let before = theirs[..place].iter().rev().find_map(|known| out.iter().position(|(key, _)| key == known));
+        let at = before.map_or_else(
+            || out.iter().position(|((list, _, _), _)| *list == other.list).unwrap_or(out.len()),
+            |at| at + 1,
+        );
+        out.insert(at, (key.clone(), other.clone()));
+    }
+    let mut boxes: Vec<Checkbox> = out.into_iter().map(|(_, one)| one).collect();
+    boxes.sort_by_key(|one| one.list);
+    Some(boxes)
+}
+
+fn one_box(
+    my_base: Option<Checkbox>,
+    their_base: Option<Checkbox>,
+    mine: &Checkbox,
+    theirs: &Checkbox,
+    policy: Policy,
+) -> Option<Checkbox> {
+    let mut one = mine.clone();
+    let (Some(my_base), Some(their_base)) = (my_base, their_base) else {
+        // Both made it: checked once is checked.
+        one.checked |= theirs.checked;
+        if mine.text != theirs.text {
+            one.text = chosen(&mine.text, &theirs.text, policy)?;
+        }
+        return Some(one);
+    };
+    if mine.text != theirs.text {
+        one.text = match (mine.text != my_base.text, theirs.text != their_base.text) {
+            (_, false) => mine.text.clone(),
+            (false, true) => theirs.text.clone(),
+            (true, true) => chosen(&mine.text, &theirs.text, policy)?,
+        };
+    }
+    if mine.checked == my_base.checked && theirs.checked != their_base.checked {
+        one.checked = theirs.checked;
+    }
+    Some(one)
+}
+
+fn chosen(mine: &str, theirs: &str, policy: Policy) -> Option<String> {
+    match policy {
+        Policy::Manual => None,
+        Policy::Local => Some(mine.to_owned()),
+        Policy::Remote => Some(theirs.to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

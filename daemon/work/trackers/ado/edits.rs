@@ -1,0 +1,254 @@
+//! Work items that are made and changed. Each change is conditional on the revision that was read: here nothing can be
+//! overwritten that was not seen.
+
+use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
+use super::super::item::Item;
+use super::super::server::{Ask, Reply};
+use super::super::{TrackerError, encode, markdown, read};
+use super::WorkItems;
+use crate::work::sync::body;
+use http::{HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+
+/// Types for a story and for what holds stories, in whatever process: first choice first.
+const STORIES: [&str; 4] = ["User Story", "Product Backlog Item", "Requirement", "Issue"];
+const GROUPS: [&str; 2] = ["Feature", "Epic"];
+
+const DESCRIPTION: &str = "System.Description";
+
+#[derive(Deserialize)]
+struct Listed<T> {
+    value: Vec<T>,
+}
+
+#[derive(Deserialize)]
+pub struct Named {
+    name: String,
+    /// `Proposed`, `InProgress`, `Resolved`, `Completed`, `Removed`; of a state alone.
+    #[serde(default)]
+    category: String,
+}
+
+impl WorkItems {
+    async fn list(&self, path: &str) -> Result<Vec<Named>, TrackerError> {
+        let what = self.what();
+        let path = format!("{}/_apis/wit/{path}?api-version=7.1", encode(&self.project));
+        let reply = self.server.ask(Ask::get(&what, self.server.address(&path)?)).await?;
+        Ok(read::<Listed<Named>>(&what, &reply.body)?.value)
+    }
+
+    /// The type that this project has for a story, or for what holds stories.
+    async fn type_for(&self, is_group: bool) -> Result<String, TrackerError> {
+        let types = self.types.get_or_try_init(|| self.list("workitemtypes")).await?;
+        let wanted = if is_group { &GROUPS[..] } else { &STORIES[..] };
+        let found = wanted.iter().find(|name| types.iter().any(|known| known.name == **name));
+        found.map(|name| (*name).to_owned()).ok_or_else(|| TrackerError::Refused {
+            what: self.what(),
+            said: format!("it has no work item type among {}", wanted.join(", ")),
+        })
+    }
+
+    /// The state of a type that means so.
+    async fn state_for(&self, kind: &str, category: Category) -> Result<String, TrackerError> {
+        let states = self.list(&format!("workitemtypes/{}/states", encode(kind))).await?;
+        let wanted: &[&str] = match category {
+            Category::Open => &["Proposed"],
+            Category::InProgress => &["InProgress"],
+            Category::Completed => &["Completed", "Resolved"],
+            Category::Cancelled => &["Removed", "Completed"],
+        };
+        let find = |category: &&str| states.iter().find(|state| state.category == **category);
+        let found = wanted.iter().find_map(find).map(|state| state.name.clone());
+        found.ok_or_else(|| TrackerError::Refused {
+            what: self.what(),
+            said: format!("{kind} has no state of the category {}", wanted[0]),
+        })
+    }
+
+    async fn patch(&self, method: Method, path: &str, patch: &[Value]) -> Result<Reply, WriteError> {
+        let path = format!("{}/_apis/wit/{path}?api-version=7.1", encode(&self.project));
+        let address = self.server.address(&path).map_err(WriteError::Refused)?;
+        let what = self.what();
+        let mut ask = Ask::post(&what, address, &json!(patch)).by(method);
+        ask.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json-patch+json"));
+        self.server.send_once(ask).await
+    }
+
+    /// A text for a field, in Markdown where the server knows it.
+    fn described(&self, text: &str, is_markdown: bool) -> Vec<Value> {
+        let path = format!("/fields/{DESCRIPTION}");
+        match is_markdown {
+            true => vec![
+                json!({"op": "add", "path": path, "value": text}),
+                json!({"op": "add", "path": format!("/multilineFieldsFormat/{DESCRIPTION}"), "value": "Markdown"}),
+            ],
+            false => vec![json!({"op": "add", "path": path, "value": markdown::to_html(text)})],
+        }
+    }
+
+    fn knows_markdown(&self) -> bool {
+        !self.html_only.load(Ordering::Relaxed)
+    }
+}
+
+#[tonic::async_trait]
+impl Editor for WorkItems {
+    async fn identity(&self) -> Result<String, TrackerError> {
+        #[derive(Deserialize)]
+        struct Project {
+            id: String,
+        }
+        let what = self.what();
+        let path = format!("_apis/projects/{}?api-version=7.1", encode(&self.project));
+        let reply = self.server.ask(Ask::get(&what, self.server.address(&path)?)).await?;
+        Ok(format!("ado:project:{}", read::<Project>(&what, &reply.body)?.id))
+    }
+
+    async fn current(&self, reference: &str) -> Result<Option<Item>, TrackerError> {
+        let what = format!("work item {reference}");
+        let path = format!(
+            "{}/_apis/wit/workitems/{}?$expand=fields&api-version=7.1",
+            encode(&self.project),
+            encode(reference)
+        );
+        let reply = match self.server.ask(Ask::get(&what, self.server.address(&path)?)).await {
+            Ok(reply) => reply,
+            Err(TrackerError::NotFound(_) | TrackerError::Gone { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let raw: Box<serde_json::value::RawValue> = read(&what, &reply.body)?;
+        match self.item(&raw) {
+            Some(Ok(item)) => Ok(Some(item)),
+            Some(Err((_, cause))) => Err(TrackerError::Malformed { what, cause }),
+            None => Ok(None),
+        }
+    }
+
+    async fn marked(&self, marker: &str) -> Result<Vec<Item>, TrackerError> {
+        let condition = format!("[System.Tags] CONTAINS '{marker}'");
+        let ids = self.query(0, None, super::PER_PAGE, Some(&condition)).await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.batch(&ids).await?;
+        let items = rows.iter().filter_map(|row| self.item(row)).flatten();
+        Ok(items.filter(|item| item.marker() == Some(marker)).collect())
+    }
+
+    async fn create(&self, draft: &Draft) -> Result<String, WriteError> {
+        #[derive(Deserialize)]
+        struct Made {
+            id: u64,
+        }
+        let kind = self.type_for(draft.is_group).await.map_err(WriteError::Refused)?;
+        let set = |name: &str, value: Value| json!({"op": "add", "path": format!("/fields/{name}"), "value": value});
+        loop {
+            let is_markdown = self.knows_markdown();
+            let mut patch = vec![set("System.Title", json!(draft.title))];
+            if !draft.body.is_empty() {
+                patch.extend(self.described(&draft.body, is_markdown));
+            }
+            patch.push(set("System.Tags", json!(draft.labels.join("; "))));
+            if let Some(priority) = draft.priority {
+                patch.push(set("Microsoft.VSTS.Common.Priority", json!(u32::from(priority.min(3)) + 1)));
+            }
+            if let Some(group) = &draft.group {
+                let base = self.server.base.as_str().trim_end_matches('/');
+                let url = format!("{base}/_apis/wit/workItems/{}", group.reference);
+                let link = json!({"rel": "System.LinkTypes.Hierarchy-Reverse", "url": url});
+                patch.push(json!({"op": "add", "path": "/relations/-", "value": link}));
+            }
+            match self.patch(Method::POST, &format!("workitems/${}", encode(&kind)), &patch).await {
+                Ok(reply) => {
+                    let made: Made = read(&self.what(), &reply.body).map_err(WriteError::Unknown)?;
+                    return Ok(made.id.to_string());
+                }
+                // An older server knows HTML alone; nothing was made.
+                Err(WriteError::Refused(TrackerError::Refused { said, .. }))
+                    if is_markdown && said.contains("multilineFieldsFormat") =>
+                {
+                    self.html_only.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn update(&self, item: &Item, change: &Change) -> Result<(), WriteError> {
+        let revision: u64 = item.revision.parse().unwrap_or(0);
+        let mut patch = vec![json!({"op": "test", "path": "/rev", "value": revision})];
+        let mut set = |name: &str, value: Value| {
+            patch.push(json!({"op": "add", "path": format!("/fields/{name}"), "value": value}));
+        };
+        if let Some(title) = &change.title {
+            set("System.Title", json!(title));
+        }
+        if let Some(priority) = change.priority {
+            set("Microsoft.VSTS.Common.Priority", json!(priority.map_or(4, |priority| u32::from(priority.min(3)) + 1)));
+        }
+        if !change.add_labels.is_empty() || !change.remove_labels.is_empty() {
+            let gone = |label: &&String| change.remove_labels.iter().any(|gone| gone.eq_ignore_ascii_case(label));
+            let mut tags: Vec<&String> = item.labels.iter().filter(|label| !gone(label)).collect();
+            tags.extend(change.add_labels.iter().filter(|label| !item.labels.contains(label)));
+            let tags: Vec<&str> = tags.into_iter().map(String::as_str).collect();
+            set("System.Tags", json!(tags.join("; ")));
+        }
+        if let Some(state) = &change.state {
+            let name = match &state.name {
+                Some(name) => name.clone(),
+                None => self.state_for(&item.type_name, state.category).await.map_err(WriteError::Refused)?,
+            };
+            set("System.State", json!(name));
+        }
+        let is_markdown = self.knows_markdown();
+        if let Some(text) = &change.body {
+            patch.extend(self.described(text, is_markdown));
+        }
+        if let Some(boxes) = &change.marks {
+            let marked = body::marked(&item.body, boxes);
+            if marked != item.body {
+                patch.extend(self.described(&marked, is_markdown));
+            }
+        }
+        if patch.len() == 1 {
+            return Ok(());
+        }
+        match self.patch(Method::PATCH, &format!("workitems/{}", encode(item.reference())), &patch).await {
+            Ok(_) => Ok(()),
+            Err(WriteError::Refused(TrackerError::Refused { said, .. }))
+                if is_markdown && said.contains("multilineFieldsFormat") =>
+            {
+                self.html_only.store(true, Ordering::Relaxed);
+                self.update(item, change).await
+            }
+            // What failed is the test of the revision.
+            Err(WriteError::Refused(TrackerError::Refused { said, .. }))
+                if said.contains("TF26071") || said.contains("VS403351") =>
+            {
+                Err(WriteError::Changed)
+            }
+            Err(WriteError::Refused(TrackerError::Status { status: StatusCode::PRECONDITION_FAILED, .. })) => {
+                Err(WriteError::Changed)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn group(&self, _: &str, _: &str) -> Result<Option<Group>, WriteError> {
+        Ok(None)
+    }
+
+    fn echo(&self, text: &str) -> String {
+        match self.knows_markdown() {
+            true => text.to_owned(),
+            false => markdown::from_html(&markdown::to_html(text)),
+        }
+    }
+
+    /// Azure DevOps asks by `Retry-After` when it has had enough. Its queries are some seconds behind.
+    fn pace(&self) -> WritePace {
+        WritePace { gap: 100, creates_a_minute: 0, creates_an_hour: 0, lag: 60_000 }
+    }
+}

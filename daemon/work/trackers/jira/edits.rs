@@ -1,0 +1,255 @@
+//! Issues that are made and changed, and their ways from status to status. JIRA knows no conditional write: whoever
+//! changes an issue has just read it.
+
+use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
+use super::super::item::Item;
+use super::super::server::{Ask, Reply};
+use super::super::{TrackerError, encode, markdown, read};
+use super::{FIELDS, Flavor, Issues};
+use crate::specs::record::Checkbox;
+use crate::work::sync::body;
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+#[derive(Deserialize)]
+struct Transitions {
+    transitions: Vec<Transition>,
+}
+
+#[derive(Deserialize)]
+struct Transition {
+    id: String,
+    to: To,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct To {
+    name: String,
+    #[serde(default)]
+    status_category: super::Category,
+}
+
+const PRIORITIES: [&str; 5] = ["Highest", "High", "Medium", "Low", "Lowest"];
+
+/// Where the story's name stands that an issue was made from.
+const PROPERTY: &str = "specweave-jobs";
+
+/// Issue types for a story and for what holds stories, first choice first.
+const STORIES: [&str; 2] = ["Story", "Task"];
+const GROUPS: [&str; 1] = ["Epic"];
+
+impl Issues {
+    fn api(&self) -> &'static str {
+        match self.flavor {
+            Flavor::Cloud => "rest/api/3",
+            Flavor::DataCenter { .. } => "rest/api/2",
+        }
+    }
+
+    /// A text as this JIRA wants it.
+    fn document(&self, text: &str) -> Value {
+        match self.flavor {
+            Flavor::Cloud => markdown::to_adf(text),
+            Flavor::DataCenter { .. } => json!(markdown::to_wiki(text)),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Reply, WriteError> {
+        let address = self.server.address(&format!("{}/{path}", self.api())).map_err(WriteError::Refused)?;
+        self.server.send_once(Ask::post(&self.what(), address, body).by(method)).await
+    }
+
+    async fn raw(&self, reference: &str) -> Result<Option<Reply>, TrackerError> {
+        let what = format!("issue {reference}");
+        let mut fields = FIELDS.to_owned();
+        if let Flavor::DataCenter { epic_link: Some(link) } = &self.flavor {
+            fields.push_str(&format!(",{link}"));
+        }
+        let mut address = self.server.address(&format!("{}/issue/{}", self.api(), encode(reference)))?;
+        address.set_query(Some(&format!("fields={fields}")));
+        match self.server.ask(Ask::get(&what, address)).await {
+            Ok(reply) => Ok(Some(reply)),
+            Err(TrackerError::NotFound(_) | TrackerError::Gone { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves an issue to a status by whatever way leads there.
+    async fn transition(&self, item: &Item, category: Category, name: Option<&str>) -> Result<(), WriteError> {
+        let what = self.what();
+        let path = format!("issue/{}/transitions", encode(item.reference()));
+        let address = self.server.address(&format!("{}/{path}", self.api())).map_err(WriteError::Refused)?;
+        let reply = self.server.ask(Ask::get(&what, address)).await.map_err(WriteError::Refused)?;
+        let ways: Transitions = read(&what, &reply.body).map_err(WriteError::Refused)?;
+        let wanted = match category {
+            Category::Open => "new",
+            Category::InProgress => "indeterminate",
+            Category::Completed | Category::Cancelled => "done",
+        };
+        let fits = |way: &&Transition| match name {
+            Some(name) => way.to.name.eq_ignore_ascii_case(name),
+            None => {
+                way.to.status_category.key == wanted
+                    && (wanted != "done" || (is_cancelled(&way.to.name) == (category == Category::Cancelled)))
+            }
+        };
+        // Where nothing is called cancelled, done is what comes nearest.
+        let nearest = |way: &&Transition| name.is_none() && way.to.status_category.key == wanted;
+        let way = ways.transitions.iter().find(fits).or_else(|| ways.transitions.iter().find(nearest));
+        let Some(way) = way else {
+            let known: Vec<&str> = ways.transitions.iter().map(|way| way.to.name.as_str()).collect();
+            let wanted = name.map_or_else(|| format!("a status of the kind {wanted}"), |name| format!("{name:?}"));
+            let said = format!("no transition leads from {} to {wanted}; they lead to: {}", item.state, known.join(", "));
+            return Err(WriteError::Refused(TrackerError::Refused { what: item.shown.clone(), said }));
+        };
+        self.send(Method::POST, &path, &json!({"transition": {"id": way.id}})).await.map(|_| ())
+    }
+
+    /// The description with these boxes marked so, as JIRA itself has it.
+    async fn marked_document(&self, item: &Item, boxes: &[Checkbox]) -> Result<Option<Value>, WriteError> {
+        let what = self.what();
+        let Some(reply) = self.raw(item.reference()).await.map_err(WriteError::Refused)? else {
+            return Err(WriteError::Changed);
+        };
+        let issue: Value = read(&what, &reply.body).map_err(WriteError::Refused)?;
+        let before = &issue["fields"]["description"];
+        let after = match before {
+            Value::String(text) => json!(body::marked(text, boxes)),
+            document => markdown::marked_adf(document, boxes),
+        };
+        Ok((after != *before).then_some(after))
+    }
+}
+
+#[tonic::async_trait]
+impl Editor for Issues {
+    async fn identity(&self) -> Result<String, TrackerError> {
+        #[derive(Deserialize)]
+        struct Project {
+            id: String,
+        }
+        let what = self.what();
+        let address = self.server.address(&format!("{}/project/{}", self.api(), encode(&self.key)))?;
+        let reply = self.server.ask(Ask::get(&what, address)).await?;
+        Ok(self.item_key(&format!("project:{}", read::<Project>(&what, &reply.body)?.id)))
+    }
+
+    async fn current(&self, reference: &str) -> Result<Option<Item>, TrackerError> {
+        let Some(reply) = self.raw(reference).await? else { return Ok(None) };
+        let what = format!("issue {reference}");
+        let raw: Box<serde_json::value::RawValue> = read(&what, &reply.body)?;
+        self.item(&raw).map(Some).map_err(|(_, cause)| TrackerError::Malformed { what, cause })
+    }
+
+    async fn marked(&self, marker: &str) -> Result<Vec<Item>, TrackerError> {
+        self.all(&format!("project = \"{}\" AND labels = \"{marker}\"", self.key)).await
+    }
+
+    async fn create(&self, draft: &Draft) -> Result<String, WriteError> {
+        #[derive(Deserialize)]
+        struct Made {
+            key: String,
+        }
+        let mut fields = Map::new();
+        fields.insert("project".into(), json!({"key": self.key}));
+        fields.insert("summary".into(), json!(draft.title));
+        if !draft.body.is_empty() {
+            fields.insert("description".into(), self.document(&draft.body));
+        }
+        fields.insert("labels".into(), json!(draft.labels));
+        if let Some(priority) = draft.priority {
+            fields.insert("priority".into(), json!({"name": PRIORITIES[usize::from(priority.min(4))]}));
+        }
+        if let Some(group) = &draft.group {
+            match &self.flavor {
+                Flavor::Cloud => drop(fields.insert("parent".into(), json!({"key": group.reference}))),
+                Flavor::DataCenter { epic_link: Some(link) } => {
+                    drop(fields.insert(link.clone(), json!(group.reference)))
+                }
+                Flavor::DataCenter { epic_link: None } => {}
+            }
+        }
+        let property = json!([{"key": PROPERTY, "value": {"marker": draft.marker}}]);
+        let mut types = if draft.is_group { &GROUPS[..] } else { &STORIES[..] }.iter();
+        let mut kind = types.next().copied().unwrap_or_default();
+        loop {
+            fields.insert("issuetype".into(), json!({"name": kind}));
+            let sent = self.send(Method::POST, "issue", &json!({"fields": fields, "properties": property})).await;
+            match sent {
+                Ok(reply) => {
+                    let made: Made = read(&self.what(), &reply.body).map_err(WriteError::Unknown)?;
+                    return Ok(made.key);
+                }
+                // A project may have other types, and no priorities or labels on its screen. Nothing was made.
+                Err(WriteError::Refused(TrackerError::Refused { what, said })) => {
+                    let lower = said.to_lowercase();
+                    let unwanted = ["priority", "parent"].into_iter().find(|name| {
+                        lower.contains(&format!("'{name}'")) && fields.contains_key(*name)
+                    });
+                    match (unwanted, types.next()) {
+                        (Some(name), _) => drop(fields.shift_remove(name)),
+                        (None, Some(next)) if lower.contains("issue type") || lower.contains("issuetype") => kind = next,
+                        _ => return Err(WriteError::Refused(TrackerError::Refused { what, said })),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn update(&self, item: &Item, change: &Change) -> Result<(), WriteError> {
+        let (mut fields, mut update) = (Map::new(), Map::new());
+        if let Some(title) = &change.title {
+            fields.insert("summary".into(), json!(title));
+        }
+        if let Some(text) = &change.body {
+            fields.insert("description".into(), self.document(text));
+        }
+        if let Some(boxes) = &change.marks
+            && let Some(document) = self.marked_document(item, boxes).await?
+        {
+            fields.insert("description".into(), document);
+        }
+        if let Some(Some(priority)) = change.priority {
+            fields.insert("priority".into(), json!({"name": PRIORITIES[usize::from(priority.min(4))]}));
+        }
+        let added = change.add_labels.iter().map(|label| json!({"add": label}));
+        let removed = change.remove_labels.iter().map(|label| json!({"remove": label}));
+        let labels: Vec<Value> = added.chain(removed).collect();
+        if !labels.is_empty() {
+            update.insert("labels".into(), json!(labels));
+        }
+        if !fields.is_empty() || !update.is_empty() {
+            let path = format!("issue/{}", encode(item.reference()));
+            self.send(Method::PUT, &path, &json!({"fields": fields, "update": update})).await?;
+        }
+        match &change.state {
+            Some(state) => self.transition(item, state.category, state.name.as_deref()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn group(&self, _: &str, _: &str) -> Result<Option<Group>, WriteError> {
+        Ok(None)
+    }
+
+    fn echo(&self, text: &str) -> String {
+        match self.flavor {
+            Flavor::Cloud => markdown::from_adf(&markdown::to_adf(text)),
+            Flavor::DataCenter { .. } => markdown::from_wiki(&markdown::to_wiki(text)),
+        }
+    }
+
+    /// An issue takes 20 writes in 2 seconds; two writes of one are never so near. The index is some seconds behind.
+    fn pace(&self) -> WritePace {
+        WritePace { gap: 100, creates_a_minute: 0, creates_an_hour: 0, lag: 60_000 }
+    }
+}
+
+/// Whether a status of the kind done says that nothing came of it.
+pub fn is_cancelled(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["cancel", "won't", "wont ", "reject", "declin", "abandon", "duplicate"].iter().any(|word| name.contains(word))
+}
