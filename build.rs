@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .type_attribute(".", "#[derive(serde::Serialize)]")
         .type_attribute(".", "#[serde(rename_all = \"snake_case\")]");
     // The journal keeps what was asked for; a field that an older daemon did not know is empty.
-    for spec in ["CloneSpec", "ImportSpec"] {
+    for spec in ["CloneSpec", "ImportSpec", "SyncSpec"] {
         config = config
             .type_attribute(format!("{PACKAGE}.{spec}"), "#[derive(serde::Deserialize)]")
             .type_attribute(format!("{PACKAGE}.{spec}"), "#[serde(default)]");

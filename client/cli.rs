@@ -59,6 +59,10 @@ pub enum Command {
     Clone(CloneArgs),
     /// Import issues into the living docs, in the background
     Import(ImportArgs),
+    /// Keep stories and a tracker's items the same, in the background
+    Sync(SyncArgs),
+    /// Decide over a story that both sides changed
+    Resolve(ResolveArgs),
     /// Wait until a job has ended
     Wait {
         job: String,
@@ -144,6 +148,52 @@ pub struct ImportArgs {
     /// Follow the job once it is started
     #[arg(long)]
     pub follow: bool,
+}
+
+/// What to sync. What is not named comes from `sync` of the project's config.json.
+#[derive(Args)]
+pub struct SyncArgs {
+    /// github, jira, ado [default: the profile's]
+    #[arg(value_name = "TRACKER", value_parser = ["github", "jira", "ado"])]
+    pub tracker: Option<String>,
+    /// A key of sync.profiles
+    #[arg(long, value_name = "ID")]
+    pub profile: Option<String>,
+    /// Which way edits go; never more than the preset allows
+    #[arg(long, value_name = "WAY", value_parser = ["import", "export", "bidirectional"])]
+    pub direction: Option<String>,
+    /// What becomes of a story that both sides changed [default: manual]
+    #[arg(long, value_name = "POLICY", value_parser = ["manual", "local", "remote"])]
+    pub on_conflict: Option<String>,
+    /// Only these: FS-001, US-001, FS-001/US-001, or the id of an imported item
+    #[arg(long, value_name = "STORY")]
+    pub only: Vec<String>,
+    /// Go on although more is gone on one side than a person removes
+    #[arg(long)]
+    pub force_deletes: bool,
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Follow the job once it is started
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// Which story, and what is right.
+#[derive(Args)]
+pub struct ResolveArgs {
+    /// FS-001/US-001, US-001, or the id of an imported item
+    #[arg(value_name = "STORY")]
+    pub story: String,
+    /// local: the story; remote: the tracker; file: what you left in the conflict's file
+    #[arg(long = "use", value_name = "SIDE", value_parser = ["local", "remote", "file"])]
+    pub side: String,
+    /// github, jira, ado [default: the profile's]
+    #[arg(long, value_name = "TRACKER", value_parser = ["github", "jira", "ado"])]
+    pub tracker: Option<String>,
+    /// A key of sync.profiles
+    #[arg(long, value_name = "ID")]
+    pub profile: Option<String>,
 }
 
 /// What to clone.

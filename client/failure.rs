@@ -129,7 +129,7 @@ fn hint_of(status: &tonic::Status) -> String {
         reason::JOB_AMBIGUOUS => candidates_hint(data("candidates").split_whitespace()),
         reason::JOB_NOT_KILLABLE | reason::JOB_NOT_RESUMABLE => "specweave-jobs --all".into(),
         reason::CONFIG_NOT_FOUND => format!("start fresh with: {}", data("restart")),
-        reason::TARGET_BUSY => format!("specweave-jobs --follow {}", data("job")),
+        reason::TARGET_BUSY => format!("specweave-jobs --follow {}", data("job")).trim_end().into(),
         reason::AUTH_FAILED => {
             "set GITHUB_TOKEN, JIRA_EMAIL and JIRA_API_TOKEN, or AZURE_DEVOPS_PAT (or run `gh auth login`) and try again"
                 .into()
@@ -140,6 +140,7 @@ fn hint_of(status: &tonic::Status) -> String {
         reason::SHUTTING_DOWN => "try again in a moment".into(),
         reason::INVALID_SPEC | reason::EMPTY_SELECTION => match data("verb").as_str() {
             "import" => "specweave-jobs import --help".into(),
+            "sync" => "specweave-jobs sync --help".into(),
             _ => "specweave-jobs clone --help".into(),
         },
         _ => "specweave-jobs daemon logs".into(),

@@ -4,6 +4,7 @@ pub mod clone;
 pub mod daemon;
 pub mod follow;
 pub mod import;
+pub mod sync;
 
 use crate::connect::{self, timed};
 use crate::failure::Failure;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub enum Order {
     Clone(v1::CloneSpec),
     Import(v1::ImportSpec),
+    Sync(v1::SyncSpec),
 }
 
 impl Order {
@@ -24,6 +25,7 @@ impl Order {
         match self {
             Self::Clone(_) => v1::JobType::CloneRepos,
             Self::Import(_) => v1::JobType::ImportIssues,
+            Self::Sync(_) => v1::JobType::SyncExternal,
         }
     }
 }

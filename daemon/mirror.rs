@@ -6,7 +6,7 @@ use crate::job::{Order, Plan, State};
 use crate::keeper::KeeperHandle;
 use crate::present;
 use crate::work::clone::record;
-use crate::work::import;
+use crate::work::{import, sync};
 use serde_json::{Value, json};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::mirror::{self as documented, Document, Extra, MirrorError};
@@ -318,6 +318,13 @@ fn config(project: &Project, entry: &Entry) -> Value {
             None => {
                 json!({"type": "import-issues", "provider": present::provider(&entry.job), "projectPath": project.root()})
             }
+        },
+        Order::Sync(spec) => match sync::record::Config::read(&files) {
+            Ok(config) => config.documented(),
+            Err(_) => json!({
+                "type": "sync-external", "provider": spec.provider, "direction": spec.direction,
+                "profileId": spec.profile, "projectPath": project.root(),
+            }),
         },
     }
 }

@@ -71,10 +71,19 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
         failed: plan.failed_count(),
         current_item: entry.item.to_string(),
         rate,
-        eta_seconds: (running && rate > 0.0 && left > 0)
-            .then(|| (left as f64 / rate + entry.ahead as f64 / 1000.0).ceil() as u64),
+        eta_seconds: eta(entry, rate, left).filter(|_| running && left > 0),
         failed_items: plan.failures().take(FAILED_SHOWN).map(|(name, _)| name.to_owned()).collect(),
         phase: entry.phase.to_owned(),
+    }
+}
+
+/// Seconds until the end. What a sync has ahead is all of its writes at the tracker's pace; of others, it comes on top.
+fn eta(entry: &Entry, rate: f64, left: u64) -> Option<u64> {
+    let ahead = entry.ahead as f64 / 1000.0;
+    let at_this_rate = (rate > 0.0).then(|| left as f64 / rate);
+    match &*entry.job.order {
+        Order::Sync(_) if ahead > 0.0 => Some(ahead.ceil() as u64),
+        _ => at_this_rate.map(|rest| (rest + ahead).ceil() as u64),
     }
 }
 
@@ -176,6 +185,7 @@ fn pause_reason(reason: PauseReason) -> v1::PauseReason {
 pub fn provider(job: &Job) -> &str {
     match &*job.order {
         Order::Clone(_) => "git",
+        Order::Sync(spec) => &spec.provider,
         Order::Import(spec) => {
             let feeds = job.feeds().map_or(&[][..], Feeds::all);
             let named =
@@ -204,7 +214,23 @@ pub fn restart_command(order: &Order, files: &JobFiles) -> String {
     match order {
         Order::Clone(spec) => clone_command(spec, files),
         Order::Import(spec) => import_command(spec),
+        Order::Sync(spec) => sync_command(spec),
     }
+}
+
+fn sync_command(spec: &v1::SyncSpec) -> String {
+    let mut words = vec!["specweave-jobs".to_owned(), "sync".to_owned()];
+    words.extend(Some(&spec.provider).filter(|provider| !provider.is_empty()).map(|provider| quoted(provider)));
+    let single =
+        [("--profile", &spec.profile), ("--direction", &spec.direction), ("--on-conflict", &spec.on_conflict)];
+    let listed = spec.only.iter().map(|value| ("--only", value));
+    for (name, value) in single.into_iter().chain(listed).filter(|(_, value)| !value.is_empty()) {
+        words.extend([name.to_owned(), quoted(value)]);
+    }
+    if spec.force_deletes {
+        words.push("--force-deletes".to_owned());
+    }
+    words.join(" ")
 }
 
 fn import_command(spec: &v1::ImportSpec) -> String {

@@ -12,8 +12,9 @@ use crate::present;
 use crate::secrets::{Caller, Secrets};
 use crate::specs::shelf::SPECS;
 use crate::work::clone::{self, discover, sources};
-use crate::work::import;
-use errors::{error, from_discover, from_import, from_keeper, from_preview};
+use crate::work::sync::profile::Profile;
+use crate::work::{import, sync};
+use errors::{error, from_discover, from_import, from_keeper, from_preview, from_sync};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::jobs_service_server::JobsService;
@@ -148,6 +149,10 @@ fn order(spec: Option<JobSpec>, caller: &mut Caller) -> Result<Order, Status> {
             import::check(&spec).map_err(|failure| from_import(&failure, &Redactor::default()))?;
             return Ok(Order::Import(spec));
         }
+        Some(job_spec::Work::Sync(spec)) => {
+            sync::check(&spec).map_err(|failure| from_sync(&failure.into(), &Redactor::default()))?;
+            return Ok(Order::Sync(spec));
+        }
         None => return Err(invalid("the request names no work".into())),
     };
     if spec.sources.len() > MOST_ITEMS {
@@ -241,6 +246,7 @@ impl JobsService for Service {
         let spec = match order {
             Order::Clone(spec) => spec,
             Order::Import(spec) => return self.preview_import(&spec, &secrets).await,
+            Order::Sync(spec) => return self.preview_sync(&spec, &secrets).await,
         };
         let previewing = clone::preview(&spec, &secrets);
         let selection = tokio::select! {
@@ -278,7 +284,7 @@ impl JobsService for Service {
         self.enter(&request).await?;
         let request = request.into_inner();
         let mut caller = caller(request.environment);
-        let order = order(request.spec, &mut caller)?;
+        let mut order = order(request.spec, &mut caller)?;
         let request_id = match request.request_id.as_str() {
             "" => format!("{:016x}", specweave_jobs::disk::random()),
             id if id.len() <= 128 => id.to_owned(),
@@ -286,6 +292,19 @@ impl JobsService for Service {
                 return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
             }
         };
+        if let Order::Sync(spec) = &mut order {
+            let (project, asked, caller) = (self.project.clone(), spec.clone(), caller.clone());
+            let find = move || {
+                let secrets = Secrets::new(&project, caller, &Default::default());
+                Profile::find(&project, &asked, &secrets)
+            };
+            let found = tokio::task::spawn_blocking(find)
+                .await
+                .map_err(|panic| Status::internal(panic.to_string()))?;
+            let profile = found.map_err(|failure| from_sync(&failure.into(), &Redactor::default()))?;
+            // Whatever the configuration says later, the job is about this.
+            profile.source.platform.word().clone_into(&mut spec.provider);
+        }
         if let Order::Import(spec) = &order {
             // Nobody wants a job that has nothing to read.
             let (project, spec, caller) = (self.project.clone(), spec.clone(), caller.clone());
@@ -434,6 +453,35 @@ impl Service {
         let filters = !spec.labels.is_empty() || !spec.r#match.is_empty() || spec.state == "open";
         let note = "counted before the filters, which leave out what is new and does not fit".to_owned();
         let notes = Some(note).filter(|_| filters).into_iter().collect();
+        Ok(Response::new(PreviewJobResponse { items: items.collect(), notes }))
+    }
+}
+
+impl Service {
+    async fn preview_sync(
+        &self,
+        spec: &SyncSpec,
+        secrets: &Secrets,
+    ) -> Result<Response<PreviewJobResponse>, Status> {
+        let preview = tokio::select! {
+            () = self.stopping.cancelled() => return Err(errors::shutting_down()),
+            result = sync::preview(&self.project, spec, secrets) => {
+                result.map_err(|error| from_sync(&error, &secrets.redactor()))?
+            }
+        };
+        let mut notes = vec![format!("{} are the same on both sides, or not for this direction", preview.unchanged)];
+        if preview.duration >= 60_000 {
+            notes.push(format!("the tracker's limits make this take about {}", sync::in_words(preview.duration)));
+        }
+        let source = preview.profile.source.shown();
+        let items = preview.actions.into_iter().map(|shown| PreviewItem {
+            name: shown.story,
+            source: if shown.item.is_empty() { source.clone() } else { format!("{source} {}", shown.item) },
+            target: if shown.path.is_empty() { String::new() } else { format!("{SPECS}/{}", shown.path) },
+            action: shown.verb.to_owned(),
+            reason: secrets.redactor().clean(&shown.reason),
+            count: None,
+        });
         Ok(Response::new(PreviewJobResponse { items: items.collect(), notes }))
     }
 }

@@ -141,5 +141,6 @@ pub async fn run(context: Context) -> Result<Finish, Stop> {
     match &*context.job.order {
         Order::Clone(spec) => clone::run(&context, spec).await,
         Order::Import(spec) => import::run(&context, spec).await,
+        Order::Sync(spec) => sync::run(&context, spec).await,
     }
 }

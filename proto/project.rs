@@ -85,6 +85,11 @@ impl Project {
         self.daemon().folder.join("imports.jsonl")
     }
 
+    /// What the syncs of a profile know from one time to the next; the daemon's alone.
+    pub fn sync(&self, profile: &str) -> PathBuf {
+        self.daemon().folder.join("sync").join(format!("{profile}.jsonl"))
+    }
+
     /// When each source was imported last; SpecWeave's own format.
     pub fn sync_metadata(&self) -> PathBuf {
         self.specweave().join("sync-metadata.json")

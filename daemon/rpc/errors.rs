@@ -5,6 +5,8 @@ use crate::work::clone::PreviewError;
 use crate::work::clone::discover::DiscoverError;
 use crate::work::import::ImportError;
 use crate::work::import::sources::SourceError;
+use crate::work::sync::SyncError;
+use crate::work::sync::profile::ProfileError;
 use crate::work::trackers::TrackerError;
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::Job;
@@ -116,6 +118,28 @@ pub fn from_import(failure: &ImportError, redactor: &Redactor) -> Status {
             error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
         }
         ImportError::Tracker(_) | ImportError::Net(_) => {
+            error(Code::Unavailable, reason::REMOTE_FAILED, text, [])
+        }
+    }
+}
+
+pub fn from_sync(failure: &SyncError, redactor: &Redactor) -> Status {
+    let text = redactor.clean(&failure.to_string()).replace('\n', " ");
+    let verb = [("verb", "sync".to_owned())];
+    match failure {
+        SyncError::Profile(ProfileError::Source(SourceError::Nothing(_)) | ProfileError::NoTracker(_)) => {
+            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
+        }
+        SyncError::Profile(_) => error(Code::InvalidArgument, reason::INVALID_SPEC, text, verb),
+        SyncError::Guard(_) | SyncError::OtherProject { .. } => {
+            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
+        }
+        SyncError::Tracker(TrackerError::Auth(_)) => {
+            error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
+        }
+        SyncError::Storage(_) => error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, []),
+        SyncError::Busy => error(Code::FailedPrecondition, reason::TARGET_BUSY, text, []),
+        SyncError::Tracker(_) | SyncError::Net(_) | SyncError::Cancelled => {
             error(Code::Unavailable, reason::REMOTE_FAILED, text, [])
         }
     }

@@ -9,8 +9,8 @@ use super::feature;
 use super::ledger::{Ledger, Placed};
 use super::story;
 use crate::feeds::{Counts, Failure};
-use crate::work::trackers::item::{Item, Kind, Parent, Platform};
-use page::{Misfit, Page, Writes, place_in};
+use crate::work::trackers::item::{Item, Parent, Platform};
+use page::{Current, Misfit, Page, Writes, is_beside, place_in};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::project::Project;
 use specweave_jobs::{crash, disk};
@@ -46,6 +46,22 @@ struct Base {
     last_story: u32,
     /// Folders of features by the origin that they name, where the ledger does not know it.
     origins: HashMap<String, String>,
+}
+
+/// What somebody has decided where both sides have changed: the fields that are the tracker's. The others stay as the
+/// file has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wins(pub Vec<story::Field>);
+
+/// The file of an item.
+pub struct Kept {
+    /// From the folder of specs.
+    pub path: String,
+    pub text: String,
+    /// What both sides said when they last met, as far as that is known.
+    pub bases: Vec<story::Base>,
+    /// From the project's root.
+    pub waits: Option<String>,
 }
 
 /// What became of a page.
@@ -161,54 +177,71 @@ impl Shelf {
         keys
     }
 
+    /// The file of an item, its text, what is remembered of both sides, and the file that waits beside it.
+    pub fn story(&mut self, item: &Item) -> Result<Option<Kept>, ShelfError> {
+        let page = Page::new(self, &[item], "", None);
+        let current = page.current(&item.key);
+        match current {
+            Ok(Current::There { path, text }) => {
+                let waits = self.conflicts.iter().find(|beside| is_beside(beside, &path));
+                let waits = waits.map(|beside| format!("{SPECS}/{beside}"));
+                Ok(Some(Kept { bases: self.ledger.bases(&item.key), path, text, waits }))
+            }
+            Ok(Current::Missing { .. }) => Ok(None),
+            Err(Misfit(error)) => {
+                Err(ShelfError::Io { path: self.root(), source: io::Error::other(error) })
+            }
+        }
+    }
+
+    /// What a page of these items would become; nothing is written, and this shelf is good for nothing else.
+    pub fn foresee(mut self, items: &[&Item], source: &str) -> Vec<(String, Result<Placed, String>)> {
+        let mut page = Page::new(&mut self, items, source, None);
+        let placed = page.place_all(items.to_vec());
+        let told = placed.into_iter().map(|(item, placed)| {
+            let told = match placed {
+                Ok((placed, None)) => Ok(placed),
+                Ok((_, Some(conflict))) => Err(conflict),
+                Err(Misfit(error)) => Err(error),
+            };
+            (item.key.clone(), told)
+        });
+        told.collect()
+    }
+
     /// Writes a page: its items, and before them the parents that were fetched for them.
     pub fn put(&mut self, parents: &[Item], items: &[Item], source: &str) -> Result<Outcome, ShelfError> {
-        let mut page = Page {
-            shelf: self,
-            writes: Writes::default(),
-            here: HashMap::new(),
-            source,
-            features: HashSet::new(),
-        };
-        for item in parents.iter().chain(items) {
-            page.here.insert(item.external_id.to_lowercase(), item);
-        }
+        self.put_as(parents, items, source, None)
+    }
+
+    /// As [`Self::put`]; where both sides have changed, one of them is right.
+    pub fn put_as(
+        &mut self,
+        parents: &[Item],
+        items: &[Item],
+        source: &str,
+        wins: Option<Wins>,
+    ) -> Result<Outcome, ShelfError> {
+        let all: Vec<&Item> = parents.iter().chain(items).collect();
+        let mut page = Page::new(self, &all, source, wins);
         let mut outcome = Outcome::default();
         let counted: HashSet<&str> = items.iter().map(|item| item.key.as_str()).collect();
-        let mut done: HashSet<&str> = HashSet::new();
-        // What others stand below comes first.
-        let rank = |item: &&Item| match item.kind {
-            Kind::Feature => 0,
-            Kind::Story => 1,
-            Kind::Step => 2,
-        };
-        // Of an item that a page holds twice, the last is what it is now.
-        let mut all: Vec<&Item> = parents.iter().chain(items).collect();
-        all.sort_by_key(rank);
-        let newest: HashMap<&str, &Item> = all.iter().map(|item| (item.key.as_str(), *item)).collect();
-        for item in all {
-            if !done.insert(&item.key) {
-                outcome.counts.unchanged += u64::from(counted.contains(item.key.as_str()));
-                continue;
-            }
-            let item = newest[item.key.as_str()];
-            let is_parent = !counted.contains(item.key.as_str());
-            match page.place(item) {
+        for (item, placed) in page.place_all(all) {
+            let is_counted = counted.contains(item.key.as_str());
+            match placed {
                 Err(Misfit(error)) => outcome.failed.push(Failure { name: item.external_id.clone(), error }),
-                Ok((placed, conflict)) => {
-                    if let Some(error) = conflict {
-                        outcome.failed.push(Failure { name: item.external_id.clone(), error });
-                    } else if !is_parent {
-                        match placed {
-                            Placed::Created => outcome.counts.created += 1,
-                            Placed::Updated => outcome.counts.updated += 1,
-                            Placed::Unchanged => outcome.counts.unchanged += 1,
-                            Placed::LeftOut => outcome.counts.left_out += 1,
-                        }
-                    }
-                }
+                Ok((_, Some(error))) => outcome.failed.push(Failure { name: item.external_id.clone(), error }),
+                Ok((placed, None)) if is_counted => match placed {
+                    Placed::Created => outcome.counts.created += 1,
+                    Placed::Updated => outcome.counts.updated += 1,
+                    Placed::Unchanged => outcome.counts.unchanged += 1,
+                    Placed::LeftOut => outcome.counts.left_out += 1,
+                },
+                Ok(_) => {}
             }
         }
+        let twice = items.len() - counted.len();
+        outcome.counts.unchanged += twice as u64;
         let writes = page.writes;
         self.write(writes)?;
         Ok(outcome)

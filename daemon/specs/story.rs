@@ -183,6 +183,16 @@ pub fn merge(local: &Fields, bases: &[Base], remote: &Fields) -> (Fields, Vec<Fi
     (merged, conflicts)
 }
 
+/// What was merged, with the fields that somebody has decided are the tracker's.
+pub fn settled(mut merged: Fields, fields: &[Field], remote: &Fields) -> Fields {
+    for field in fields {
+        let local = merged.clone();
+        merged.take(*field, remote);
+        merged.carry_checks(&local);
+    }
+    merged
+}
+
 /// The fields that are not the same, boxes apart.
 pub fn differing(one: &Fields, other: &Fields) -> Vec<Field> {
     let (ours, theirs) = (one.prints(), other.prints());

@@ -33,7 +33,7 @@ const MOST_NAMED_SOURCES: usize = 3;
 const FIRST_MONTHS: u32 = 1;
 
 /// Only one job at a time writes living docs: places and numbers are given once.
-static SPECS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub static SPECS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -189,7 +189,7 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
         match read {
             Ok(mark) => import.end(feed, &planned, Some(mark), End::Read).await?,
             Err(Interruption::Stop(stop)) => return Err(stop),
-            Err(Interruption::Tracker(error)) => match stops(context, error, with_login, &planned) {
+            Err(Interruption::Tracker(error)) => match stops(context, error, with_login, &planned.id, planned.with_login) {
                 // The other sources may have another token.
                 Verdict::Refused(error) => {
                     context.log(format!("{}: {error}", planned.id.shown()));
@@ -214,7 +214,7 @@ fn failed(context: &Context, error: &ImportError) -> Stop {
 }
 
 /// What an error of a tracker means for the job.
-enum Verdict {
+pub enum Verdict {
     Stop(Stop),
     /// A token that is not taken: the job fails, and goes on here with another.
     Refused(String),
@@ -222,31 +222,38 @@ enum Verdict {
     Broken(String),
 }
 
-fn stops(context: &Context, error: TrackerError, with_login: bool, planned: &Planned) -> Verdict {
+/// What an error of a tracker means for the job. `had_login` says whether it was asked with one before.
+pub fn stops(
+    context: &Context,
+    error: TrackerError,
+    with_login: bool,
+    source: &SourceId,
+    had_login: bool,
+) -> Verdict {
     let text = context.secrets.redactor().clean(&error.to_string());
     match error {
         // A daemon that was started anew has no token of somebody's environment: what could be read can be again.
-        TrackerError::Auth(_) | TrackerError::NotFound(_) if !with_login && planned.with_login => {
-            let message = format!("needs credentials for {}", planned.id.shown());
+        TrackerError::Auth(_) | TrackerError::NotFound(_) if !with_login && had_login => {
+            let message = format!("needs credentials for {}", source.shown());
             Verdict::Stop(Stop::Pause { reason: PauseReason::Credentials, message, resume_at: None })
         }
         TrackerError::Cancelled => Verdict::Stop(Stop::Cancelled),
         TrackerError::Limited(wait) => Verdict::Stop(Stop::limited(wait)),
         TrackerError::Network(_) | TrackerError::Transient { .. } => {
-            Verdict::Stop(Stop::offline(format!("{}: {text}", planned.id.shown())))
+            Verdict::Stop(Stop::offline(format!("{}: {text}", source.shown())))
         }
         TrackerError::Auth(_) if !with_login => Verdict::Refused(format!(
             "Authentication failed - there is no token for {}: set {} (one of the environment does not go to a server that \
              only .env names)",
-            planned.id.shown(),
-            planned.id.platform.variables()
+            source.shown(),
+            source.platform.variables()
         )),
         TrackerError::Auth(_) => Verdict::Refused(text),
         _ => Verdict::Broken(text),
     }
 }
 
-fn stop_for_shelf(error: ShelfError) -> Stop {
+pub fn stop_for_shelf(error: ShelfError) -> Stop {
     let ShelfError::Io { source, .. } = &error;
     let no_room = matches!(
         source.kind(),

@@ -1,3 +1,375 @@
+//! sync-external: keeps stories and a tracker's items the same. [`plan`] decides (pure), [`engine`] carries out, and what
+//! both sides said when they last met is in the [`store`]. The tracker is only asked through
+//! [`crate::work::trackers::edits::Editor`], the files only through [`engine::Docs`].
+
 pub mod body;
-pub mod merge;
-pub mod status;
+mod conflict;
+mod dialect;
+mod engine;
+mod local;
+mod merge;
+#[cfg(test)]
+mod model_tests;
+mod pace;
+mod plan;
+pub mod profile;
+pub mod record;
+mod status;
+mod store;
+
+use crate::job::{Event, Plan as JobPlan};
+use crate::secrets::Secrets;
+use crate::work::import::{self, Verdict};
+use crate::work::net;
+use crate::work::trackers::edits::Editor;
+use crate::work::trackers::item::Platform;
+use crate::work::trackers::server::Session;
+use crate::work::trackers::{TrackerError, ado, github, jira};
+use crate::work::{Context, Finish, Stop};
+use engine::{Ended, Engine, Run};
+use local::{InPlace, LivingDocs};
+use plan::{Action, Verb, story_of};
+use profile::{OnConflict, Profile, ProfileError};
+use record::{Config, Summary};
+use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::project::Project;
+use specweave_jobs::v1::SyncSpec;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+use store::Store;
+use store::file::FileLog;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error(transparent)]
+    Net(#[from] net::NetError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error(transparent)]
+    Tracker(#[from] TrackerError),
+    #[error(transparent)]
+    Guard(#[from] plan::Guard),
+    #[error("{0}")]
+    Storage(io::Error),
+    #[error("{}", other_project(.was, .is))]
+    OtherProject { was: String, is: String },
+    #[error("the project is being imported or synced: wait until that has ended")]
+    Busy,
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn other_project(was: &str, is: &str) -> String {
+    format!(
+        "the profile leads to another project ({is}) than the one that its stories are linked to ({was}); nothing was \
+         changed. Give the new project a profile of its own"
+    )
+}
+
+impl From<Ended> for SyncError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Tracker(error) => Self::Tracker(error),
+            Ended::Storage(error) => Self::Storage(error),
+            Ended::Guard(guard) => Self::Guard(guard),
+            Ended::OtherProject { was, is } => Self::OtherProject { was, is },
+            Ended::Stop(_) => Self::Cancelled,
+        }
+    }
+}
+
+/// Checks what can be checked without looking anywhere.
+pub fn check(spec: &SyncSpec) -> Result<(), ProfileError> {
+    profile::check(spec)
+}
+
+/// What would be done.
+pub struct Preview {
+    pub profile: Profile,
+    pub actions: Vec<Shown>,
+    pub unchanged: u64,
+    /// How long the writes take at least, by the tracker's documented limits.
+    pub duration: Millis,
+}
+
+/// One thing that would be done, in words.
+pub struct Shown {
+    pub verb: &'static str,
+    pub story: String,
+    pub item: String,
+    pub path: String,
+    pub reason: String,
+}
+
+/// Shows what a request would do: exactly what a run then does, as long as neither side changes. Writes nothing.
+pub async fn preview(project: &Project, spec: &SyncSpec, secrets: &Secrets) -> Result<Preview, SyncError> {
+    let profile = Profile::find(project, spec, secrets)?;
+    let _turn = import::SPECS.try_lock().map_err(|_| SyncError::Busy)?;
+    let settings = net::git_settings().await;
+    let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
+    let editor = open(&session, secrets, &profile).await?;
+    let (platform, name) = (profile.source.platform, profile.source.name.as_str());
+    let docs = tokio::task::block_in_place(|| LivingDocs::open(project, platform, name))
+        .map_err(|error| SyncError::Storage(io::Error::other(error.to_string())))?;
+    let mut docs = InPlace(docs);
+    // What is remembered is looked at, and not changed.
+    let log = Box::new(store::Copy::of(FileLog::new(project.sync(&slug(&profile.id)))));
+    let mut store = Store::open(log).map_err(SyncError::Storage)?;
+    let run = Silent;
+    let mut engine =
+        Engine::new(&profile, &*editor, &mut docs, &mut store, &run, &spec.only, spec.force_deletes);
+    let plan = engine.plan().await?;
+    let duration = engine.duration(&plan.actions);
+    let shown = plan.actions.iter().map(|action| Shown {
+        verb: action.verb.word(),
+        story: action.story.clone(),
+        item: action.item.as_deref().and_then(|key| engine.shown(key)).unwrap_or_default(),
+        path: action.path.clone(),
+        reason: action.reason.clone(),
+    });
+    let (actions, unchanged) = (shown.collect(), plan.unchanged);
+    Ok(Preview { profile, actions, unchanged, duration })
+}
+
+/// A profile's name as that of a file.
+fn slug(id: &str) -> String {
+    format!("{}-{:08x}", crate::specs::text::folder(id), crc32fast::hash(id.as_bytes()))
+}
+
+async fn open(session: &Session, secrets: &Secrets, profile: &Profile) -> Result<Box<dyn Editor>, TrackerError> {
+    let source = &profile.source;
+    Ok(match source.platform {
+        Platform::GitHub => {
+            let (owner, name) = source.name.split_once('/').unwrap_or((&source.name, ""));
+            Box::new(github::Issues::new(github::GitHub::new(session, secrets).await?, owner, name))
+        }
+        Platform::Jira => {
+            let server = jira::server(session, secrets, &source.server)?;
+            let flavor = jira::flavor(&server).await?;
+            Box::new(jira::Issues::new(server, &source.name, flavor))
+        }
+        Platform::Ado => Box::new(ado::WorkItems::new(ado::server(session, secrets, &source.server)?, &source.name)),
+    })
+}
+
+/// Runs a sync from wherever it stands.
+pub async fn run(context: &Context, spec: &SyncSpec) -> Result<Finish, Stop> {
+    let fail = |text: String| Stop::Fail(context.secrets.redactor().clean(&text));
+    let profile =
+        Profile::find(&context.project, spec, &context.secrets).map_err(|error| fail(error.to_string()))?;
+    let settings = net::git_settings().await;
+    let http = net::client(&context.secrets, &settings, net::Use::Trackers)
+        .map_err(|error| Stop::Fail(net::chain(&error)))?;
+    let session = context.session(http);
+    context.phase("waiting for another import or sync");
+    let _turn = tokio::select! {
+        () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+        turn = import::SPECS.lock() => turn,
+    };
+    context.phase("");
+    let files = context.project.job(&context.job.id);
+    let earlier = Config::read(&files).ok();
+    let mut config = Config::new(context, &profile);
+    config.with_login = earlier.is_some_and(|earlier| earlier.with_login);
+    let stopped = |ended: Ended, had_login: bool, with_login: bool| match ended {
+        Ended::Stop(stop) => stop,
+        Ended::Storage(error) => no_room(&error),
+        Ended::Guard(guard) => Stop::Fail(guard.to_string()),
+        Ended::OtherProject { was, is } => Stop::Fail(other_project(&was, &is)),
+        Ended::Tracker(error) => match import::stops(context, error, with_login, &profile.source, had_login) {
+            Verdict::Stop(stop) => stop,
+            Verdict::Refused(error) | Verdict::Broken(error) => Stop::Fail(error),
+        },
+    };
+    let editor = open(&session, &context.secrets, &profile)
+        .await
+        .map_err(|error| stopped(error.into(), config.with_login, true))?;
+    let with_login = editor.server().has_login();
+    let had_login = config.with_login;
+    config.with_login |= with_login;
+    config.write(&files).map_err(|error| no_room(&error))?;
+    let (platform, name) = (profile.source.platform, profile.source.name.as_str());
+    let docs = tokio::task::block_in_place(|| LivingDocs::open(&context.project, platform, name))
+        .map_err(import::stop_for_shelf)?;
+    let mut docs = InPlace(docs);
+    let path = context.project.sync(&slug(&profile.id));
+    let mut store = Store::open(Box::new(InPlace(FileLog::new(path)))).map_err(|error| no_room(&error))?;
+    let job = Job { context, items: Mutex::new(items(context)) };
+    context.log(format!(
+        "Sync: {} {} ({}, {})",
+        profile.source.shown(),
+        profile.id,
+        profile.direction.word(),
+        match profile.on_conflict {
+            OnConflict::Manual => "conflicts wait for a person",
+            OnConflict::Local => "the stories win",
+            OnConflict::Remote => "the tracker wins",
+            OnConflict::File => "what stands in the conflict's file wins",
+        }
+    ));
+    let synced = {
+        let mut engine =
+            Engine::new(&profile, &*editor, &mut docs, &mut store, &job, &spec.only, spec.force_deletes);
+        sync(context, &job, &mut engine).await
+    };
+    synced.map_err(|ended| stopped(ended, had_login, with_login))?;
+    conclude(context, &profile).await
+}
+
+/// Plans, and carries out what is still to be done.
+async fn sync(context: &Context, job: &Job<'_>, engine: &mut Engine<'_>) -> Result<(), Ended> {
+    let plan = engine.plan().await?;
+    if context.job.items().is_none() {
+        let names: Vec<String> = plan.actions.iter().map(Action::name).collect();
+        context.checkpoint(Event::Planned { items: names.clone() }).await?;
+        job.items.lock().expect("no holder panics").extend(
+            names.iter().enumerate().map(|(place, name)| (story_of(name).to_owned(), place as u32)),
+        );
+        let duration = engine.duration(&plan.actions);
+        context.log(format!("{} to do, {} the same on both sides", plan.actions.len(), plan.unchanged));
+        if duration > TELLING {
+            context.log(format!("The tracker's limits make this take about {}", in_words(duration)));
+        }
+    }
+    let waiting: Vec<String> = {
+        let items = job.items.lock().expect("no holder panics");
+        let mut waiting: Vec<(&String, &u32)> = items.iter().collect();
+        waiting.sort_by_key(|(_, place)| **place);
+        waiting.into_iter().map(|(story, _)| story.clone()).collect()
+    };
+    engine.carry_out(plan, &waiting).await
+}
+
+/// A sync that takes longer says so before it begins.
+const TELLING: Millis = 60_000;
+
+/// `about 20 h`.
+pub fn in_words(duration: Millis) -> String {
+    let minutes = (duration + 59_999) / 60_000;
+    match minutes {
+        ..=90 => format!("{minutes} min"),
+        _ => format!("{} h", (minutes + 30) / 60),
+    }
+}
+
+/// The stories that the job has still to deal with, by their places.
+fn items(context: &Context) -> BTreeMap<String, u32> {
+    let Some(JobPlan::Items(items)) = &context.job.plan else { return BTreeMap::new() };
+    let waiting = (0..items.len() as u32).filter(|place| items.mark(*place) == Some(crate::job::Mark::Waiting));
+    waiting.map(|place| (story_of(items.name(place)).to_owned(), place)).collect()
+}
+
+fn no_room(error: &io::Error) -> Stop {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull | ReadOnlyFilesystem | QuotaExceeded => Stop::no_room(error.to_string()),
+        _ => Stop::Fail(error.to_string()),
+    }
+}
+
+/// Writes the result, and says how it went.
+async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> {
+    let Some(JobPlan::Items(items)) = context.keeper.plan(&context.job.id) else { return Err(Stop::Cancelled) };
+    let failed: Vec<(String, String)> =
+        items.failed().map(|(place, error)| (items.name(place).to_owned(), error.to_owned())).collect();
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for name in items.succeeded().map(|place| items.name(place)) {
+        let verb = name.split(' ').next().unwrap_or_default();
+        if let Some(verb) = Verb::ALL.into_iter().find(|known| known.word() == verb) {
+            *counts.entry(verb.word()).or_default() += 1;
+        }
+    }
+    let summary = Summary::new(profile, &counts, &failed);
+    let files = context.project.job(&context.job.id);
+    summary.write(&files).map_err(|error| no_room(&error))?;
+    record::note_sync(&context.project, profile, &counts, failed.len() as u64).map_err(|error| no_room(&error))?;
+    context.log("\n========== SYNC JOB SUMMARY ==========");
+    let told: Vec<String> = counts.iter().map(|(verb, count)| format!("{verb}: {count}")).collect();
+    context.log(if told.is_empty() { "Nothing to do".to_owned() } else { told.join(" | ") });
+    let Some((first, error)) = failed.first() else { return Ok(Finish::Complete) };
+    let more = if failed.len() > 1 { format!("; and {} more", failed.len() - 1) } else { String::new() };
+    let conflicts = failed.iter().filter(|(_, error)| error.starts_with("conflict")).count();
+    let what = match conflicts {
+        0 => format!("{} not synced", failed.len()),
+        _ if conflicts == failed.len() => format!("{conflicts} in conflict"),
+        _ => format!("{} not synced, {conflicts} of them in conflict", failed.len()),
+    };
+    Ok(Finish::WithWarnings(format!("{what}: {}: {error}{more}", story_of(first))))
+}
+
+/// The job as the engine sees it.
+struct Job<'a> {
+    context: &'a Context,
+    /// Places of the stories that wait.
+    items: Mutex<BTreeMap<String, u32>>,
+}
+
+impl Job<'_> {
+    fn take(&self, story: &str) -> Option<u32> {
+        self.items.lock().expect("no holder panics").remove(story)
+    }
+}
+
+#[tonic::async_trait]
+impl Run for Job<'_> {
+    fn now(&self) -> Millis {
+        clock::now()
+    }
+
+    async fn sleep_until(&self, at: Millis) -> Result<(), Stop> {
+        self.context.sleep_until(at).await
+    }
+
+    fn log(&self, text: &str) {
+        self.context.log(self.context.secrets.redactor().clean(text));
+    }
+
+    fn progress(&self, story: &str) {
+        self.context.progress(story);
+    }
+
+    fn phase(&self, phase: &'static str) {
+        self.context.phase(phase);
+    }
+
+    fn ahead(&self, waiting: Millis) {
+        self.context.ahead(waiting);
+    }
+
+    async fn done(&self, stories: &[String]) -> Result<(), Stop> {
+        let places = stories.iter().filter_map(|story| self.take(story));
+        let events = places.map(|item| self.context.checkpoint(Event::ItemDone { item, how: crate::job::Done::Now }));
+        // Together, so that they become durable together.
+        futures_util::future::try_join_all(events).await.map(|_| ())
+    }
+
+    async fn failed(&self, story: &str, error: &str) -> Result<(), Stop> {
+        let Some(item) = self.take(story) else { return Ok(()) };
+        let error = self.context.secrets.redactor().clean(error);
+        self.context.checkpoint(Event::ItemFailed { item, error }).await
+    }
+}
+
+/// A run that tells nobody and does nothing.
+struct Silent;
+
+#[tonic::async_trait]
+impl Run for Silent {
+    fn now(&self) -> Millis {
+        clock::now()
+    }
+    async fn sleep_until(&self, _: Millis) -> Result<(), Stop> {
+        Ok(())
+    }
+    fn log(&self, _: &str) {}
+    fn progress(&self, _: &str) {}
+    fn phase(&self, _: &'static str) {}
+    fn ahead(&self, _: Millis) {}
+    async fn done(&self, _: &[String]) -> Result<(), Stop> {
+        Ok(())
+    }
+    async fn failed(&self, _: &str, _: &str) -> Result<(), Stop> {
+        Ok(())
+    }
+}

@@ -1,7 +1,7 @@
 //! A page of items as it is placed: each item's file is found, merged and given its text. Nothing is written before the
 //! whole page is.
 
-use super::{CONFLICT, SPECS, Shelf, number_of};
+use super::{CONFLICT, SPECS, Shelf, Wins, number_of};
 use crate::specs::ledger::{Entry, Placed};
 use crate::specs::story::{self, Base, Document, Field, Fields};
 use crate::specs::text;
@@ -45,6 +45,8 @@ pub(super) struct Page<'a> {
     pub(super) source: &'a str,
     /// Features whose file was seen.
     pub(super) features: HashSet<String>,
+    /// Who is right where both sides have changed; nobody has decided without.
+    pub(super) wins: Option<Wins>,
 }
 
 /// Where a story belongs.
@@ -52,6 +54,30 @@ pub(super) struct Place {
     pub(super) base: String,
     /// `FS-001E` or `_orphans`.
     pub(super) folder: String,
+}
+
+/// What became of an item, and the text of its conflict if a person's edit stands in the way.
+type PlacedItem<'a> = (&'a Item, Result<(Placed, Option<String>), Misfit>);
+
+impl<'a> Page<'a> {
+    pub(super) fn new(shelf: &'a mut Shelf, items: &[&'a Item], source: &'a str, wins: Option<Wins>) -> Self {
+        let here = items.iter().map(|item| (item.external_id.to_lowercase(), *item)).collect();
+        Self { shelf, writes: Writes::default(), here, source, features: HashSet::new(), wins }
+    }
+
+    /// Places items, each once: what others stand below comes first, and of one that is there twice, the last is what
+    /// it is now.
+    pub(super) fn place_all(&mut self, mut all: Vec<&'a Item>) -> Vec<PlacedItem<'a>> {
+        all.sort_by_key(|item| match item.kind {
+            Kind::Feature => 0,
+            Kind::Story => 1,
+            Kind::Step => 2,
+        });
+        let newest: HashMap<&str, &Item> = all.iter().map(|item| (item.key.as_str(), *item)).collect();
+        let mut done: HashSet<&str> = HashSet::new();
+        let once: Vec<&'a Item> = all.into_iter().filter(|item| done.insert(&item.key)).collect();
+        once.into_iter().map(|item| newest[item.key.as_str()]).map(|item| (item, self.place(item))).collect()
+    }
 }
 
 impl Page<'_> {
@@ -76,7 +102,8 @@ impl Page<'_> {
         let begun = entry.as_ref().filter(|_| !ledger.is_closed(&item.key)).map(|entry| entry.placed);
         let current = self.current(&item.key)?;
         let is_known = entry.is_some() || matches!(current, Current::There { .. });
-        if !is_known && item.status == Status::Removed {
+        // What was made from a story of this project is that story's.
+        if !is_known && (item.status == Status::Removed || item.marker().is_some()) {
             return Ok((Placed::LeftOut, None));
         }
         if item.kind == Kind::Step && self.story_of(item).is_some() {
@@ -102,7 +129,7 @@ impl Page<'_> {
                 && self.shelf.ledger.is_closed(&item.key)
         });
         let waits = self.shelf.conflicts.iter().any(|beside| is_beside(beside, &path));
-        if is_same && !moves && !waits {
+        if is_same && !moves && !waits && self.wins.is_none() {
             return Ok((Placed::Unchanged, None));
         }
         let mut document = Document::parse(&text);
@@ -129,11 +156,15 @@ impl Page<'_> {
             true => (story::with_checks(&remote, &local), story::differing(&local, &remote)),
             false => story::merge(&local, &bases, &remote),
         };
+        let (merged, conflicts) = match &self.wins {
+            Some(Wins(fields)) => (story::settled(merged, fields, &remote), Vec::new()),
+            None => (merged, conflicts),
+        };
         let (kept, told) = match bases.is_empty() {
             true => (&local, "the tracker's stands in the file, what stood there"),
             false => (&remote, "the file keeps yours, the tracker's"),
         };
-        if waits && story::differing(&local, &remote).is_empty() {
+        if waits && (self.wins.is_some() || story::differing(&local, &remote).is_empty()) {
             // A person has settled it.
             let settled = self.shelf.conflicts.extract_if(.., |beside| is_beside(beside, &path));
             self.writes.gone.extend(settled);
@@ -363,7 +394,7 @@ pub(super) fn place_in(path: &str) -> Place {
 }
 
 /// Whether a file holds what lost of a story.
-fn is_beside(conflict: &str, story: &str) -> bool {
+pub(super) fn is_beside(conflict: &str, story: &str) -> bool {
     let stem = story.strip_suffix(".md").unwrap_or(story);
     let rest = conflict.strip_prefix(stem).and_then(|rest| rest.strip_suffix(CONFLICT));
     rest.is_some_and(|rest| {

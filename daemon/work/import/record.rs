@@ -220,14 +220,7 @@ pub fn note_import(
     failed: u64,
     broken: bool,
 ) -> io::Result<()> {
-    let mut metadata = match read_metadata(project) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::Other => {
-            disk::set_aside(&project.sync_metadata())?;
-            Map::new()
-        }
-        Err(error) => return Err(error),
-    };
+    let mut metadata = metadata_to_change(project)?;
     let now = clock::iso(clock::now());
     let result = match (broken, failed) {
         (true, _) => "failed",
@@ -255,6 +248,26 @@ pub fn note_import(
         object(object(entry).entry("marks").or_insert(Value::Null)).insert(filter.to_owned(), json!(mark));
     }
     metadata.insert("lastUpdated".into(), json!(now));
+    disk::replace(&project.sync_metadata(), &pretty(&metadata), 0o644)
+}
+
+/// The metadata, to be written again; what cannot be read is set aside.
+fn metadata_to_change(project: &Project) -> io::Result<Map<String, Value>> {
+    match read_metadata(project) {
+        Err(error) if error.kind() == io::ErrorKind::Other => {
+            disk::set_aside(&project.sync_metadata())?;
+            Ok(Map::new())
+        }
+        read => read,
+    }
+}
+
+/// Adds words to the record of a platform.
+pub fn note(project: &Project, platform: &str, words: &Value) -> io::Result<()> {
+    let mut metadata = metadata_to_change(project)?;
+    let entry = object(metadata.entry(platform).or_insert(Value::Null));
+    entry.extend(words.as_object().cloned().unwrap_or_default());
+    metadata.insert("lastUpdated".into(), json!(clock::iso(clock::now())));
     disk::replace(&project.sync_metadata(), &pretty(&metadata), 0o644)
 }
 

@@ -47,6 +47,8 @@ pub enum SourceError {
     NoKey(String),
     #[error("nothing to import from: {0}")]
     Nothing(String),
+    #[error("{0} has several: {1}; give each a profile under sync.profiles in config.json, and name one")]
+    Several(&'static str, String),
 }
 
 /// The platforms that a request names; all of them when it names none.
@@ -95,19 +97,60 @@ fn is_repository(text: &str) -> bool {
     text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
 }
 
+/// The project's configuration; nothing where it cannot be read.
+pub fn config(project: &Project) -> Value {
+    let bytes = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// The one source that a section of the configuration names, or, without one, that all of it does.
+pub fn of_section(
+    project: &Project,
+    platform: Platform,
+    section: Option<&Value>,
+    secrets: &Secrets,
+) -> Result<SourceId, SourceError> {
+    let mut config = config(project);
+    if let Some(section) = section {
+        config = serde_json::json!({"sync": {platform.word(): section}});
+    } else if config["sync"][platform.word()].is_object() {
+        // Repositories with a section of their own are routed to; they are not what is meant.
+        config = serde_json::json!({"sync": {platform.word(): config["sync"][platform.word()]}});
+    }
+    let (mut sources, why) = sources_of(project, platform, &ImportSpec::default(), secrets, &config);
+    sources.dedup();
+    match sources.len() {
+        1 => Ok(sources.remove(0)),
+        0 => Err(SourceError::Nothing(format!("{}: {why}", platform.name()))),
+        _ => {
+            let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+            Err(SourceError::Several(platform.name(), names.join(", ")))
+        }
+    }
+}
+
+fn sources_of(
+    project: &Project,
+    platform: Platform,
+    spec: &ImportSpec,
+    secrets: &Secrets,
+    config: &Value,
+) -> (Vec<SourceId>, &'static str) {
+    match platform {
+        Platform::GitHub => github(project, spec, secrets, config),
+        Platform::Jira => jira(spec, secrets, config),
+        Platform::Ado => ado(spec, secrets, config),
+    }
+}
+
 /// All sources of a request. A tracker that was named and has none is an error that says what was looked at.
 pub fn find(project: &Project, spec: &ImportSpec, secrets: &Secrets) -> Result<Vec<SourceId>, SourceError> {
     check(spec)?;
-    let bytes = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
-    let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let config = config(project);
     let mut found = Vec::new();
     let mut looked = Vec::new();
     for platform in platforms(spec)? {
-        let (mut sources, why) = match platform {
-            Platform::GitHub => github(project, spec, secrets, &config),
-            Platform::Jira => jira(spec, secrets, &config),
-            Platform::Ado => ado(spec, secrets, &config),
-        };
+        let (mut sources, why) = sources_of(project, platform, spec, secrets, &config);
         if !names_any(spec, platform) {
             // What was imported once is imported again.
             sources.extend(imported(project, platform, secrets));

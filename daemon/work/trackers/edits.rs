@@ -114,8 +114,9 @@ pub trait Editor: Source {
     /// Makes an item, and gives its reference. Sent once.
     async fn create(&self, draft: &Draft) -> Result<String, WriteError>;
 
-    /// Changes an item that was just read. Each part of it is sent once.
-    async fn update(&self, item: &Item, change: &Change) -> Result<(), WriteError>;
+    /// Changes an item that was just read. Each part of it is sent once. Gives the state that it went to, where that may
+    /// be another than was asked for.
+    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError>;
 
     /// The group of a feature that needs no item of its own, made where there is none; `None` where groups are items.
     async fn group(&self, feature: &str, title: &str) -> Result<Option<Group>, WriteError>;

@@ -3,6 +3,8 @@
 
 mod edits;
 
+pub use edits::is_status as is_status_label;
+
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Reply, Scheme, Server, Session};
 use super::{

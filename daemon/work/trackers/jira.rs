@@ -3,6 +3,8 @@
 
 mod edits;
 
+pub use edits::is_cancelled;
+
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Ask, Scheme, Server, Session};
 use super::{

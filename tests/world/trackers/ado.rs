@@ -13,6 +13,9 @@ pub fn answer(state: &State, request: &Request) -> Reply {
     if let Some(told) = routes(request, &path) {
         return told;
     }
+    if path == format!("/acme/_apis/projects/{PROJECT}") {
+        return Reply::json(&json!({"id": "6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c", "name": PROJECT, "state": "wellFormed"}));
+    }
     let Some(rest) = path.strip_prefix(&format!("/acme/{PROJECT}/_apis/wit/")) else {
         return Reply::status(
             404,
@@ -29,8 +32,131 @@ pub fn answer(state: &State, request: &Request) -> Reply {
         ("GET", "reporting/workitemrevisions") => feed(state, request, &base),
         ("POST", "wiql") => query(state, request, &base),
         ("POST", "workitemsbatch") => batch(state, request, &base),
+        ("GET", "workitemtypes") => {
+            let names = ["Bug", "Epic", "Feature", "Task", "User Story"];
+            Reply::json(&json!({"count": 5, "value": names.map(|name| json!({"name": name}))}))
+        }
+        ("GET", states) if states.starts_with("workitemtypes/") && states.ends_with("/states") => {
+            let states = STATES.map(|(name, category)| json!({"name": name, "category": category, "color": "b2b2b2"}));
+            Reply::json(&json!({"count": states.len(), "value": states}))
+        }
+        ("POST", made) if made.starts_with("workitems/$") => create(state, request, &rest["workitems/$".len()..], &base),
+        (_, item) if item.starts_with("workitems/") => one(state, request, &item["workitems/".len()..], &base),
         _ => Reply::status(404, &json!({"message": "The controller is not there."})),
     }
+}
+
+/// The states of a user story in the Agile process, and what they mean.
+const STATES: [(&str, &str); 5] = [
+    ("New", "Proposed"),
+    ("Active", "InProgress"),
+    ("Resolved", "Resolved"),
+    ("Closed", "Completed"),
+    ("Removed", "Removed"),
+];
+
+fn refused(status: u16, message: &str) -> Reply {
+    Reply::status(status, &json!({"$id": "1", "innerException": null, "message": message, "errorCode": 0}))
+}
+
+fn create(state: &State, request: &Request, kind: &str, base: &str) -> Reply {
+    let mut issues = state.issues.lock().unwrap();
+    let number = super::next_number(&issues);
+    let mut issue = Issue::new(number, "");
+    issue.kind = match kind {
+        "Epic" => Kind::Epic,
+        "Feature" => Kind::Feature,
+        "User Story" => Kind::Story,
+        "Bug" => Kind::Bug,
+        "Task" => Kind::Task,
+        _ => return refused(404, "VS402323: Work item type does not exist."),
+    };
+    issue.body = String::new();
+    (issue.created, issue.updated) = (super::now(), super::now());
+    issue.made = Some(std::time::SystemTime::now());
+    if let Err(reply) = patch(state, &mut issue, request) {
+        return reply;
+    }
+    if issue.title.is_empty() {
+        return refused(400, "TF401320: Rule Error for field Title. Error code: Required, InvalidEmpty.");
+    }
+    let reply = Reply::json(&revision(&issue, base, true));
+    issues.insert(number, issue);
+    reply
+}
+
+fn one(state: &State, request: &Request, id: &str, base: &str) -> Reply {
+    let id: u64 = id.parse().unwrap_or(0);
+    let mut issues = match request.method.as_str() {
+        "GET" => state.world(request),
+        _ => state.issues.lock().unwrap(),
+    };
+    let Some(issue) = issues.get_mut(&id).filter(|issue| !issue.deleted) else {
+        return refused(404, &format!("TF401232: Work item {id} does not exist, or you do not have permissions to read it."));
+    };
+    if request.method == "PATCH" {
+        let mut changed = issue.clone();
+        if let Err(reply) = patch(state, &mut changed, request) {
+            return reply;
+        }
+        changed.touch();
+        *issue = changed;
+    }
+    Reply::json(&revision(issue, base, true))
+}
+
+/// Does what a JSON patch says, or nothing of it.
+fn patch(state: &State, issue: &mut Issue, request: &Request) -> Result<(), Reply> {
+    let kind = request.headers.get("content-type").map_or("", String::as_str);
+    if kind != "application/json-patch+json" {
+        return Err(refused(415, "VS402356: The content type is not supported."));
+    }
+    let operations: Vec<Value> = serde_json::from_slice(&request.body).unwrap_or_default();
+    for operation in &operations {
+        let (path, value) = (operation["path"].as_str().unwrap_or(""), &operation["value"]);
+        let text = value.as_str().unwrap_or("").to_owned();
+        match (operation["op"].as_str().unwrap_or(""), path) {
+            ("test", "/rev") if value.as_u64() == Some(issue.revision) => {}
+            ("test", "/rev") => {
+                let text = "VS403351: Test Operation for path /rev failed: the work item was changed by someone else.";
+                return Err(refused(412, text));
+            }
+            ("add" | "replace", "/fields/System.Title") => issue.title = text,
+            ("add" | "replace", "/fields/System.Description") => {
+                issue.body = text;
+                issue.is_markdown = false;
+            }
+            ("add", path) if path.starts_with("/multilineFieldsFormat/") => {
+                if state.html_only.load(Ordering::Relaxed) {
+                    return Err(refused(400, "VS403681: The path /multilineFieldsFormat is not supported."));
+                }
+                issue.is_markdown = text == "Markdown";
+            }
+            ("add" | "replace", "/fields/System.Tags") => {
+                issue.labels =
+                    text.split(';').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+            }
+            ("add" | "replace", "/fields/Microsoft.VSTS.Common.Priority") => {
+                issue.priority = value.as_u64().map(|priority| priority as u8 - 1);
+            }
+            ("add" | "replace", "/fields/System.State") => {
+                let Some((name, category)) = STATES.iter().find(|(name, _)| *name == text) else {
+                    return Err(refused(400, &format!("TF401320: the value '{text}' for the field 'State' is not supported.")));
+                };
+                issue.state = Some((*name).to_owned());
+                issue.phase = match *category {
+                    "Proposed" => Phase::Open,
+                    "InProgress" => Phase::Active,
+                    _ => Phase::Closed,
+                };
+            }
+            ("add", "/relations/-") => {
+                issue.parent = value["url"].as_str().and_then(|url| url.rsplit('/').next()?.parse().ok());
+            }
+            _ => return Err(refused(400, &format!("VS402835: {operation} is not supported."))),
+        }
+    }
+    Ok(())
 }
 
 /// What Microsoft's own client asks before it asks anything: where things are.
@@ -81,6 +207,7 @@ fn feed(state: &State, request: &Request, base: &str) -> Reply {
     let wanted = parameters(&request.query);
     let issues = state.world(request);
     let mut rows: Vec<&Issue> = issues.values().filter(|issue| !issue.is_pull_request).collect();
+    rows.retain(|issue| !state.is_hidden(issue));
     rows.sort_by_key(|issue| issue.revision);
     if let Some(since) = wanted.get("startDateTime") {
         rows.retain(|issue| iso(issue.updated).as_str() >= &since[..19]);
@@ -92,7 +219,7 @@ fn feed(state: &State, request: &Request, base: &str) -> Reply {
     let most =
         wanted.get("$maxPageSize").and_then(|text| text.parse().ok()).unwrap_or(1_000_usize).min(1_000);
     let shown = &rows[..rows.len().min(most)];
-    let values: Vec<Value> = shown.iter().map(|issue| revision(issue, base)).collect();
+    let values: Vec<Value> = shown.iter().map(|issue| revision(issue, base, false)).collect();
     let token = shown.last().map(|last| format!("rev;{}", last.revision));
     let token =
         token.or_else(|| wanted.get("continuationToken").cloned()).unwrap_or_else(|| "rev;0".to_owned());
@@ -112,12 +239,15 @@ fn query(state: &State, request: &Request, base: &str) -> Reply {
         .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
         .unwrap_or(0);
     let since = text.split_once("[System.ChangedDate] >= '").and_then(|(_, rest)| rest.split('\'').next());
+    let tag = text.split_once("[System.Tags] CONTAINS '").and_then(|(_, rest)| rest.split('\'').next());
     let top =
         parameters(&request.query).get("$top").and_then(|text| text.parse().ok()).unwrap_or(20_001_usize);
     let issues = state.world(request);
     let ids: Vec<Value> = issues
         .values()
         .filter(|issue| !issue.deleted && !issue.is_pull_request && issue.number > after)
+        .filter(|issue| !state.is_hidden(issue))
+        .filter(|issue| tag.is_none_or(|tag| issue.labels.iter().any(|own| own == tag)))
         .filter(|issue| since.is_none_or(|since| iso(issue.updated).as_str() >= &since[..19]))
         .take(top)
         .map(|issue| json!({"id": issue.number, "url": format!("{base}/_apis/wit/workItems/{}", issue.number)}))
@@ -146,13 +276,14 @@ fn batch(state: &State, request: &Request, base: &str) -> Reply {
     let value: Vec<Value> = ids
         .iter()
         .map(|id| {
-            issues.get(id).filter(|issue| !issue.deleted).map_or(Value::Null, |issue| revision(issue, base))
+            issues.get(id).filter(|issue| !issue.deleted).map_or(Value::Null, |issue| revision(issue, base, true))
         })
         .collect();
     Reply::json(&json!({"count": value.len(), "value": value}))
 }
 
-fn revision(issue: &Issue, base: &str) -> Value {
+/// An item; only where items are asked for by themselves, the format of a text is told.
+fn revision(issue: &Issue, base: &str, tells_format: bool) -> Value {
     let kind = match issue.kind {
         Kind::Epic => "Epic",
         Kind::Feature => "Feature",
@@ -170,13 +301,13 @@ fn revision(issue: &Issue, base: &str) -> Value {
         "System.AreaPath": format!("{PROJECT}\\{}", issue.area),
         "System.TeamProject": PROJECT,
         "System.WorkItemType": kind,
-        "System.State": state,
+        "System.State": issue.state.as_deref().unwrap_or(state),
         "System.CreatedDate": iso(issue.created),
         "System.ChangedDate": iso(issue.updated),
         "System.Title": issue.title,
         "System.Tags": issue.labels.join("; "),
         "System.Description": issue.body,
-        "Microsoft.VSTS.Common.Priority": issue.number % 4 + 1,
+        "Microsoft.VSTS.Common.Priority": issue.priority.map_or(issue.number % 4 + 1, |priority| u64::from(priority) + 1),
     });
     if issue.kind == Kind::Story {
         fields["Microsoft.VSTS.Common.AcceptanceCriteria"] = json!(issue.criteria);
@@ -190,5 +321,10 @@ fn revision(issue: &Issue, base: &str) -> Value {
     if issue.malformed {
         fields.as_object_mut().unwrap().remove("System.Title");
     }
-    json!({"id": issue.number, "rev": issue.revision, "fields": fields, "url": format!("{base}/_apis/wit/workItems/{}", issue.number)})
+    let format = if issue.is_markdown { "Markdown" } else { "Html" };
+    let mut row = json!({"id": issue.number, "rev": issue.revision, "fields": fields, "url": format!("{base}/_apis/wit/workItems/{}", issue.number)});
+    if tells_format {
+        row["multilineFieldsFormat"] = json!({"System.Description": format});
+    }
+    row
 }

@@ -44,9 +44,119 @@ fn routed(state: &State, request: &Request) -> Reply {
         Some("/issues") if state.gone.load(Ordering::Relaxed) => {
             Reply::status(410, &json!({"message": "Issues are disabled for this repo"}))
         }
+        Some("/issues") if request.method == "POST" => create(state, request, &base, name),
         Some("/issues") => list(state, request, &base, name),
+        Some("/milestones") => milestones(state, request, &base, name),
+        Some("") => Reply::json(&json!({"id": REPOSITORY_ID, "name": name, "full_name": name, "private": true})),
+        Some(rest) if rest.starts_with("/issues/") => one(state, request, rest, &base, name),
         _ => Reply::status(404, &json!({"message": "Not Found"})),
     }
+}
+
+fn body_of(request: &Request) -> Value {
+    serde_json::from_slice(&request.body).unwrap_or_default()
+}
+
+fn invalid(field: &str) -> Reply {
+    Reply::status(
+        422,
+        &json!({"message": "Validation Failed", "errors": [{"resource": "Issue", "field": field, "code": "invalid"}]}),
+    )
+}
+
+fn create(state: &State, request: &Request, base: &str, name: &str) -> Reply {
+    let body = body_of(request);
+    let Some(title) = body["title"].as_str().filter(|title| !title.is_empty() && title.chars().count() <= 256) else {
+        return invalid("title");
+    };
+    let mut issues = state.issues.lock().unwrap();
+    let number = super::next_number(&issues);
+    let mut issue = Issue::new(number, title);
+    (issue.created, issue.updated) = (super::now(), super::now());
+    issue.made = Some(std::time::SystemTime::now());
+    issue.body = body["body"].as_str().unwrap_or("").to_owned();
+    if issue.body.chars().count() > 65_536 {
+        return invalid("body");
+    }
+    issue.milestone = body["milestone"].as_u64();
+    if issue.milestone.is_some_and(|milestone| !state.milestones.lock().unwrap().contains_key(&milestone)) {
+        return invalid("milestone");
+    }
+    set_labels(&mut issue, &body["labels"]);
+    let reply = Reply::status(201, &issue_json(&issue, base, name));
+    issues.insert(number, issue);
+    reply
+}
+
+/// A label that says that it is under way is shown for a phase.
+fn set_labels(issue: &mut Issue, labels: &Value) {
+    let Some(labels) = labels.as_array() else { return };
+    let mut labels: Vec<String> = labels.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let is_active = labels.iter().any(|label| label == "in-progress");
+    labels.retain(|label| label != "in-progress");
+    issue.labels = labels;
+    if issue.phase != Phase::Closed {
+        issue.phase = if is_active { Phase::Active } else { Phase::Open };
+    }
+}
+
+fn one(state: &State, request: &Request, rest: &str, base: &str, name: &str) -> Reply {
+    let number: u64 = rest.trim_start_matches("/issues/").parse().unwrap_or(0);
+    let mut issues = match request.method.as_str() {
+        "GET" => state.world(request),
+        _ => state.issues.lock().unwrap(),
+    };
+    let Some(issue) = issues.get_mut(&number) else {
+        return Reply::status(404, &json!({"message": "Not Found"}));
+    };
+    if issue.deleted {
+        return Reply::status(410, &json!({"message": "This issue was deleted"}));
+    }
+    if request.method == "GET" {
+        return Reply::json(&issue_json(issue, base, name));
+    }
+    let body = body_of(request);
+    if let Some(title) = body["title"].as_str() {
+        title.clone_into(&mut issue.title);
+    }
+    if let Some(text) = body["body"].as_str() {
+        text.clone_into(&mut issue.body);
+    }
+    match body["state"].as_str() {
+        Some("closed") => {
+            issue.phase = Phase::Closed;
+            issue.state = body["state_reason"].as_str().map(str::to_owned);
+        }
+        Some("open") => (issue.phase, issue.state) = (Phase::Open, None),
+        _ => {}
+    }
+    set_labels(issue, &body["labels"]);
+    if body.get("milestone").is_some() {
+        issue.milestone = body["milestone"].as_u64();
+    }
+    issue.touch();
+    Reply::json(&issue_json(issue, base, name))
+}
+
+fn milestones(state: &State, request: &Request, base: &str, name: &str) -> Reply {
+    let mut milestones = state.milestones.lock().unwrap();
+    let shown = |number: u64, title: &str| {
+        json!({
+            "number": number, "title": title, "state": "open", "id": 50 + number,
+            "html_url": format!("{base}/{name}/milestone/{number}"),
+        })
+    };
+    if request.method == "GET" {
+        return Reply::json(&json!(milestones.iter().map(|(n, title)| shown(*n, title)).collect::<Vec<_>>()));
+    }
+    let title = body_of(request)["title"].as_str().unwrap_or("").to_owned();
+    if title.is_empty() || milestones.values().any(|known| *known == title) {
+        let errors = json!([{"resource": "Milestone", "code": "already_exists", "field": "title"}]);
+        return Reply::status(422, &json!({"message": "Validation Failed", "errors": errors}));
+    }
+    let number = milestones.len() as u64 + 1;
+    milestones.insert(number, title.clone());
+    Reply::status(201, &shown(number, &title))
 }
 
 fn search(state: &State, request: &Request) -> Reply {
@@ -168,7 +278,7 @@ fn issue_json(issue: &Issue, base: &str, name: &str) -> Value {
         "user": if issue.nobody { Value::Null } else { user },
         "labels": labels,
         "state": if closed { "closed" } else { "open" },
-        "state_reason": if closed { json!("completed") } else { Value::Null },
+        "state_reason": if closed { json!(issue.state.as_deref().unwrap_or("completed")) } else { Value::Null },
         "locked": false,
         "assignee": null,
         "assignees": [],

@@ -27,6 +27,12 @@ pub fn answer(state: &State, request: &Request, short: bool) -> Reply {
                 Err(refused) => refused,
             }
         }
+        (path, _) if path.starts_with("/rest/api/3/issue") || path.starts_with("/rest/api/2/issue") => {
+            issue(state, request, &base, !data_center)
+        }
+        ("/rest/api/3/project/PAY" | "/rest/api/2/project/PAY", _) => {
+            Reply::json(&json!({"id": "10000", "key": PROJECT, "name": "Payments"}))
+        }
         ("/rest/api/3/search/jql", false) => cloud(state, request, &base, short),
         ("/rest/api/2/search", true) => server(state, request, &base),
         ("/rest/api/2/search" | "/rest/api/3/search", false) => Reply::status(
@@ -37,6 +43,174 @@ pub fn answer(state: &State, request: &Request, short: bool) -> Reply {
     }
 }
 
+/// Where an issue may stand: the way there, its name, what kind it is of.
+const STATUSES: [(&str, &str, &str); 5] = [
+    ("11", "To Do", "new"),
+    ("21", "In Progress", "indeterminate"),
+    ("31", "In Review", "indeterminate"),
+    ("41", "Done", "done"),
+    ("51", "Cancelled", "done"),
+];
+
+const PRIORITIES: [&str; 5] = ["Highest", "High", "Medium", "Low", "Lowest"];
+
+fn refused(text: &str) -> Reply {
+    Reply::status(400, &json!({"errorMessages": [], "errors": {"field": text}}))
+}
+
+/// One issue: made, read, changed, moved.
+fn issue(state: &State, request: &Request, base: &str, cloud: bool) -> Reply {
+    let rest = request.path.trim_start_matches("/rest/api/3/issue").trim_start_matches("/rest/api/2/issue");
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let mut parts = rest.trim_start_matches('/').splitn(2, '/');
+    let (name, what) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    if name.is_empty() {
+        return create(state, &body, base, cloud);
+    }
+    let mut issues = match request.method.as_str() {
+        "GET" => state.world(request),
+        _ => state.issues.lock().unwrap(),
+    };
+    let key = |issue: &Issue| format!("{PROJECT}-{}", issue.number);
+    let Some(issue) = issues.values_mut().find(|issue| !issue.deleted && is(issue, name, &key)) else {
+        let text = "Issue does not exist or you do not have permission to see it.";
+        return Reply::status(404, &json!({"errorMessages": [text], "errors": {}}));
+    };
+    match (request.method.as_str(), what) {
+        ("GET", "") => Reply::json(&issue_json(issue, base, cloud)),
+        ("PUT", "") => {
+            if let Err(text) = set_fields(issue, &body["fields"], cloud) {
+                return refused(&text);
+            }
+            for change in body["update"]["labels"].as_array().into_iter().flatten() {
+                if let Some(label) = change["add"].as_str().filter(|label| !issue.labels.iter().any(|l| l == label)) {
+                    issue.labels.push(label.to_owned());
+                }
+                issue.labels.retain(|label| change["remove"].as_str() != Some(label));
+            }
+            issue.touch();
+            Reply { status: 204, headers: Vec::new(), body: Vec::new() }
+        }
+        ("GET", "transitions") => {
+            let now = status_of(issue);
+            let ways: Vec<Value> = STATUSES
+                .iter()
+                .filter(|(_, name, _)| *name != now)
+                .map(|(id, name, kind)| {
+                    json!({"id": id, "name": name, "to": {"name": name, "statusCategory": {"key": kind}}})
+                })
+                .collect();
+            Reply::json(&json!({"expand": "transitions", "transitions": ways}))
+        }
+        ("POST", "transitions") => {
+            let way = STATUSES.iter().find(|(id, ..)| body["transition"]["id"] == *id);
+            let Some((_, name, kind)) = way.filter(|(_, name, _)| *name != status_of(issue)) else {
+                return refused("It is not on the appropriate screen");
+            };
+            issue.state = Some((*name).to_owned());
+            issue.phase = match *kind {
+                "new" => Phase::Open,
+                "done" => Phase::Closed,
+                _ => Phase::Active,
+            };
+            issue.touch();
+            Reply { status: 204, headers: Vec::new(), body: Vec::new() }
+        }
+        _ => Reply::status(405, &json!({"errorMessages": ["Method Not Allowed"], "errors": {}})),
+    }
+}
+
+fn create(state: &State, body: &Value, base: &str, cloud: bool) -> Reply {
+    let fields = &body["fields"];
+    if fields["project"]["key"] != PROJECT {
+        return refused("valid project is required");
+    }
+    let mut issues = state.issues.lock().unwrap();
+    let number = super::next_number(&issues);
+    let mut issue = Issue::new(number, "");
+    issue.kind = match fields["issuetype"]["name"].as_str() {
+        Some("Epic") => Kind::Epic,
+        Some("Story") => Kind::Story,
+        Some("Bug") => Kind::Bug,
+        _ => return refused("Specify a valid issue type"),
+    };
+    (issue.created, issue.updated) = (now(), now());
+    issue.made = Some(std::time::SystemTime::now());
+    issue.body = String::new();
+    issue.document = Some(Value::Null);
+    if fields["summary"].as_str().is_none_or(str::is_empty) {
+        return refused("You must specify a summary of the issue.");
+    }
+    if let Err(text) = set_fields(&mut issue, fields, cloud) {
+        return refused(&text);
+    }
+    issue.properties = body["properties"].clone();
+    let reply = json!({
+        "id": (10_000 + number).to_string(), "key": format!("{PROJECT}-{number}"),
+        "self": format!("{base}/rest/api/3/issue/{}", 10_000 + number),
+    });
+    issues.insert(number, issue);
+    Reply::status(201, &reply)
+}
+
+fn set_fields(issue: &mut Issue, fields: &Value, cloud: bool) -> Result<(), String> {
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        match name.as_str() {
+            "summary" => value.as_str().unwrap_or("").clone_into(&mut issue.title),
+            "description" if cloud && (value.is_null() || is_document(value)) => issue.document = Some(value.clone()),
+            "description" if !cloud && value.is_string() => {
+                issue.body = value.as_str().unwrap_or("").to_owned();
+            }
+            "description" => return Err("Operation value must be an Atlassian Document".into()),
+            "labels" => {
+                let labels: Vec<String> =
+                    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+                if labels.iter().any(|label| label.contains(' ')) {
+                    return Err("The label can't contain spaces.".into());
+                }
+                issue.labels = labels;
+            }
+            "priority" => {
+                let place = PRIORITIES.iter().position(|known| value["name"] == *known);
+                issue.priority = Some(place.ok_or("The priority is not valid.")? as u8);
+            }
+            "parent" | EPIC_LINK => {
+                let key = value["key"].as_str().or(value.as_str()).unwrap_or("");
+                issue.parent = key.rsplit('-').next().and_then(|number| number.parse().ok());
+            }
+            "project" | "issuetype" => {}
+            other => return Err(format!("Field '{other}' cannot be set. It is not on the appropriate screen.")),
+        }
+    }
+    Ok(())
+}
+
+/// Whether JIRA would take it: the node types that it knows, boxes with names, no empty text.
+fn is_document(node: &Value) -> bool {
+    const KNOWN: [&str; 19] = [
+        "doc", "paragraph", "text", "heading", "bulletList", "orderedList", "listItem", "taskList", "taskItem",
+        "codeBlock", "blockquote", "rule", "hardBreak", "table", "tableRow", "tableHeader", "tableCell", "mention",
+        "extension",
+    ];
+    let kind = node["type"].as_str().unwrap_or("");
+    let fits = match kind {
+        "text" => node["text"].as_str().is_some_and(|text| !text.is_empty()),
+        "taskItem" => node["attrs"]["localId"].is_string() && node["attrs"]["state"].is_string(),
+        "taskList" => node["attrs"]["localId"].is_string(),
+        _ => true,
+    };
+    fits && KNOWN.contains(&kind) && node["content"].as_array().into_iter().flatten().all(is_document)
+}
+
+fn status_of(issue: &Issue) -> String {
+    let of_phase = match issue.phase {
+        Phase::Open => "To Do",
+        Phase::Active => "In Progress",
+        Phase::Closed => "Done",
+    };
+    issue.state.clone().unwrap_or_else(|| of_phase.to_owned())
+}
+
 /// As much of JQL as a client of ours asks, and nothing that it does not.
 fn found(state: &State, request: &Request, jql: &str) -> Result<Vec<Issue>, Reply> {
     let refuse = |text: String| Err(Reply::status(400, &json!({"errorMessages": [text], "errors": {}})));
@@ -44,6 +218,7 @@ fn found(state: &State, request: &Request, jql: &str) -> Result<Vec<Issue>, Repl
     let issues = state.world(request);
     let mut rows: Vec<Issue> =
         issues.values().filter(|issue| !issue.deleted && !issue.is_pull_request).cloned().collect();
+    rows.retain(|issue| !state.is_hidden(issue));
     let key = |issue: &Issue| format!("{PROJECT}-{}", issue.number);
     let mut bounded = false;
     for part in condition.split(" AND ").map(str::trim) {
@@ -167,11 +342,8 @@ fn issue_json(issue: &Issue, base: &str, cloud: bool) -> Value {
         Kind::Bug => ("Bug", 0),
         Kind::Task => ("Sub-task", -1),
     };
-    let (state, category) = match issue.phase {
-        Phase::Open => ("To Do", "new"),
-        Phase::Active => ("In Progress", "indeterminate"),
-        Phase::Closed => ("Done", "done"),
-    };
+    let state = status_of(issue);
+    let category = STATUSES.iter().find(|(_, name, _)| *name == state).map_or("undefined", |(_, _, kind)| kind);
     let paragraphs: Vec<Value> = issue
         .body
         .lines()
@@ -180,6 +352,7 @@ fn issue_json(issue: &Issue, base: &str, cloud: bool) -> Value {
         .collect();
     let document = json!({"type": "doc", "version": 1, "content": paragraphs});
     let description = match cloud {
+        // A document that a client wrote is given as it is.
         true => issue.document.clone().unwrap_or(document),
         false => json!(issue.body),
     };
@@ -191,7 +364,11 @@ fn issue_json(issue: &Issue, base: &str, cloud: bool) -> Value {
         "summary": issue.title,
         "description": description,
         "status": {"id": "3", "name": state, "statusCategory": {"id": 4, "key": category, "name": state}},
-        "priority": {"id": "2", "name": if issue.number.is_multiple_of(4) { "High" } else { "Medium" }},
+        "priority": {"id": "2", "name": match issue.priority {
+            Some(priority) => PRIORITIES[usize::from(priority)],
+            None if issue.number.is_multiple_of(4) => "High",
+            None => "Medium",
+        }},
         "issuetype": issue_type,
         "created": moment(issue.created),
         "updated": moment(issue.updated),

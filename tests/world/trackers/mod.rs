@@ -63,6 +63,18 @@ pub struct Issue {
     pub area: String,
     /// JIRA's document, instead of paragraphs made of the body.
     pub document: Option<Value>,
+    /// The tracker's own state, instead of one that the phase makes.
+    pub state: Option<String>,
+    /// 0 is the most urgent; otherwise the number makes one.
+    pub priority: Option<u8>,
+    /// GitHub's milestone.
+    pub milestone: Option<u64>,
+    /// Azure DevOps: the body is Markdown.
+    pub is_markdown: bool,
+    /// JIRA's properties.
+    pub properties: Value,
+    /// When a client made it; searches may be behind.
+    pub made: Option<SystemTime>,
 }
 
 impl Issue {
@@ -85,6 +97,12 @@ impl Issue {
             deleted: false,
             area: "Core".to_owned(),
             document: None,
+            state: None,
+            priority: None,
+            milestone: None,
+            is_markdown: false,
+            properties: Value::Null,
+            made: None,
         }
     }
 
@@ -102,6 +120,20 @@ fn next_revision() -> u64 {
 
 pub fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// What the next writes meet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WriteFault {
+    /// The connection breaks before anything is done.
+    LosesRequest,
+    /// It is done, and the connection breaks.
+    LosesReply,
+    /// It is done, and a gateway answers so.
+    DoneAnd(u16),
+    /// Nothing is done; refused until so many seconds from then.
+    Limit(u64),
+    Refused(u16),
 }
 
 /// What the next requests for a page meet.
@@ -166,6 +198,18 @@ pub struct State {
     pub data_center: AtomicBool,
     /// Azure DevOps: the feed of revisions may not be read.
     pub no_feed: AtomicBool,
+    /// Azure DevOps: an older server, which knows HTML alone.
+    pub html_only: AtomicBool,
+    /// GitHub's milestones by their numbers.
+    pub milestones: Mutex<BTreeMap<u64, String>>,
+    /// Requests that write: `METHOD path`, and when they came.
+    pub writes: Mutex<Vec<(String, SystemTime)>>,
+    /// By the number of the write, from 1.
+    pub write_faults: Mutex<HashMap<u64, WriteFault>>,
+    /// What was made is not found by a search before so long.
+    pub index_lag: Mutex<Duration>,
+    /// Runs before each write, with its number: somebody else is faster.
+    write_hook: Mutex<Option<Hook>>,
 }
 
 pub struct Trackers {
@@ -247,6 +291,29 @@ impl Trackers {
     /// Runs before each page, with its number.
     pub fn before_page(&self, hook: impl Fn(u64, &mut BTreeMap<u64, Issue>) + Send + 'static) {
         *self.state.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// Lets the write number `write`, counted from now, meet a fault.
+    pub fn write_fault(&self, write: u64, fault: WriteFault) {
+        let write = self.state.writes.lock().unwrap().len() as u64 + write;
+        self.state.write_faults.lock().unwrap().insert(write, fault);
+    }
+
+    pub fn before_write(&self, hook: impl Fn(u64, &mut BTreeMap<u64, Issue>) + Send + 'static) {
+        *self.state.write_hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// The writes so far, as `METHOD path`.
+    pub fn writes(&self) -> Vec<String> {
+        self.state.writes.lock().unwrap().iter().map(|(line, _)| line.clone()).collect()
+    }
+
+    pub fn forget_writes(&self) {
+        self.state.writes.lock().unwrap().clear();
+    }
+
+    pub fn issue(&self, number: u64) -> Issue {
+        self.issues()[&number].clone()
     }
 
     pub fn set_token(&self, token: &str) {
@@ -348,7 +415,20 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// The connection breaks without a word.
+    fn nothing() -> Self {
+        Self { status: 0, headers: Vec::new(), body: Vec::new() }
+    }
+}
+
 impl State {
+    /// Whether a search does not know an item yet.
+    fn is_hidden(&self, issue: &Issue) -> bool {
+        let lag = *self.index_lag.lock().unwrap();
+        issue.made.is_some_and(|made| made.elapsed().unwrap_or_default() < lag)
+    }
+
     /// The items that a request sees.
     fn world(&self, request: &Request) -> MutexGuard<'_, BTreeMap<u64, Issue>> {
         match given_token(request).as_deref() {
@@ -379,6 +459,9 @@ fn converse(state: &State, stream: TcpStream) -> io::Result<()> {
         let latency = *state.latency.lock().unwrap();
         thread::sleep(latency);
         let (reply, breaks) = answer(state, &request);
+        if reply.status == 0 {
+            return Ok(());
+        }
         let more: String = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let kind = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let kind = kind.map_or("text/plain", |(_, kind)| kind.as_str());
@@ -425,6 +508,9 @@ fn answer(state: &State, request: &Request) -> (Reply, bool) {
     }
     if !is_authorized(state, request, face) {
         return (unauthorized(face), false);
+    }
+    if is_write(request) {
+        return write(state, request, face);
     }
     let mut fault = None;
     if is_page(request, face) {
@@ -474,9 +560,61 @@ fn answer(state: &State, request: &Request) -> (Reply, bool) {
     }
 }
 
+fn is_write(request: &Request) -> bool {
+    let path = request.path.to_lowercase();
+    let asks = ["/search/jql", "/approximate-count", "/wiql", "/workitemsbatch", "/search"];
+    request.method != "GET" && request.method != "HEAD" && !asks.iter().any(|end| path.ends_with(end))
+}
+
+fn write(state: &State, request: &Request, face: Face) -> (Reply, bool) {
+    let number = {
+        let mut writes = state.writes.lock().unwrap();
+        writes.push((format!("{} {}", request.method, request.path), SystemTime::now()));
+        writes.len() as u64
+    };
+    if let Some(hook) = &*state.write_hook.lock().unwrap() {
+        hook(number, &mut state.issues.lock().unwrap());
+    }
+    let answer = || match face {
+        Face::GitHub => github::answer(state, request),
+        Face::Jira => jira::answer(state, request, false),
+        Face::Ado => ado::answer(state, request),
+    };
+    let fault = state.write_faults.lock().unwrap().remove(&number);
+    let reply = match fault {
+        None => answer(),
+        Some(WriteFault::LosesRequest) => Reply::nothing(),
+        Some(WriteFault::LosesReply) => {
+            answer();
+            Reply::nothing()
+        }
+        Some(WriteFault::DoneAnd(status)) => {
+            answer();
+            Reply::status(status, &json!({"message": "as was asked"}))
+        }
+        Some(WriteFault::Limit(seconds)) => {
+            let until = SystemTime::now() + Duration::from_secs(seconds);
+            let limit = Fault::Limit { status: 403, seconds, told_by: ToldBy::RetryAfter };
+            *state.limited_until.lock().unwrap() = Some((until, limit.clone()));
+            refusal(&limit, until, face)
+        }
+        Some(WriteFault::Refused(status)) => Reply::status(status, &json!({"message": "Validation Failed"})),
+    };
+    (reply, false)
+}
+
+/// A number for a new item.
+fn next_number(issues: &BTreeMap<u64, Issue>) -> u64 {
+    issues.keys().next_back().copied().unwrap_or(0) + 1
+}
+
 fn is_page(request: &Request, face: Face) -> bool {
     match face {
-        Face::GitHub => request.path.ends_with("/issues") && !request.path.ends_with("/search/issues"),
+        Face::GitHub => {
+            request.path.ends_with("/issues")
+                && !request.path.ends_with("/search/issues")
+                && request.method == "GET"
+        }
         Face::Jira => {
             request.path.ends_with("/search/jql")
                 || (request.path.ends_with("/2/search") && !request.query.contains("maxResults=0"))

@@ -176,7 +176,7 @@ impl Editor for WorkItems {
         }
     }
 
-    async fn update(&self, item: &Item, change: &Change) -> Result<(), WriteError> {
+    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError> {
         let revision: u64 = item.revision.parse().unwrap_or(0);
         let mut patch = vec![json!({"op": "test", "path": "/rev", "value": revision})];
         let mut set = |name: &str, value: Value| {
@@ -195,12 +195,14 @@ impl Editor for WorkItems {
             let tags: Vec<&str> = tags.into_iter().map(String::as_str).collect();
             set("System.Tags", json!(tags.join("; ")));
         }
+        let mut went_to = None;
         if let Some(state) = &change.state {
             let name = match &state.name {
                 Some(name) => name.clone(),
                 None => self.state_for(&item.type_name, state.category).await.map_err(WriteError::Refused)?,
             };
             set("System.State", json!(name));
+            went_to = Some((state.category, name));
         }
         let is_markdown = self.knows_markdown();
         if let Some(text) = &change.body {
@@ -213,10 +215,10 @@ impl Editor for WorkItems {
             }
         }
         if patch.len() == 1 {
-            return Ok(());
+            return Ok(None);
         }
         match self.patch(Method::PATCH, &format!("workitems/{}", encode(item.reference())), &patch).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(went_to),
             Err(WriteError::Refused(TrackerError::Refused { said, .. }))
                 if is_markdown && said.contains("multilineFieldsFormat") =>
             {

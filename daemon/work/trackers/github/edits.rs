@@ -120,7 +120,7 @@ impl Editor for Issues {
         Ok(made.number.to_string())
     }
 
-    async fn update(&self, item: &Item, change: &Change) -> Result<(), WriteError> {
+    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError> {
         let mut body = Map::new();
         if let Some(title) = &change.title {
             body.insert("title".into(), json!(title));
@@ -170,10 +170,10 @@ impl Editor for Issues {
             body.insert("labels".into(), json!(labels));
         }
         if body.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let address = self.path(&format!("/issues/{}", encode(item.reference())));
-        self.send(Method::PATCH, address, &Value::Object(body)).await.map(|_| ())
+        self.send(Method::PATCH, address, &Value::Object(body)).await.map(|_| None)
     }
 
     async fn group(&self, feature: &str, title: &str) -> Result<Option<Group>, WriteError> {

@@ -77,7 +77,12 @@ impl Issues {
     }
 
     /// Moves an issue to a status by whatever way leads there.
-    async fn transition(&self, item: &Item, category: Category, name: Option<&str>) -> Result<(), WriteError> {
+    async fn transition(
+        &self,
+        item: &Item,
+        category: Category,
+        name: Option<&str>,
+    ) -> Result<(Category, String), WriteError> {
         let what = self.what();
         let path = format!("issue/{}/transitions", encode(item.reference()));
         let address = self.server.address(&format!("{}/{path}", self.api())).map_err(WriteError::Refused)?;
@@ -104,7 +109,14 @@ impl Issues {
             let said = format!("no transition leads from {} to {wanted}; they lead to: {}", item.state, known.join(", "));
             return Err(WriteError::Refused(TrackerError::Refused { what: item.shown.clone(), said }));
         };
-        self.send(Method::POST, &path, &json!({"transition": {"id": way.id}})).await.map(|_| ())
+        self.send(Method::POST, &path, &json!({"transition": {"id": way.id}})).await?;
+        let category = match way.to.status_category.key.as_str() {
+            "indeterminate" => Category::InProgress,
+            "done" if is_cancelled(&way.to.name) => Category::Cancelled,
+            "done" => Category::Completed,
+            _ => Category::Open,
+        };
+        Ok((category, way.to.name.clone()))
     }
 
     /// The description with these boxes marked so, as JIRA itself has it.
@@ -199,7 +211,7 @@ impl Editor for Issues {
         }
     }
 
-    async fn update(&self, item: &Item, change: &Change) -> Result<(), WriteError> {
+    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError> {
         let (mut fields, mut update) = (Map::new(), Map::new());
         if let Some(title) = &change.title {
             fields.insert("summary".into(), json!(title));
@@ -226,8 +238,8 @@ impl Editor for Issues {
             self.send(Method::PUT, &path, &json!({"fields": fields, "update": update})).await?;
         }
         match &change.state {
-            Some(state) => self.transition(item, state.category, state.name.as_deref()).await,
-            None => Ok(()),
+            Some(state) => self.transition(item, state.category, state.name.as_deref()).await.map(Some),
+            None => Ok(None),
         }
     }
 

@@ -1,0 +1,65 @@
+//! `sync` and `resolve`: show what would be done, or start the job.
+
+use super::{print, print_json, start};
+use crate::cli::{ResolveArgs, SyncArgs};
+use crate::connect;
+use crate::failure::Failure;
+use crate::render::table;
+use specweave_jobs::environment;
+use specweave_jobs::project::Project;
+use specweave_jobs::text::plain;
+use specweave_jobs::v1::*;
+
+pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<u8, Failure> {
+    let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
+    let spec = SyncSpec {
+        provider: arguments.tracker.unwrap_or_default(),
+        profile: arguments.profile.unwrap_or_default(),
+        direction: arguments.direction.unwrap_or_default(),
+        on_conflict: arguments.on_conflict.unwrap_or_default(),
+        only: arguments.only,
+        force_deletes: arguments.force_deletes,
+    };
+    let spec = JobSpec { work: Some(job_spec::Work::Sync(spec)) };
+    let mut connection = connect::find_or_start(project).await?;
+    if dry_run {
+        let request = PreviewJobRequest { spec: Some(spec), environment: environment::carried() };
+        let preview = connection.client.preview_job(request).await?.into_inner();
+        match json {
+            true => print_json(&preview)?,
+            false => print(&plan(&preview))?,
+        }
+        return Ok(u8::from(preview.items.iter().any(|item| ["conflict", "broken"].contains(&item.action.as_str()))));
+    }
+    start(project, connection, spec, follow, json).await
+}
+
+/// A sync of one story, with what a person has decided; it is over in a moment, and waited for.
+pub async fn resolve(project: &Project, arguments: ResolveArgs, json: bool) -> Result<u8, Failure> {
+    let spec = SyncSpec {
+        provider: arguments.tracker.unwrap_or_default(),
+        profile: arguments.profile.unwrap_or_default(),
+        on_conflict: arguments.side,
+        only: vec![arguments.story],
+        ..SyncSpec::default()
+    };
+    let connection = connect::find_or_start(project).await?;
+    start(project, connection, JobSpec { work: Some(job_spec::Work::Sync(spec)) }, true, json).await
+}
+
+fn plan(preview: &PreviewJobResponse) -> String {
+    let rows: Vec<Vec<String>> = preview
+        .items
+        .iter()
+        .map(|item| [&item.action, &item.name, &item.source, &item.reason].map(|text| plain(text)).to_vec())
+        .collect();
+    let mut out = match rows.is_empty() {
+        true => "Nothing to do.\n".to_owned(),
+        false => table(&["Would", "Story", "Item", "What"], &rows),
+    };
+    out.push_str(&format!("\n{} to do. Nothing was written.\n", preview.items.len()));
+    for note in &preview.notes {
+        out.push_str(&format!("({})\n", plain(note)));
+    }
+    out
+}

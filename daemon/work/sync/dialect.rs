@@ -1,0 +1,279 @@
+//! A story as a tracker's item and back: titles, labels, texts, states. Pure but for the tracker's own reading of a text.
+
+use super::body;
+use super::status::{StatusMap, Told};
+use crate::specs::record::{Checkbox, Field, List, Record};
+use crate::specs::story::Fields;
+use crate::specs::text::{self, Fence};
+use crate::work::trackers::edits::{Category, Change, Draft, Editor, Group};
+use crate::work::trackers::github::is_status_label;
+use crate::work::trackers::item::{Item, MARKER, Platform, Status};
+use std::collections::BTreeSet;
+
+/// Who wrote a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A person or SpecWeave, here.
+    Authored,
+    /// Somebody in the tracker.
+    Imported,
+}
+
+/// Labels that say what an item is, and nothing about the story.
+const OURS: [&str; 3] = ["user-story", "specweave", "auto-created"];
+
+/// How one tracker says things.
+pub struct Dialect<'a> {
+    pub platform: Platform,
+    pub map: &'a StatusMap,
+    /// Knows how a text comes back; nothing is asked of it here.
+    pub tracker: &'a dyn Editor,
+}
+
+/// What names the item of a story in its tracker: the same wherever and whenever it is made.
+pub fn marker(story: &str) -> String {
+    format!("{MARKER}{:016x}", text::hash(story))
+}
+
+/// `[FS-001][US-001] Title`.
+pub fn title(story: &str, title: &str) -> String {
+    let mut parts = story.rsplit('/');
+    match (parts.next(), parts.next()) {
+        (Some(id), Some(feature)) => format!("[{feature}][{id}] {title}"),
+        _ => title.to_owned(),
+    }
+}
+
+/// The names in front of a title, and the title.
+pub fn split_title(text: &str) -> (Option<(&str, &str)>, &str) {
+    let names = text.strip_prefix('[').and_then(|rest| rest.split_once("][")).and_then(|(feature, rest)| {
+        let (id, title) = rest.split_once(']')?;
+        let fits = feature.to_uppercase().starts_with("FS-") && id.to_uppercase().starts_with("US-");
+        fits.then_some(((feature, id), title.trim()))
+    });
+    match names {
+        Some((names, title)) => (Some(names), title),
+        None => (None, text),
+    }
+}
+
+impl Dialect<'_> {
+    /// What an item says.
+    pub fn record(&self, item: &Item, origin: Origin) -> Record {
+        let status = self.map.of_remote(told(item));
+        match origin {
+            Origin::Authored => {
+                let (description, boxes) = body::parse(&tidy(&item.body));
+                Record {
+                    title: text::title(split_title(&item.title).1),
+                    status,
+                    priority: item.priority,
+                    labels: item.labels.iter().filter(|label| !self.is_managed(label)).cloned().collect(),
+                    description,
+                    boxes,
+                }
+            }
+            Origin::Imported => {
+                let boxes = boxes_of(&format!("{}\n{}", item.body, item.criteria.as_deref().unwrap_or("")));
+                Record { status, boxes, ..imported(&Fields::of(item)) }
+            }
+        }
+    }
+
+    fn is_managed(&self, label: &str) -> bool {
+        let lower = label.to_lowercase();
+        OURS.contains(&lower.as_str())
+            || lower.starts_with(MARKER)
+            || lower.starts_with("project:")
+            || (self.platform == Platform::GitHub
+                && (is_status_label(label) || matches!(lower.as_bytes(), [b'p', b'0'..=b'4'])))
+    }
+
+    /// What the tracker would say if it were told this.
+    pub fn echo(&self, record: &Record) -> Record {
+        let (description, boxes) = body::parse(&tidy(&self.tracker.echo(&body::text(record, None))));
+        Record {
+            title: text::title(&record.title),
+            status: record.status.clone(),
+            priority: record.priority.map(|priority| match self.platform {
+                Platform::Ado => priority.min(3),
+                _ => priority,
+            }),
+            labels: record.labels.iter().map(|label| self.label(label)).collect(),
+            description,
+            boxes,
+        }
+    }
+
+    /// A label as the tracker takes it.
+    fn label(&self, label: &str) -> String {
+        match self.platform {
+            Platform::GitHub => label.replace(',', " "),
+            Platform::Jira => label.split_whitespace().collect::<Vec<_>>().join("-"),
+            Platform::Ado => label.replace([';', ','], " "),
+        }
+    }
+
+    /// The item of a story before it is made.
+    pub fn draft(&self, story: &str, record: &Record, group: Option<Group>) -> Draft {
+        let marker = marker(story);
+        let mut labels: BTreeSet<String> = record.labels.iter().map(|label| self.label(label)).collect();
+        labels.extend(["specweave", "user-story"].map(str::to_owned));
+        let named = match self.platform {
+            Platform::GitHub => {
+                labels.extend(record.priority.map(|priority| format!("p{priority}")));
+                Some((marker.as_str(), story))
+            }
+            _ => {
+                labels.insert(marker.clone());
+                None
+            }
+        };
+        Draft {
+            title: title(story, &text::title(&record.title)),
+            body: body::text(record, named),
+            priority: record.priority,
+            labels: labels.into_iter().collect(),
+            marker: marker.clone(),
+            group,
+            is_group: false,
+        }
+    }
+
+    /// The item of a feature, where features are items.
+    pub fn group_draft(&self, feature: &str, id: &str, title: &str) -> Draft {
+        let marker = marker(feature);
+        Draft {
+            title: format!("[{id}] {}", text::title(title)),
+            body: String::new(),
+            priority: None,
+            labels: vec!["specweave".to_owned(), marker.clone()],
+            marker,
+            group: None,
+            is_group: true,
+        }
+    }
+
+    /// What makes an item say these fields of a record.
+    pub fn change(&self, story: &str, item: &Item, wanted: &Record, fields: &[Field], origin: Origin) -> Change {
+        let mut change = Change::default();
+        let has = |field| fields.contains(&field);
+        if has(Field::Title) {
+            let plain = text::title(&wanted.title);
+            change.title = Some(if origin == Origin::Authored { title(story, &plain) } else { plain });
+        }
+        let remote = self.record(item, origin);
+        let words = |boxes: &[Checkbox]| boxes.iter().map(|one| one.text.clone()).collect::<Vec<_>>();
+        match origin {
+            // Where only marks change, the rest of the text stays as the tracker has it.
+            _ if has(Field::Boxes) && !has(Field::Description) && words(&remote.boxes) == words(&wanted.boxes) => {
+                change.marks = Some(wanted.boxes.clone());
+            }
+            Origin::Authored if has(Field::Description) || has(Field::Boxes) => {
+                let marker = marker(story);
+                let named = (self.platform == Platform::GitHub).then_some((marker.as_str(), story));
+                change.body = Some(body::text(wanted, named));
+            }
+            Origin::Imported if has(Field::Boxes) => change.marks = Some(wanted.boxes.clone()),
+            _ => {}
+        }
+        if has(Field::Status) {
+            change.state = Some(self.map.target(&wanted.status));
+        }
+        if has(Field::Priority) {
+            change.priority = Some(wanted.priority);
+        }
+        if has(Field::Labels) {
+            let wanted: BTreeSet<String> = wanted.labels.iter().map(|label| self.label(label)).collect();
+            let there: BTreeSet<String> =
+                item.labels.iter().filter(|label| !self.is_managed(label)).cloned().collect();
+            change.add_labels = wanted.difference(&there).cloned().collect();
+            change.remove_labels = there.difference(&wanted).cloned().collect();
+        }
+        change
+    }
+}
+
+/// Where an item stands.
+pub fn told(item: &Item) -> Told<'_> {
+    let state = item.state.as_str();
+    let told = |category, state| Told { category, state };
+    match (item.platform, item.status) {
+        (Platform::GitHub, _) if state.starts_with("closed") => match state {
+            "closed/not_planned" | "closed/duplicate" => told(Category::Cancelled, "closed"),
+            _ => told(Category::Completed, "closed"),
+        },
+        (Platform::GitHub, _) => {
+            let label = item.labels.iter().find(|label| is_status_label(label));
+            match label.map(|label| label.strip_prefix("status:").unwrap_or("active")) {
+                None | Some("not_started" | "not-started" | "planning" | "open") => told(Category::Open, "open"),
+                // SpecWeave leaves this one on issues that were opened again.
+                Some("complete" | "completed") => told(Category::Open, "open"),
+                Some(state) => told(Category::InProgress, state),
+            }
+        }
+        (_, Status::Open) => told(Category::Open, state),
+        (_, Status::InProgress) => told(Category::InProgress, state),
+        (Platform::Jira, Status::Completed) if crate::work::trackers::jira::is_cancelled(state) => {
+            told(Category::Cancelled, state)
+        }
+        (_, Status::Completed) => told(Category::Completed, state),
+        (_, Status::Removed) => told(Category::Cancelled, state),
+    }
+}
+
+/// What an imported story's file says; its boxes are those that the tracker has.
+pub fn imported_here(map: &StatusMap, fields: &Fields, remote: &Record, text: &str) -> Record {
+    let here = boxes_of(text);
+    let keys = crate::specs::record::keys(&here);
+    let boxes = remote.boxes.iter().zip(crate::specs::record::keys(&remote.boxes)).map(|(one, key)| {
+        let place = keys.iter().position(|known| *known == key);
+        Checkbox { checked: place.map_or(one.checked, |place| here[place].checked), ..one.clone() }
+    });
+    Record { status: map.of_local(&fields.status), boxes: boxes.collect(), ..imported(fields) }
+}
+
+/// An imported story without its boxes: words apart from marks.
+fn imported(fields: &Fields) -> Record {
+    let criteria: Vec<&str> = fields.criteria.iter().map(|one| one.text.as_str()).collect();
+    let unmarked: Vec<String> = fields
+        .description
+        .lines()
+        .map(|line| line.trim_end().replacen("[x]", "[ ]", 1).replacen("[X]", "[ ]", 1))
+        .collect();
+    Record {
+        title: fields.title.clone(),
+        status: String::new(),
+        priority: match fields.priority.as_bytes() {
+            [b'P', digit @ b'0'..=b'4'] => Some(digit - b'0'),
+            _ => None,
+        },
+        labels: BTreeSet::new(),
+        description: format!("{}\n\n{}", unmarked.join("\n"), criteria.join("\n")).trim().to_owned(),
+        boxes: Vec::new(),
+    }
+}
+
+/// Every box of a text, named by its words alone, once each.
+fn boxes_of(text: &str) -> Vec<Checkbox> {
+    let mut fence = Fence::default();
+    let mut boxes: Vec<Checkbox> = Vec::new();
+    for line in text.lines() {
+        if fence.passes(line) {
+            continue;
+        }
+        let Some(mut one) = Checkbox::parse(List::Criteria, line.trim()) else { continue };
+        // The ids are the file's; a tracker's own stay part of its words.
+        if !one.id.is_empty() && !one.id.starts_with("AC-US") && !one.id.starts_with("T-") {
+            one.text = format!("**{}**: {}", one.id, one.text);
+        }
+        one.id.clear();
+        boxes.push(one);
+    }
+    boxes
+}
+
+/// Lines without blanks at their ends.
+fn tidy(text: &str) -> String {
+    text.replace("\r\n", "\n").lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}

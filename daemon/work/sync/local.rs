@@ -1,0 +1,349 @@
+//! The living docs of a project as a sync sees them: stories with front matter, stories that were imported, and what
+//! increments are told.
+
+use super::engine::{Docs, Note};
+use super::plan::{Foreseen, Imported};
+use crate::specs::authored;
+use crate::specs::ledger::Placed;
+use crate::specs::shelf::{SPECS, Shelf, ShelfError, Wins};
+use crate::specs::story::Document;
+use crate::work::pretty;
+use crate::work::trackers::item::{Item, Platform};
+use serde_json::{Map, Value, json};
+use specweave_jobs::clock;
+use specweave_jobs::project::Project;
+use specweave_jobs::{crash, disk};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A story's file is no larger.
+const MOST_STORY: u64 = 16 * 1024 * 1024;
+
+/// Files below the folder of specs, at most so deep.
+const MOST_DEPTH: usize = 8;
+
+/// Parents above parents; no tracker has more.
+const MOST_LEVELS: usize = 16;
+
+pub struct LivingDocs {
+    project: Project,
+    platform: Platform,
+    /// The name of the tracker's project.
+    source: String,
+    shelf: Shelf,
+}
+
+impl LivingDocs {
+    pub fn open(project: &Project, platform: Platform, source: &str) -> Result<Self, ShelfError> {
+        let shelf = Shelf::open(project)?;
+        Ok(Self { project: project.clone(), platform, source: source.to_owned(), shelf })
+    }
+
+    fn root(&self) -> PathBuf {
+        self.project.root().join(SPECS)
+    }
+
+    /// The place of a file, if no folder on the way there is a link.
+    fn place(&self, path: &str) -> io::Result<PathBuf> {
+        let mut at = self.project.root().to_path_buf();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for part in SPECS.split('/').chain(folder.split('/')).filter(|part| !part.is_empty()) {
+            at.push(part);
+            let is_link = std::fs::symlink_metadata(&at).is_ok_and(|facts| !facts.is_dir());
+            if is_link || part == ".." {
+                return Err(io::Error::other(format!("{} is not a folder; links are not followed", at.display())));
+            }
+        }
+        Ok(self.root().join(path))
+    }
+}
+
+/// Documents whose every use may take a while, for a thread that others need.
+pub struct InPlace<D>(pub D);
+
+fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
+}
+
+impl<D: Docs> Docs for InPlace<D> {
+    fn authored(&mut self) -> io::Result<Vec<(String, String)>> {
+        in_place(|| self.0.authored())
+    }
+    fn read(&mut self, path: &str) -> io::Result<Option<String>> {
+        in_place(|| self.0.read(path))
+    }
+    fn write(&mut self, path: &str, expected: Option<&str>, text: &str) -> io::Result<bool> {
+        in_place(|| self.0.write(path, expected, text))
+    }
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        in_place(|| self.0.remove(path))
+    }
+    fn note(&mut self, increment: &str, note: &Note) -> io::Result<()> {
+        in_place(|| self.0.note(increment, note))
+    }
+    fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
+        in_place(|| self.0.imported(item))
+    }
+    fn foresee(&mut self, items: &[&Item]) -> io::Result<BTreeMap<String, Foreseen>> {
+        in_place(|| self.0.foresee(items))
+    }
+    fn import(
+        &mut self,
+        items: &[Item],
+        all: &BTreeMap<String, Item>,
+        wins: Option<Wins>,
+    ) -> io::Result<BTreeMap<String, String>> {
+        in_place(|| self.0.import(items, all, wins))
+    }
+}
+
+impl<L: super::store::Log> super::store::Log for InPlace<L> {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        in_place(|| self.0.read())
+    }
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        in_place(|| self.0.append(lines))
+    }
+    fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
+        in_place(|| self.0.replace(lines))
+    }
+    fn set_aside(&mut self, bytes: &[u8]) -> io::Result<()> {
+        in_place(|| self.0.set_aside(bytes))
+    }
+}
+
+fn from_shelf(error: ShelfError) -> io::Error {
+    let ShelfError::Io { path, source } = error;
+    io::Error::new(source.kind(), format!("{}: {source}", path.display()))
+}
+
+impl Docs for LivingDocs {
+    fn authored(&mut self) -> io::Result<Vec<(String, String)>> {
+        let root = self.root();
+        let mut found = Vec::new();
+        let mut folders = vec![(root.clone(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let Ok(kind) = entry.file_type() else { continue };
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if kind.is_dir() && depth < MOST_DEPTH && !name.starts_with(['_', '.']) {
+                    folders.push((entry.path(), depth + 1));
+                }
+                let is_story = name.starts_with("us-") && name.ends_with(".md") && !name.ends_with(".conflict.md");
+                if !kind.is_file() || !is_story {
+                    continue;
+                }
+                let Some(path) = entry.path().strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned) else {
+                    continue;
+                };
+                if let Some(text) = self.read(&path)?
+                    && authored::has_front_matter(&text)
+                {
+                    found.push((path, text));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn read(&mut self, path: &str) -> io::Result<Option<String>> {
+        match disk::read_regular(&self.place(path)?, MOST_STORY) {
+            Ok(bytes) => {
+                String::from_utf8(bytes).map(Some).map_err(|_| io::Error::other(format!("{path} is not UTF-8")))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{path}: {error}"))),
+        }
+    }
+
+    fn write(&mut self, path: &str, expected: Option<&str>, text: &str) -> io::Result<bool> {
+        let place = self.place(path)?;
+        if let Some(folder) = place.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mode = std::fs::metadata(&place).map_or(0o644, |facts| {
+            std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777
+        });
+        let is_same = || match expected {
+            None => true,
+            Some(expected) => disk::read_regular(&place, MOST_STORY).is_ok_and(|now| now == expected.as_bytes()),
+        };
+        if !is_same() {
+            return Ok(false);
+        }
+        let fill = |out: &mut dyn io::Write| out.write_all(text.as_bytes());
+        // Looked at again just before the name is given: an editor may have saved in between.
+        let written = disk::replace_if(&place, mode, fill, |_| Ok(true), is_same)?;
+        crash::point("sync-story-written");
+        Ok(written)
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.place(path)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&mut self, increment: &str, note: &Note) -> io::Result<()> {
+        let path = self.project.specweave().join("increments").join(increment).join("metadata.json");
+        let bytes = match disk::read_regular(&path, MOST_STORY) {
+            Ok(bytes) => bytes,
+            // An increment without the file is none of SpecWeave's.
+            Err(_) => return Ok(()),
+        };
+        let Ok(Value::Object(mut metadata)) = serde_json::from_slice(&bytes) else { return Ok(()) };
+        let before = metadata.clone();
+        noted(&mut metadata, self.platform, note);
+        match metadata == before {
+            true => Ok(()),
+            false => disk::replace(&path, &pretty(&metadata), 0o644),
+        }
+    }
+
+    fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
+        let kept = self.shelf.story(item).map_err(from_shelf)?;
+        Ok(kept.map(|kept| Imported {
+            fields: Document::parse(&kept.text).fields(),
+            path: kept.path,
+            text: kept.text,
+            bases: kept.bases,
+            waits: kept.waits,
+        }))
+    }
+
+    fn foresee(&mut self, items: &[&Item]) -> io::Result<BTreeMap<String, Foreseen>> {
+        let shelf = Shelf::open(&self.project).map_err(from_shelf)?;
+        let foreseen = shelf.foresee(items, &self.source).into_iter().map(|(key, placed)| {
+            let foreseen = match placed {
+                Ok(Placed::Created) => Foreseen::New,
+                Ok(Placed::Updated) => Foreseen::Changed,
+                Ok(Placed::Unchanged | Placed::LeftOut) => Foreseen::Nothing,
+                Err(conflict) => Foreseen::Conflict(conflict),
+            };
+            (key, foreseen)
+        });
+        Ok(foreseen.collect())
+    }
+
+    fn import(
+        &mut self,
+        items: &[Item],
+        all: &BTreeMap<String, Item>,
+        wins: Option<Wins>,
+    ) -> io::Result<BTreeMap<String, String>> {
+        let mut parents: Vec<Item> = Vec::new();
+        for _ in 0..MOST_LEVELS {
+            let unknown = self.shelf.unknown_parents(parents.iter().chain(items));
+            let named = |item: &&Item| unknown.contains(&item.key) || unknown.contains(&item.external_id);
+            let found: Vec<Item> = all.values().filter(named).cloned().collect();
+            if unknown.is_empty() || found.is_empty() {
+                break;
+            }
+            parents.extend(found);
+        }
+        let outcome = self.shelf.put_as(&parents, items, &self.source, wins).map_err(from_shelf)?;
+        self.shelf.close().map_err(from_shelf)?;
+        let by_id: BTreeMap<&str, &str> =
+            items.iter().map(|item| (item.external_id.as_str(), item.key.as_str())).collect();
+        let failed = outcome.failed.into_iter().filter_map(|failure| {
+            by_id.get(failure.name.as_str()).map(|key| ((*key).to_owned(), failure.error))
+        });
+        Ok(failed.collect())
+    }
+}
+
+/// Writes into an increment's metadata what SpecWeave looks for there, both the older place and the newer.
+fn noted(metadata: &mut Map<String, Value>, platform: Platform, note: &Note) {
+    let now = clock::iso(clock::now());
+    let number = |reference: &str| reference.parse::<u64>().map_or_else(|_| json!(reference), |number| json!(number));
+    let links = object(object(metadata, "externalLinks"), platform.word());
+    let before = links.clone();
+    let group = |links: &mut Map<String, Value>, name: &str, url: Option<&str>| {
+        if let Some(group) = &note.group {
+            links.insert(name.to_owned(), number(&group.reference));
+            if let Some(url) = url {
+                links.insert(url.to_owned(), json!(group.url));
+            }
+        }
+    };
+    match platform {
+        Platform::GitHub => {
+            let issue = json!({"issueNumber": number(&note.reference), "issueUrl": note.url, "status": note.status});
+            merge(object(links, "issues"), &note.story, issue);
+            group(links, "milestone", None);
+        }
+        Platform::Jira => {
+            let issue = json!({"issueKey": note.reference, "issueUrl": note.url});
+            merge(object(links, "userStories"), &note.story, issue);
+            group(links, "epicKey", Some("epicUrl"));
+        }
+        Platform::Ado => {
+            let item = json!({"workItemId": number(&note.reference), "workItemUrl": note.url});
+            merge(object(links, "userStories"), &note.story, item);
+            group(links, "featureId", Some("featureUrl"));
+        }
+    }
+    if *links == before {
+        return;
+    }
+    links.insert("syncedAt".into(), json!(now));
+    if platform == Platform::GitHub {
+        let older = object(metadata, "github");
+        let issues = older.entry("issues").or_insert_with(|| json!([]));
+        if let Some(issues) = issues.as_array_mut()
+            && !issues.iter().any(|one| one["userStory"] == note.story.as_str())
+        {
+            issues.push(json!({
+                "userStory": note.story, "number": number(&note.reference), "url": note.url, "createdAt": now,
+            }));
+        }
+        older.insert("lastSync".into(), json!(now));
+    }
+}
+
+/// Sets these keys of an entry, and leaves its others.
+fn merge(entries: &mut Map<String, Value>, name: &str, values: Value) {
+    let entry = object(entries, name);
+    if let Value::Object(values) = values {
+        entry.extend(values);
+    }
+}
+
+fn object<'a>(map: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<String, Value> {
+    let value = map.entry(name).or_insert_with(|| json!({}));
+    if !value.is_object() {
+        *value = json!({});
+    }
+    value.as_object_mut().expect("it was made one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_increment_is_told_once_and_keeps_what_is_not_ours() {
+        let mut metadata = json!({
+            "id": "0001-login", "status": "active", "github": {"milestone": 3},
+            "externalLinks": {"jira": {"epicKey": "X-1"}},
+        });
+        let Value::Object(metadata) = &mut metadata else { unreachable!() };
+        let note = Note {
+            story: "US-001".into(),
+            reference: "12".into(),
+            url: "https://github.com/acme/web/issues/12".into(),
+            status: "open".into(),
+            group: Some(crate::work::trackers::edits::Group { reference: "3".into(), url: String::new() }),
+        };
+        noted(metadata, Platform::GitHub, &note);
+        assert_eq!(metadata["externalLinks"]["github"]["issues"]["US-001"]["issueNumber"], 12);
+        assert_eq!(metadata["github"]["issues"][0]["number"], 12);
+        assert_eq!((&metadata["github"]["milestone"], &metadata["externalLinks"]["jira"]["epicKey"]), (&json!(3), &json!("X-1")));
+        let once = metadata.clone();
+        noted(metadata, Platform::GitHub, &note);
+        assert_eq!(*metadata, once, "the same again changes nothing, not even a moment");
+    }
+}

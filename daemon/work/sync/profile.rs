@@ -1,0 +1,394 @@
+//! What is synced with what, and who may change what: the request and `sync` of the project's configuration.
+
+use super::merge::{Policy, Rules};
+use super::status::StatusMap;
+use crate::secrets::Secrets;
+use crate::specs::record::Field;
+use crate::work::import::sources::{self, SourceError, SourceId};
+use crate::work::sync::dialect::Origin;
+use crate::work::trackers::edits::WritePace;
+use crate::work::trackers::item::Platform;
+use serde_json::Value;
+use specweave_jobs::project::Project;
+use specweave_jobs::v1::SyncSpec;
+use std::collections::BTreeMap;
+
+/// Which way edits go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Import,
+    Export,
+    Both,
+}
+
+impl Direction {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Export => "export",
+            Self::Both => "bidirectional",
+        }
+    }
+}
+
+/// What becomes of a contradiction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    Manual,
+    Local,
+    Remote,
+    /// As a person wrote it into the conflict's file.
+    File,
+}
+
+/// What the project's preset and settings allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    pub read: bool,
+    pub status: bool,
+    /// Make and change the items of stories that were written here.
+    pub upsert: bool,
+    /// Change more than status and boxes of items that came from the tracker.
+    pub external: bool,
+    /// Close an item whose story is gone.
+    pub delete: bool,
+}
+
+impl Permissions {
+    fn of_preset(preset: &str) -> Result<Self, ProfileError> {
+        let none = Self { read: false, status: false, upsert: false, external: false, delete: false };
+        Ok(match preset {
+            "read-only" => Self { read: true, ..none },
+            "push-only" => Self { status: true, upsert: true, ..none },
+            "bidirectional" | "" => Self { read: true, status: true, upsert: true, ..none },
+            "full-control" => Self { read: true, status: true, upsert: true, external: true, delete: true },
+            other => return Err(ProfileError::Preset(other.to_owned())),
+        })
+    }
+}
+
+/// One profile, with what a request makes of it.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub id: String,
+    pub source: SourceId,
+    pub direction: Direction,
+    pub on_conflict: OnConflict,
+    pub permissions: Permissions,
+    pub map: StatusMap,
+    /// What the project sets of the writing's pace; the tracker's own where it sets nothing.
+    gap: Option<i64>,
+    a_minute: Option<u32>,
+    an_hour: Option<u32>,
+    lag: Option<i64>,
+    /// Repositories of other stories, by the project that stories name.
+    routes: BTreeMap<String, String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    #[error("there is no profile {name:?} in sync.profiles of config.json{}", listed(.known))]
+    NoProfile { name: String, known: Vec<String> },
+    #[error("profile {name:?} is of {provider}, not of {wanted}")]
+    OtherTracker { name: String, provider: String, wanted: String },
+    #[error("no tracker is named, and config.json has {}", if .0.is_empty() { "no profile".to_owned() } else { format!("several profiles: {}", .0.join(", ")) })]
+    NoTracker(Vec<String>),
+    #[error("{0:?} is no direction: import, export or bidirectional")]
+    Direction(String),
+    #[error("{0:?} is no policy: manual, local, remote or file")]
+    Policy(String),
+    #[error("{0:?} is no preset: read-only, push-only, bidirectional or full-control")]
+    Preset(String),
+    #[error("the preset {preset} of config.json does not allow --direction {direction}")]
+    Forbidden { preset: String, direction: &'static str },
+    #[error("--on-conflict file settles one story: name it with --only")]
+    FileNeedsOne,
+    #[error("{0:?} names no story: FS-001, US-001, FS-001/US-001 or the id of an imported item")]
+    Only(String),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; it has {}", names.join(", ")) }
+}
+
+/// Checks what can be checked without looking anywhere.
+pub fn check(spec: &SyncSpec) -> Result<(), ProfileError> {
+    if !spec.provider.is_empty() {
+        platform(&spec.provider)?;
+    }
+    direction(&spec.direction)?;
+    let policy = on_conflict(&spec.on_conflict)?;
+    if policy == OnConflict::File && spec.only.is_empty() {
+        return Err(ProfileError::FileNeedsOne);
+    }
+    let fits = |name: &&String| !name.is_empty() && !name.contains(['\n', '\r', '\0']) && name.len() < 300;
+    match spec.only.iter().find(|name| !fits(name)) {
+        Some(wrong) => Err(ProfileError::Only(specweave_jobs::text::plain(wrong))),
+        None => Ok(()),
+    }
+}
+
+fn platform(word: &str) -> Result<Platform, ProfileError> {
+    let found = Platform::ALL.into_iter().find(|platform| platform.word() == word);
+    found.ok_or_else(|| SourceError::NoPlatform(word.to_owned()).into())
+}
+
+fn direction(word: &str) -> Result<Option<Direction>, ProfileError> {
+    Ok(match word {
+        "" => None,
+        "import" => Some(Direction::Import),
+        "export" => Some(Direction::Export),
+        "bidirectional" | "two-way" | "both" => Some(Direction::Both),
+        other => return Err(ProfileError::Direction(other.to_owned())),
+    })
+}
+
+fn on_conflict(word: &str) -> Result<OnConflict, ProfileError> {
+    Ok(match word {
+        "" | "manual" => OnConflict::Manual,
+        "local" => OnConflict::Local,
+        "remote" => OnConflict::Remote,
+        "file" => OnConflict::File,
+        other => return Err(ProfileError::Policy(other.to_owned())),
+    })
+}
+
+impl Profile {
+    /// The profile that a request means.
+    pub fn find(project: &Project, spec: &SyncSpec, secrets: &Secrets) -> Result<Self, ProfileError> {
+        check(spec)?;
+        let config = sources::config(project);
+        let sync = &config["sync"];
+        let empty = serde_json::Map::new();
+        let profiles = sync["profiles"].as_object().unwrap_or(&empty);
+        let provider = |profile: &Value| {
+            profile["provider"].as_str().or(profile["platform"].as_str()).unwrap_or("").to_owned()
+        };
+        let named = match spec.profile.as_str() {
+            "" => [&sync["defaultProfile"], &sync["activeProfile"]]
+                .into_iter()
+                .filter_map(Value::as_str)
+                .find(|name| {
+                    profiles.get(*name).is_some_and(|profile| {
+                        spec.provider.is_empty() || provider(profile) == spec.provider
+                    })
+                })
+                .map(str::to_owned),
+            name => {
+                let known = || profiles.keys().cloned().collect();
+                profiles.get(name).ok_or_else(|| ProfileError::NoProfile { name: name.to_owned(), known: known() })?;
+                Some(name.to_owned())
+            }
+        };
+        // The only one there is need not be named.
+        let fitting: Vec<&String> = profiles
+            .iter()
+            .filter(|(_, profile)| spec.provider.is_empty() || provider(profile) == spec.provider)
+            .map(|(name, _)| name)
+            .collect();
+        let named = named.or_else(|| (fitting.len() == 1).then(|| fitting[0].clone()));
+        let (id, platform, section) = match &named {
+            Some(name) => {
+                let profile = &profiles[name];
+                let word = provider(profile);
+                if !spec.provider.is_empty() && word != spec.provider {
+                    let (name, wanted) = (name.clone(), spec.provider.clone());
+                    return Err(ProfileError::OtherTracker { name, provider: word, wanted });
+                }
+                (name.clone(), self::platform(&word)?, Some(&profile["config"]))
+            }
+            None => {
+                let is_on = |word: &&str| sync[*word].is_object() && sync[*word]["enabled"] != false;
+                let sections: Vec<&str> = Platform::ALL.map(Platform::word).into_iter().filter(is_on).collect();
+                let word = match (spec.provider.as_str(), sync["provider"].as_str(), &sections[..]) {
+                    ("", Some(word), _) => word,
+                    ("", None, [only]) => only,
+                    (word, ..) => word,
+                };
+                if word.is_empty() || fitting.len() > 1 {
+                    return Err(ProfileError::NoTracker(fitting.into_iter().cloned().collect()));
+                }
+                (format!("{word}-default"), self::platform(word)?, None)
+            }
+        };
+        let profile = named.as_ref().map_or(&Value::Null, |name| &profiles[name]);
+        let source = sources::of_section(project, platform, section, secrets)?;
+        let preset = profile["preset"].as_str().or(sync["preset"].as_str()).unwrap_or("");
+        let mut permissions = Permissions::of_preset(preset)?;
+        let settings = &sync["settings"];
+        if preset.is_empty() {
+            let set = |name: &str, or: bool| settings[name].as_bool().unwrap_or(or);
+            permissions.upsert = set("canUpsertInternalItems", permissions.upsert);
+            permissions.status = set("canUpdateStatus", permissions.status);
+            permissions.external = set("canUpdateExternalItems", permissions.external);
+        }
+        let configured = profile["direction"].as_str().or(sync["direction"].as_str()).unwrap_or("");
+        let may_write = permissions.upsert || permissions.status;
+        let allowed = match (permissions.read, may_write) {
+            (true, false) => Direction::Import,
+            (false, _) => Direction::Export,
+            (true, true) => Direction::Both,
+        };
+        let direction = match self::direction(&spec.direction)? {
+            Some(wanted) if allowed != Direction::Both && wanted != allowed => {
+                let preset = if preset.is_empty() { "settings" } else { preset };
+                return Err(ProfileError::Forbidden { preset: preset.to_owned(), direction: wanted.word() });
+            }
+            Some(wanted) => wanted,
+            None if allowed != Direction::Both => allowed,
+            None => self::direction(configured)?.unwrap_or(Direction::Both),
+        };
+        let limits = &profile["rateLimits"];
+        let number = |name: &str| limits[name].as_u64().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let most = |name: &str, most: u32| number(name).map(|number| i64::from(number.min(most)));
+        let repositories = config["workspace"]["repos"].as_array();
+        let routes = repositories.into_iter().flatten().filter_map(|repository| {
+            let section = &repository["sync"][platform.word()];
+            let target = match platform {
+                Platform::GitHub => format!("{}/{}", section["owner"].as_str()?, section["repo"].as_str()?),
+                Platform::Jira => section["projectKey"].as_str()?.to_owned(),
+                Platform::Ado => section["project"].as_str()?.to_owned(),
+            };
+            Some((repository["id"].as_str()?.to_lowercase(), target.to_lowercase()))
+        });
+        Ok(Self {
+            id,
+            map: StatusMap::read(sync, profile, platform),
+            source,
+            direction,
+            on_conflict: on_conflict(&spec.on_conflict)?,
+            permissions,
+            gap: most("writeGapMs", 600_000),
+            a_minute: number("writesPerMinute"),
+            an_hour: number("writesPerHour"),
+            lag: most("indexLagSeconds", 600).map(|seconds| seconds * 1_000),
+            routes: routes.collect(),
+        })
+    }
+
+    /// The fields that may go each way for a story of this origin.
+    pub fn rules(&self, origin: Origin) -> Rules {
+        let may = &self.permissions;
+        let exports = self.direction != Direction::Import;
+        let imports = self.direction != Direction::Export && may.read;
+        let push = Field::ALL.into_iter().filter(|field| {
+            exports
+                && match (origin, field) {
+                    (_, Field::Status) => may.status,
+                    (Origin::Authored, _) => may.upsert,
+                    (Origin::Imported, Field::Boxes) => may.status || may.external,
+                    (Origin::Imported, Field::Title | Field::Priority) => may.external,
+                    (Origin::Imported, _) => false,
+                }
+        });
+        let policy = match self.on_conflict {
+            OnConflict::Manual | OnConflict::File => Policy::Manual,
+            OnConflict::Local => Policy::Local,
+            OnConflict::Remote => Policy::Remote,
+        };
+        let pull = if imports { Field::ALL.into() } else { Default::default() };
+        Rules { push: push.collect(), pull, policy }
+    }
+
+    pub fn may_create(&self) -> bool {
+        self.direction != Direction::Import && self.permissions.upsert
+    }
+
+    pub fn may_import(&self) -> bool {
+        self.direction != Direction::Export && self.permissions.read
+    }
+
+    pub fn pace(&self, own: WritePace) -> WritePace {
+        WritePace {
+            gap: self.gap.unwrap_or(own.gap),
+            creates_a_minute: self.a_minute.unwrap_or(own.creates_a_minute),
+            creates_an_hour: self.an_hour.unwrap_or(own.creates_an_hour),
+            lag: self.lag.unwrap_or(own.lag),
+        }
+    }
+
+    /// Whether a story that names this project, and perhaps a tracker, is this profile's.
+    pub fn takes(&self, project: &str, provider: &str) -> bool {
+        let routed = self.routes.get(&project.to_lowercase());
+        (provider.is_empty() || provider == self.source.platform.word())
+            && routed.is_none_or(|target| *target == self.source.name.to_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use specweave_jobs::disk;
+
+    fn find(config: &Value, spec: SyncSpec) -> Result<Profile, String> {
+        let root = std::env::temp_dir().join(format!("profiles-{:x}", disk::random()));
+        std::fs::create_dir_all(root.join(".specweave")).unwrap();
+        std::fs::write(root.join(".specweave/config.json"), config.to_string()).unwrap();
+        let project = Project::find(&root).unwrap();
+        let secrets = Secrets::new(&project, Default::default(), &Default::default());
+        let found = Profile::find(&project, &spec, &secrets);
+        std::fs::remove_dir_all(root).unwrap();
+        found.map_err(|error| error.to_string())
+    }
+
+    fn spec(provider: &str, profile: &str, direction: &str) -> SyncSpec {
+        SyncSpec {
+            provider: provider.into(),
+            profile: profile.into(),
+            direction: direction.into(),
+            ..SyncSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_profile_is_found_by_name_by_default_or_because_there_is_one() {
+        let github = |repo: &str| json!({"provider": "github", "config": {"owner": "acme", "repo": repo}});
+        let config = json!({"sync": {"defaultProfile": "b", "profiles": {"a": github("one"), "b": github("two")}}});
+        let name = |spec| find(&config, spec).map(|profile| profile.source.name);
+        assert_eq!(name(spec("", "", "")).unwrap(), "acme/two");
+        assert_eq!(name(spec("github", "a", "")).unwrap(), "acme/one");
+        assert!(name(spec("jira", "a", "")).unwrap_err().contains("is of github"));
+        assert!(name(spec("", "c", "")).unwrap_err().contains("it has a, b"));
+        let several = json!({"sync": {"profiles": {"a": github("one"), "b": github("two")}}});
+        assert!(find(&several, spec("github", "", "")).unwrap_err().contains("several profiles: a, b"));
+        let section = json!({"sync": {"github": {"owner": "acme", "repo": "web"}}});
+        let found = find(&section, spec("github", "", "")).unwrap();
+        assert_eq!((found.id.as_str(), found.source.name.as_str()), ("github-default", "acme/web"));
+    }
+
+    #[test]
+    fn a_preset_is_never_exceeded() {
+        let config = |preset: &str| {
+            json!({"sync": {"preset": preset, "github": {"owner": "acme", "repo": "web"}, "direction": "bidirectional"}})
+        };
+        let read_only = find(&config("read-only"), spec("github", "", "")).unwrap();
+        assert_eq!(read_only.direction, Direction::Import);
+        assert!(read_only.rules(Origin::Authored).push.is_empty() && !read_only.may_create());
+        assert!(find(&config("read-only"), spec("github", "", "export")).unwrap_err().contains("read-only"));
+        let push_only = find(&config("push-only"), spec("github", "", "")).unwrap();
+        assert!(push_only.rules(Origin::Authored).pull.is_empty() && !push_only.may_import());
+        let both = find(&config("bidirectional"), spec("github", "", "")).unwrap();
+        assert_eq!(both.rules(Origin::Imported).push, [Field::Status, Field::Boxes].into());
+        assert!(find(&config("all"), spec("github", "", "")).is_err());
+    }
+
+    #[test]
+    fn stories_go_where_their_repository_is_routed() {
+        let route = |id: &str, repo: &str| json!({"id": id, "sync": {"github": {"owner": "acme", "repo": repo}}});
+        let config = json!({
+            "sync": {"github": {"owner": "acme", "repo": "web"}},
+            "workspace": {"repos": [route("api", "api"), route("web", "web")]},
+        });
+        let root = find(&config, spec("github", "", ""));
+        // Sections of repositories are sources of their own.
+        let profile = root.or_else(|_| find(&json!({
+            "sync": {"profiles": {"w": {"provider": "github", "config": {"owner": "acme", "repo": "web"}}}},
+            "workspace": config["workspace"],
+        }), spec("github", "w", ""))).unwrap();
+        assert!(profile.takes("web", "") && profile.takes("other", "github"));
+        assert!(!profile.takes("API", "") && !profile.takes("web", "jira"));
+    }
+}
