@@ -14,5 +14,6 @@ mod secrets;
 mod specweave;
 mod state;
 mod storage;
+mod syncs;
 mod time;
 mod world;

@@ -57,11 +57,12 @@ impl Authored {
     pub fn parse(text: &str) -> Result<Self, AuthoredError> {
         let lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
         let bare = |at: usize| lines.get(at).map_or("", |line| line.trim_end());
-        let close = (1..lines.len()).find(|at| bare(*at) == "---").unwrap_or(0);
-        let front = 1..close.max(1);
+        let opens = has_front_matter(text);
+        let close = opens.then(|| (1..lines.len()).find(|at| bare(*at) == "---")).flatten();
+        let front = close.map_or(0..0, |close| 1..close);
         let meta = yaml(&lines[front.clone()].concat())?;
         let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        let body = close + 1;
+        let body = close.map_or(0, |close| close + 1);
         let mut fence = Fence::default();
         let code: Vec<bool> =
             (0..lines.len()).map(|at| at >= body && fence.passes(lines[at].trim_end())).collect();

@@ -822,7 +822,9 @@ impl<'a> Engine<'a> {
         if let Ok(written) = Authored::parse(&new) {
             let mut record = written.record().clone();
             record.status = self.profile.map.of_local(&record.status);
-            out.pulled.iter().for_each(|field| out.base.local.take(*field, &record));
+            for field in out.pulled.iter().filter(|field| out.base.local.same(&out.local, **field)).copied().collect::<Vec<_>>() {
+                out.base.local.take(field, &record);
+            }
         }
         if !out.pushed.is_empty() {
             let change = self.dialect().change(key, item, &out.remote, &out.pushed, Origin::Authored);
@@ -1071,7 +1073,9 @@ impl<'a> Engine<'a> {
             // What was imported is what both sides say now.
             if let Some(after) = self.docs.imported(&item)? {
                 let local = dialect::imported_here(dialect.map, &after.fields, &out.remote, &after.text);
-                out.pulled.iter().for_each(|field| out.base.local.take(*field, &local));
+                for field in out.pulled.iter().filter(|field| out.base.local.same(&out.local, **field)).copied().collect::<Vec<_>>() {
+                    out.base.local.take(field, &local);
+                }
             }
             self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, out.base) })?;
             return Ok(Went::Done);

@@ -104,6 +104,7 @@ impl Outcome {
     }
 
     /// Whether a side is written.
+    #[cfg(test)]
     pub fn writes(&self) -> bool {
         !self.pulled.is_empty() || !self.pushed.is_empty()
     }

@@ -213,12 +213,13 @@ pub fn decide_authored(dialect: &Dialect, base: Option<&Base>, local: &Record, r
     if let Some(boxes) = &marks {
         out.remote.boxes.clone_from(boxes);
     }
-    // What the tracker will say is what is compared the next time.
-    let echo = dialect.echo(&out.remote);
-    let pushed = out.pushed.clone();
-    pushed.iter().for_each(|field| out.base.remote.take(*field, &echo));
-    if let Some(boxes) = marks.filter(|_| out.pushed.contains(&Field::Boxes)) {
-        out.base.remote.boxes = boxes;
+    // What the tracker will say of it is what is compared the next time.
+    let echo = dialect.echo(&out.base.remote);
+    for field in out.pushed.clone() {
+        match only_marks(&out.base.remote.boxes, &remote.boxes).filter(|_| marks.is_some() && field == Field::Boxes) {
+            Some(boxes) => out.base.remote.boxes = boxes,
+            None => out.base.remote.take(field, &echo),
+        }
     }
     out
 }

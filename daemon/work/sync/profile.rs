@@ -268,6 +268,25 @@ impl Profile {
         })
     }
 
+    /// A profile of a GitHub repository without a pace, for trials.
+    #[cfg(test)]
+    pub fn of_trial(direction: Direction, on_conflict: OnConflict, delete: bool) -> Self {
+        let preset = if delete { "full-control" } else { "bidirectional" };
+        Self {
+            id: "trial".into(),
+            source: SourceId { platform: Platform::GitHub, name: "acme/web".into(), server: String::new() },
+            direction,
+            on_conflict,
+            permissions: Permissions::of_preset(preset).expect("it is one"),
+            map: StatusMap::default(),
+            gap: None,
+            a_minute: None,
+            an_hour: None,
+            lag: None,
+            routes: BTreeMap::new(),
+        }
+    }
+
     /// The fields that may go each way for a story of this origin.
     pub fn rules(&self, origin: Origin) -> Rules {
         let may = &self.permissions;
