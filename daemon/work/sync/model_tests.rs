@@ -41,6 +41,8 @@ struct Issue {
     labels: Vec<String>,
     created: Millis,
     updated: Millis,
+    /// No two versions have the same.
+    version: u64,
     deleted: bool,
 }
 
@@ -75,6 +77,11 @@ struct World {
     closed_by_sync: BTreeSet<u64>,
     done: BTreeSet<String>,
     failed: BTreeMap<String, String>,
+    /// After so many steps, this story is edited, here or there, with this word.
+    meanwhile: Option<(u32, u8, bool, String)>,
+    edited_meanwhile: Vec<(u8, String)>,
+    /// Versions of items so far.
+    versions: u64,
 }
 
 #[derive(Clone)]
@@ -98,6 +105,9 @@ impl Sim {
             closed_by_sync: BTreeSet::new(),
             done: BTreeSet::new(),
             failed: BTreeMap::new(),
+            meanwhile: None,
+            edited_meanwhile: Vec::new(),
+            versions: 0,
         };
         Self(Arc::new(Mutex::new(world)))
     }
@@ -113,6 +123,7 @@ impl Sim {
         if world.dead {
             return None;
         }
+        world.edit_meanwhile();
         match world.dies_in.as_mut() {
             Some(0) => {
                 world.dead = true;
@@ -144,7 +155,7 @@ impl World {
             type_name: String::new(),
             status: if issue.closed.is_some() { Status::Completed } else { Status::Open },
             state: issue.closed.map_or("open".into(), |reason| format!("closed/{reason}")),
-            revision: issue.updated.to_string(),
+            revision: issue.version.to_string(),
             priority: None,
             labels: issue.labels.clone(),
             created: issue.created,
@@ -160,6 +171,41 @@ impl World {
     fn seen(&self) -> Vec<Item> {
         let known = |issue: &&Issue| !issue.deleted && self.now - (issue.created - self.settings.skew) >= self.settings.lag;
         self.issues.values().filter(known).map(|issue| self.item(issue)).collect()
+    }
+
+    /// Somebody who does not wait for a sync to end.
+    fn edit_meanwhile(&mut self) {
+        let Some((steps, story, here, word)) = self.meanwhile.take() else { return };
+        if steps > 0 {
+            self.meanwhile = Some((steps - 1, story, here, word));
+            return;
+        }
+        let (at, marker) = (self.now + self.settings.skew, dialect::marker(&key(story)));
+        self.versions += 1;
+        let version = self.versions;
+        let edited = match here {
+            true => {
+                let paths = [path(story, false), path(story, true)];
+                let there = paths.iter().find(|path| self.files.contains_key(*path));
+                let text = there.and_then(|path| self.files.get_mut(path));
+                text.is_some_and(|text| {
+                    let new = text.replacen("./FEATURE.md)\n\n", &format!("./FEATURE.md)\n\n{word}\n\n"), 1);
+                    std::mem::replace(text, new.clone()) != new
+                })
+            }
+            false => {
+                let mut issues = self.issues.values_mut().filter(|issue| !issue.deleted);
+                let own = issues.find(|issue| super::body::marker(&issue.body).is_some_and(|(known, _)| known == marker));
+                own.is_some_and(|issue| {
+                    issue.body = format!("{word}\n\n{}", issue.body);
+                    (issue.updated, issue.version) = (at, version);
+                    true
+                })
+            }
+        };
+        if edited {
+            self.edited_meanwhile.push((story, word));
+        }
     }
 
     fn fault(&mut self) -> Fault {
@@ -240,6 +286,7 @@ impl Editor for Sim {
             labels: draft.labels.clone(),
             created: at,
             updated: at,
+            version: 0,
             deleted: false,
         };
         world.issues.insert(number, issue);
@@ -259,6 +306,12 @@ impl Editor for Sim {
             Fault::None | Fault::LosesReply => {}
         }
         let number: u64 = item.reference().parse().unwrap();
+        // As Azure DevOps does it; the others can only be asked just before.
+        if world.issues[&number].version.to_string() != item.revision {
+            return Err(WriteError::Changed);
+        }
+        world.versions += 1;
+        let version = world.versions;
         let body = change.body.as_ref().map(|body| world.kept(body));
         let at = world.now + world.settings.skew;
         let issue = world.issues.get_mut(&number).unwrap();
@@ -292,7 +345,7 @@ impl Editor for Sim {
             };
             closes = was_open && issue.closed == Some("not_planned");
         }
-        issue.updated = at;
+        (issue.updated, issue.version) = (at, version);
         if closes {
             world.closed_by_sync.insert(number);
         }
@@ -555,7 +608,14 @@ pub enum Step {
     EditThere(u8, What),
     RemoveThere(u8),
     Wait(Millis),
-    Sync { direction: Direction, policy: OnConflict, dies_in: Option<u32>, faults: Vec<Fault> },
+    Sync {
+        direction: Direction,
+        policy: OnConflict,
+        dies_in: Option<u32>,
+        faults: Vec<Fault>,
+        /// Somebody edits a story or its item in the middle of it: after so many steps.
+        meanwhile: Option<(u32, u8, bool)>,
+    },
 }
 
 /// Only what is needed to make words that nobody has used.
@@ -610,7 +670,9 @@ impl ReferenceStateMachine for Histories {
             1 => Just(OnConflict::Local),
             1 => Just(OnConflict::Remote),
         ];
-        let sync = (direction, policy, prop::option::weighted(0.5, 0u32..60), prop::collection::vec(fault(), 0..4));
+        let meanwhile = prop::option::weighted(0.3, (0u32..40, 1..=STORIES, any::<bool>()));
+        let faults = prop::collection::vec(fault(), 0..4);
+        let sync = (direction, policy, prop::option::weighted(0.5, 0u32..60), faults, meanwhile);
         prop_oneof![
             3 => (1..=STORIES).prop_map(Step::Make),
             6 => (1..=STORIES, what()).prop_map(|(story, what)| Step::Edit(story, what)),
@@ -620,7 +682,9 @@ impl ReferenceStateMachine for Histories {
             6 => (1..=STORIES, what()).prop_map(|(story, what)| Step::EditThere(story, what)),
             1 => (1..=STORIES).prop_map(Step::RemoveThere),
             1 => prop_oneof![Just(1_000), Just(100_000)].prop_map(Step::Wait),
-            6 => sync.prop_map(|(direction, policy, dies_in, faults)| Step::Sync { direction, policy, dies_in, faults }),
+            6 => sync.prop_map(|(direction, policy, dies_in, faults, meanwhile)| {
+                Step::Sync { direction, policy, dies_in, faults, meanwhile }
+            }),
         ]
         .boxed()
     }
@@ -685,10 +749,16 @@ impl Trial {
             let world = self.sim.world();
             (world.item(&world.issues[&number]), world.now + world.settings.skew)
         };
-        let mut record = dialect.record(&item, Origin::Authored);
+        let before = dialect.record(&item, Origin::Authored);
+        let mut record = before.clone();
         let (field, kept) = change(&mut record, what, word, "there");
+        if record == before {
+            return;
+        }
         let changed = dialect.change(&key(story), &item, &record, &[field], Origin::Authored);
         let mut world = self.sim.world();
+        world.versions += 1;
+        let version = world.versions;
         let issue = world.issues.get_mut(&number).unwrap();
         if let Some(title) = changed.title {
             issue.title = title;
@@ -708,14 +778,14 @@ impl Trial {
                 issue.labels.push("status:active".into());
             }
         }
-        issue.updated = at;
+        (issue.updated, issue.version) = (at, version);
         drop(world);
         self.dirty.insert(number);
         self.words.extend(kept.map(|text| Word { story, text }));
     }
 
     /// Both sides of every story, and what is between them.
-    fn check(&mut self, direction: Direction, policy: OnConflict, actions: &[Action]) {
+    fn check(&mut self, agree: bool, policy: OnConflict, actions: &[Action]) {
         let map = StatusMap::default();
         let dialect = Dialect { platform: Platform::GitHub, map: &map, tracker: &self.sim };
         let failed = self.sim.world().failed.clone();
@@ -744,7 +814,7 @@ impl Trial {
                 self.words.retain(|word| word.story != story || everything.contains(&word.text));
                 continue;
             }
-            let is_settled = direction == Direction::Both && !failed.contains_key(&key(story));
+            let is_settled = agree && !failed.contains_key(&key(story));
             if let (Some(text), Some(issue), true) = (&text, &issue, is_settled) {
                 let item = world.item(issue);
                 drop(world);
@@ -882,6 +952,7 @@ impl Trial {
                     labels: Vec::new(),
                     created: at,
                     updated: at,
+                    version: 0,
                     deleted: false,
                 };
                 world.issues.insert(number, issue);
@@ -894,20 +965,25 @@ impl Trial {
                 }
             }
             Step::Wait(time) => self.sim.world().now += time,
-            Step::Sync { direction, policy, dies_in, faults } => {
+            Step::Sync { direction, policy, dies_in, faults, meanwhile } => {
                 let profile = Profile::of_trial(direction, policy, model.settings.delete);
-                let is_calm = dies_in.is_none() && faults.iter().all(|fault| *fault == Fault::None);
+                let is_calm = dies_in.is_none() && meanwhile.is_none() && faults.iter().all(|fault| *fault == Fault::None);
                 let shown = planned(&self.sim, &profile);
                 let before = self.sim.world().files.clone();
                 {
                     let mut world = self.sim.world();
                     (world.dies_in, world.faults) = (dies_in, faults);
+                    let word = format!("word{}{}", model.words, if meanwhile.is_some_and(|(_, _, here)| here) { "here" } else { "there" });
+                    world.meanwhile = meanwhile.map(|(steps, story, here)| (steps, story, here, word));
+                    world.closed_by_sync.clear();
                 }
                 let came = synced(&self.sim, &profile);
                 {
                     let mut world = self.sim.world();
-                    (world.dies_in, world.dead) = (None, false);
+                    (world.dies_in, world.dead, world.meanwhile) = (None, false, None);
                     world.faults.clear();
+                    let edits = std::mem::take(&mut world.edited_meanwhile);
+                    self.words.extend(edits.into_iter().map(|(story, text)| Word { story, text }));
                 }
                 let Came::Done(actions) = came else {
                     assert!(shown.is_none() || !is_calm, "a dry run did not warn");
@@ -924,7 +1000,9 @@ impl Trial {
                         assert!(is_touched || self.sim.world().files.get(path) == Some(text), "{path} was touched");
                     }
                 }
-                self.check(direction, policy, &actions);
+                // Who edits in the middle of a sync is heard in the next.
+                let (agree, undisturbed) = (direction == Direction::Both, meanwhile.is_none());
+                self.check(agree && undisturbed, policy, &actions);
                 // Once the index has caught up, the same again finds nothing to write.
                 self.sim.world().now += 100_000;
                 let quiet = Profile::of_trial(direction, OnConflict::Manual, model.settings.delete);
@@ -933,7 +1011,7 @@ impl Trial {
                         let world = self.sim.world();
                         (world.writes, world.files.clone())
                     };
-                    self.check(direction, OnConflict::Manual, &[]);
+                    self.check(agree, OnConflict::Manual, &[]);
                     if let Came::Done(again) = synced(&self.sim, &quiet) {
                         let world = self.sim.world();
                         assert_eq!(world.writes, writes, "a quiet sync writes nothing there: {again:?}");
@@ -948,6 +1026,84 @@ impl Trial {
             }
         }
     }
+}
+
+/// Makes so many items, with lost replies and deaths all the way; gives the deaths, the losses and the time that it took.
+fn make_all(lot: u64, count: u64) -> (u64, u64, Millis) {
+    let (mut deaths, mut lost) = (0, 0);
+    let sim = Sim::new(Settings { lossy: false, lag: 30_000, skew: 0, delete: false });
+    // A plain generator: the same lots every time.
+    let mut seed = lot.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1;
+    let mut random = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    for number in 0..count {
+        let text = file(1, &format!("story{number}")).replace("US-001", &format!("US-{number:04}"));
+        sim.world().files.insert(format!("web/FS-001/us-{number:04}.md"), text);
+    }
+    let began = sim.world().now;
+    let profile = Profile::of_trial(Direction::Export, OnConflict::Manual, false);
+    loop {
+        {
+            let mut world = sim.world();
+            // A death about once in a hundred steps, and one in twenty lost on its way there or back.
+            world.dies_in = Some(random(200) as u32);
+            let mut fault = || match random(40) {
+                0 => Fault::LosesRequest,
+                1 => Fault::LosesReply,
+                _ => Fault::None,
+            };
+            world.faults = (0..400).map(|_| fault()).collect();
+        }
+        let faults = sim.world().faults.clone();
+        let (mut docs, run) = (sim.clone(), sim.clone());
+        let ended = match Store::open(Box::new(sim.clone())) {
+            Ok(mut store) => {
+                let mut engine = Engine::new(&profile, &sim, &mut docs, &mut store, &run, &[], false);
+                match now(engine.plan()) {
+                    Ok(plan) => {
+                        let names: Vec<String> = plan.actions.iter().map(|action| action.story.clone()).collect();
+                        now(engine.carry_out(plan, &names)).map(|()| names.is_empty())
+                    }
+                    Err(ended) => Err(ended),
+                }
+            }
+            Err(error) => Err(error.into()),
+        };
+        let mut world = sim.world();
+        let met = faults.len() - world.faults.len();
+        lost += faults[..met].iter().filter(|fault| **fault != Fault::None).count() as u64;
+        deaths += u64::from(std::mem::take(&mut world.dead));
+        match ended {
+            Ok(true) => break,
+            Err(Ended::Stop(Stop::Pause { resume_at: Some(at), .. })) => world.now = world.now.max(at),
+            _ => world.now += 1_000,
+        }
+    }
+    let world = sim.world();
+    assert_eq!(world.made.len() as u64, count);
+    let twice: Vec<_> = world.made.iter().filter(|(_, made)| **made != 1).collect();
+    assert!(twice.is_empty(), "made more than once: {twice:?}");
+    (deaths, lost, world.now - began)
+}
+
+#[test]
+fn ten_thousand_items_are_made_once_each_whatever_gets_lost_on_the_way() {
+    const LOTS: u64 = 50;
+    const EACH: u64 = 200;
+    let halves = [0, 1].map(|half| {
+        std::thread::spawn(move || {
+            let lots = (0..LOTS).filter(|lot| lot % 2 == half).map(|lot| make_all(lot, EACH));
+            lots.fold((0, 0, 0), |sum, lot| (sum.0 + lot.0, sum.1 + lot.1, sum.2 + lot.2))
+        })
+    });
+    let [one, other] = halves.map(|half| half.join().unwrap());
+    let (deaths, lost, elapsed) = (one.0 + other.0, one.1 + other.1, one.2 + other.2);
+    eprintln!("{} items, {deaths} deaths, {lost} lost, {} h of simulated time", LOTS * EACH, elapsed / 3_600_000);
+    assert!(deaths > 300 && lost > 300);
 }
 
 prop_state_machine! {
