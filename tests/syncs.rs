@@ -157,3 +157,660 @@ fn stories_become_items_and_a_second_sync_writes_nothing() {
         assert_eq!(plan(&world, &[tracker]), Vec::<String>::new());
     }
 }
+
+/// The item of a story.
+fn item_of(trackers: &Trackers, number: u32) -> Issue {
+    let issues = trackers.issues();
+    let wanted = format!("[US-{number:03}]");
+    let mut found = issues.values().filter(|issue| issue.title.contains(&wanted));
+    let one = found.next().unwrap_or_else(|| panic!("{wanted} has no item: {issues:#?}")).clone();
+    assert!(found.next().is_none(), "{wanted} has several");
+    one
+}
+
+/// What an item says, wherever its tracker keeps it.
+fn text_of(issue: &Issue) -> String {
+    issue.document.as_ref().map_or_else(|| issue.body.clone(), Value::to_string)
+}
+
+/// Somebody edits the text of an item in the tracker.
+fn edit_text(trackers: &Trackers, number: u64, from: &str, to: &str) {
+    trackers.edit(number, |issue| match &mut issue.document {
+        Some(document) => {
+            let text = document.to_string();
+            assert!(text.contains(from), "{from:?} is not in {text}");
+            *document = serde_json::from_str(&text.replace(from, to)).unwrap();
+        }
+        None => {
+            assert!(issue.body.contains(from), "{from:?} is not in {}", issue.body);
+            issue.body = issue.body.replace(from, to);
+        }
+    });
+}
+
+/// Checks the first box of an item that is not.
+fn check_there(trackers: &Trackers, number: u64) {
+    trackers.edit(number, |issue| match &mut issue.document {
+        Some(document) => {
+            *document = serde_json::from_str(&document.to_string().replacen("\"TODO\"", "\"DONE\"", 1)).unwrap();
+        }
+        None => issue.body = issue.body.replacen("- [ ]", "- [x]", 1),
+    });
+}
+
+#[test]
+fn edits_of_both_sides_meet_field_by_field() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 2);
+        synced(&world, &[tracker]);
+        let number = item_of(&trackers, 1).number;
+        edit(&world, 1, "Story 1\"\n", "Another title\"\n");
+        edit(&world, 1, "- [ ] **T-001**", "- [x] **T-001**");
+        check_there(&trackers, number);
+        trackers.edit(number, |issue| {
+            issue.labels.push("urgent".into());
+            (issue.phase, issue.state) = (Phase::Closed, None);
+        });
+        edit_text(&trackers, number, "As a user I want Story 1.", "As a user I really want it.");
+        let other = read(&path(&world, 2));
+        assert_eq!(plan(&world, &[tracker]), ["merge web/FS-001/US-001"], "{tracker}");
+        synced(&world, &[tracker]);
+        let text = read(&path(&world, 1));
+        for part in [
+            "title: \"Another title\"", "status: completed", "labels: [urgent]", "As a user I really want it.",
+            "- [x] **AC-US1-01**: it works", "- [x] **AC-US1-02**: it is fast", "- [x] **T-001**: build it",
+            "created: 2026-01-02",
+        ] {
+            assert!(text.contains(part), "{tracker}: {part:?} is not in {text}");
+        }
+        let item = item_of(&trackers, 1);
+        assert_eq!((item.title.as_str(), item.phase), ("[FS-001][US-001] Another title", Phase::Closed), "{tracker}");
+        let there = text_of(&item);
+        assert!(there.contains("really want") && !there.contains("- [ ]") && !there.contains("TODO"), "{tracker}: {there}");
+        assert_eq!(read(&path(&world, 2)), other, "{tracker}: what was not edited is as it was");
+        let writes = trackers.writes().len();
+        synced(&world, &[tracker]);
+        assert_eq!(trackers.writes().len(), writes, "{tracker}: quiet");
+    }
+}
+
+#[test]
+fn a_contradiction_waits_for_a_person_who_decides_either_way() {
+    for (tracker, side) in [("github", "local"), ("jira", "remote"), ("ado", "file"), ("github", "file"), ("ado", "local")] {
+        let (world, trackers) = world();
+        write_stories(&world, 2);
+        synced(&world, &[tracker]);
+        let number = item_of(&trackers, 1).number;
+        edit(&world, 1, "title: \"Story 1\"", "title: \"Mine\"");
+        trackers.edit(number, |issue| issue.title = "[FS-001][US-001] Theirs".into());
+        edit(&world, 2, "As a user", "As a person");
+        let (before, writes) = (read(&path(&world, 1)), trackers.writes().len());
+        let job = sync(&world, &[tracker]);
+        assert_eq!(job["state"], "completed_with_warnings", "{job}");
+        assert!(job["error"].as_str().unwrap().contains("conflict: title changed here and in"), "{job}");
+        assert_eq!(read(&path(&world, 1)), before, "{tracker}: the story is as it was");
+        assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Theirs");
+        assert_eq!(trackers.writes().len(), writes + 1, "{tracker}: the other story is pushed");
+        let beside = path(&world, 1).with_extension("conflict.md");
+        let shown = read(&beside);
+        assert!(shown.contains("Mine") && shown.contains("Theirs") && shown.contains("Story 1"), "{shown}");
+
+        // A second look changes nothing either.
+        sync(&world, &[tracker]);
+        assert_eq!((read(&path(&world, 1)), read(&beside)), (before, shown.clone()));
+        if side == "file" {
+            let refused = world.run(["resolve", "US-001", "--use", "file", "--tracker", tracker]);
+            assert_ne!(refused.status, Some(0), "{refused:?}");
+            let start = shown.find("<<<<<<<").unwrap();
+            let end = shown.find(">>>>>>> in the tracker").unwrap() + ">>>>>>> in the tracker".len();
+            std::fs::write(&beside, format!("{}Both of us{}", &shown[..start], &shown[end..])).unwrap();
+        }
+        world.run(["resolve", "US-001", "--use", side, "--tracker", tracker]).ok();
+        let title = match side {
+            "local" => "Mine",
+            "remote" => "Theirs",
+            _ => "Both of us",
+        };
+        assert!(read(&path(&world, 1)).contains(&format!("title: \"{title}\"")), "{}", read(&path(&world, 1)));
+        assert_eq!(item_of(&trackers, 1).title, format!("[FS-001][US-001] {title}"));
+        assert!(!beside.exists(), "what was decided is gone");
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_decision_over_something_else_than_was_shown_is_not_taken() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    synced(&world, &["github"]);
+    let number = item_of(&trackers, 1).number;
+    edit(&world, 1, "title: \"Story 1\"", "title: \"Mine\"");
+    trackers.edit(number, |issue| issue.title = "[FS-001][US-001] Theirs".into());
+    sync(&world, &["github"]);
+    trackers.edit(number, |issue| issue.title = "[FS-001][US-001] Theirs, later".into());
+    let said = world.run(["resolve", "US-001", "--use", "local", "--tracker", "github"]);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Theirs, later");
+    assert!(read(&path(&world, 1).with_extension("conflict.md")).contains("Theirs, later"));
+    world.run(["resolve", "US-001", "--use", "local", "--tracker", "github"]).ok();
+    assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Mine");
+}
+
+#[test]
+fn a_preset_that_only_reads_never_writes_there() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(&json!({"preset": "read-only"}));
+        write_stories(&world, 2);
+        trackers.add(Issue::new(7, "Theirs"));
+        synced(&world, &[tracker]);
+        assert!(trackers.writes().is_empty(), "{tracker}: {:?}", trackers.writes());
+        let imported = snapshot(&world).into_values().filter(|text| text.contains("Theirs")).count();
+        assert!(imported > 0, "{tracker}: what is there is imported");
+        for direction in ["export", "bidirectional"] {
+            let said = world.run(["sync", tracker, "--direction", direction]);
+            assert_eq!(said.status, Some(2), "{said:?}");
+            assert!(said.stderr.contains("the preset read-only"), "{said:?}");
+        }
+        assert!(trackers.writes().is_empty());
+    }
+}
+
+#[test]
+fn many_deletions_and_empty_sides_stop_a_sync() {
+    let (world, trackers) = world();
+    write_stories(&world, 12);
+    synced(&world, &["github"]);
+    let writes = trackers.writes().len();
+    let stopped = |what: &str| {
+        let job = sync(&world, &["github"]);
+        assert_eq!(job["state"], "failed", "{job}");
+        assert!(job["error"].as_str().unwrap().contains(what), "{job}");
+        assert_eq!(trackers.writes().len(), writes);
+        let said = world.run(["sync", "github", "--dry-run"]);
+        assert!(said.status == Some(1) && said.stderr.contains(what) && said.stderr.contains("--force-deletes"), "{said:?}");
+    };
+    let texts: Vec<String> = (1..=12).map(|number| read(&path(&world, number))).collect();
+    (1..=3).for_each(|number| std::fs::remove_file(path(&world, number)).unwrap());
+    stopped("3 of 12 linked stories are gone");
+    (4..=12).for_each(|number| std::fs::remove_file(path(&world, number)).unwrap());
+    stopped("no story is left here");
+    (1..=12).for_each(|number| std::fs::write(path(&world, number), &texts[number as usize - 1]).unwrap());
+    let issues = std::mem::take(&mut *trackers.issues());
+    stopped("no item is left in the tracker");
+    *trackers.issues() = issues;
+    synced(&world, &["github"]);
+    std::fs::remove_file(path(&world, 1)).unwrap();
+    assert_eq!(plan(&world, &["github"]), ["unlink web/FS-001/US-001"]);
+    (2..=3).for_each(|number| std::fs::remove_file(path(&world, number)).unwrap());
+    synced(&world, &["github", "--force-deletes"]);
+    assert_eq!((trackers.writes().len(), open_items(&trackers).len()), (writes, 12), "let go, not closed");
+    assert_eq!(plan(&world, &["github"]), Vec::<String>::new());
+}
+
+#[test]
+fn another_project_under_the_same_profile_is_not_synced() {
+    let (world, trackers) = world();
+    write_stories(&world, 2);
+    synced(&world, &["github"]);
+    let moved = json!({"profiles": {"gh": {"provider": "github", "config": {"owner": "acme", "repo": "other"}}}});
+    set_config(&world, &moved);
+    *trackers.state.moved.lock().unwrap() = Some(("acme/web".into(), "acme/other".into()));
+    // A repository that was only renamed is the same one.
+    synced(&world, &["github"]);
+    let file = files_below(&world.state().join("jobs-daemon/sync")).into_iter().next().unwrap();
+    let text = read(&file);
+    let line = text.lines().next().unwrap()[9..].replace(":1\"", ":2\"");
+    let rest: Vec<&str> = text.lines().skip(1).collect();
+    let line = format!("{:08x} {line}", crc32fast::hash(line.as_bytes()));
+    std::fs::write(&file, format!("{line}\n{}\n", rest.join("\n"))).unwrap();
+    let writes = trackers.writes().len();
+    let job = sync(&world, &["github"]);
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job["error"].as_str().unwrap().contains("leads to another project"), "{job}");
+    assert_eq!(trackers.writes().len(), writes);
+}
+
+#[test]
+fn what_got_no_answer_is_found_again_and_never_made_twice() {
+    for tracker in TRACKERS {
+        for fault in [
+            WriteFault::LosesReply,
+            WriteFault::LosesRequest,
+            WriteFault::DoneAnd(502),
+            WriteFault::DoneAnd(500),
+        ] {
+            let (world, trackers) = world();
+            *trackers.state.index_lag.lock().unwrap() = Duration::from_millis(700);
+            write_stories(&world, 3);
+            // The first write makes the feature's group, the others the stories.
+            (2..=3).for_each(|write| trackers.write_fault(write, fault));
+            let job = synced(&world, &[tracker]);
+            assert_eq!(job["progress"]["failed"], 0, "{tracker} {fault:?}: {job}");
+            assert_eq!(open_items(&trackers).len(), 3, "{tracker} {fault:?}");
+            assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker} {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn a_feature_whose_making_got_no_answer_is_made_once() {
+    for tracker in TRACKERS {
+        for fault in [WriteFault::LosesReply, WriteFault::DoneAnd(502)] {
+            let (world, trackers) = world();
+            write_stories(&world, 2);
+            trackers.write_fault(1, fault);
+            sync(&world, &[tracker]);
+            synced(&world, &[tracker]);
+            let features = trackers.issues().values().filter(|issue| issue.title == "[FS-001] First feature").count();
+            let milestones = trackers.state.milestones.lock().unwrap().len();
+            assert_eq!(features + milestones, 1, "{tracker} {fault:?}: {:#?}", trackers.issues());
+            let stories = open_items(&trackers);
+            let grouped = stories.values().map(|number| trackers.issue(*number));
+            let grouped = grouped.filter(|issue| issue.parent.is_some() || issue.milestone.is_some());
+            assert_eq!(grouped.count(), 2, "{tracker} {fault:?}: stories stand below their feature");
+        }
+    }
+}
+
+#[test]
+fn a_limit_in_the_middle_pauses_and_goes_on_by_itself() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 3);
+        trackers.write_fault(3, WriteFault::Limit(40));
+        let id = world.run(["sync", tracker, "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
+        eventually("it is paused", || world.job(&id)["state"] == "paused");
+        let job = world.job(&id);
+        assert_eq!(job["pause"]["reason"], "rate_limited", "{job}");
+        assert_eq!(open_items(&trackers).len(), 1, "{tracker}");
+        // Nobody waits that long here: the limit opens, and a person knows.
+        *trackers.state.limited_until.lock().unwrap() = None;
+        assert_eq!(trackers.state.while_limited.load(Ordering::SeqCst), 0, "{tracker}: nothing was asked meanwhile");
+        world.run(["--resume", &id]).ok();
+        assert_eq!(world.wait(&id)["state"], "completed");
+        assert_eq!(open_items(&trackers).len(), 3, "{tracker}");
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn somebody_who_is_faster_is_not_overwritten() {
+    // Between the last look and the write, Azure DevOps itself refuses.
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    synced(&world, &["ado"]);
+    let number = item_of(&trackers, 1).number;
+    edit(&world, 1, "title: \"Story 1\"", "title: \"Mine\"");
+    let next = trackers.writes().len() as u64 + 1;
+    trackers.before_write(move |write, issues| {
+        if write == next {
+            let issue = issues.get_mut(&number).unwrap();
+            issue.labels.push("faster".into());
+            issue.touch();
+        }
+    });
+    synced(&world, &["ado"]);
+    let item = item_of(&trackers, 1);
+    assert_eq!((item.title.as_str(), item.labels.contains(&"faster".to_owned())), ("[FS-001][US-001] Mine", true));
+    assert!(read(&path(&world, 1)).contains("labels: [faster]"));
+
+    // The others are looked at just before: here somebody edits after the listing.
+    for tracker in ["github", "jira"] {
+        let (world, trackers) = self::world();
+        write_stories(&world, 1);
+        synced(&world, &[tracker]);
+        let number = item_of(&trackers, 1).number;
+        edit(&world, 1, "title: \"Story 1\"", "title: \"Mine\"");
+        let page = trackers.pages() + 1;
+        let state = trackers.state.clone();
+        trackers.before_page(move |at, _| {
+            if at == page {
+                let state = state.clone();
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    let mut issues = state.issues.lock().unwrap();
+                    let issue = issues.get_mut(&number).unwrap();
+                    issue.labels.push("faster".into());
+                    issue.touch();
+                });
+            }
+        });
+        trackers.set_latency(Duration::from_millis(60));
+        synced(&world, &[tracker]);
+        synced(&world, &[tracker]);
+        let item = item_of(&trackers, 1);
+        assert!(item.title.ends_with("Mine") && item.labels.contains(&"faster".to_owned()), "{tracker}: {item:?}");
+        assert!(read(&path(&world, 1)).contains("labels: [faster]"), "{tracker}");
+    }
+}
+
+/// The file of an item that was imported.
+fn imported(world: &World, title: &str) -> PathBuf {
+    let found = snapshot(world).into_iter().find(|(path, text)| {
+        path.file_name().unwrap().to_string_lossy().starts_with("us-") && text.lines().next().unwrap().ends_with(title)
+    });
+    found.unwrap_or_else(|| panic!("{title} was not imported")).0
+}
+
+#[test]
+fn of_what_came_from_the_tracker_only_status_and_boxes_go_back() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        let mut theirs = Issue::new(7, "Theirs");
+        theirs.body = "Intro of theirs.\n\n- [ ] first thing\n- [x] second thing".into();
+        theirs.is_markdown = true;
+        theirs.document = (tracker == "jira").then(|| {
+            let task = |id: &str, text: &str, state: &str| json!({
+                "type": "taskItem", "attrs": {"localId": id, "state": state}, "content": [{"type": "text", "text": text}],
+            });
+            json!({"type": "doc", "version": 1, "content": [
+                {"type": "paragraph", "content": [
+                    {"type": "text", "text": "Intro of theirs. "}, {"type": "mention", "attrs": {"id": "ann", "text": "@Ann"}},
+                ]},
+                {"type": "taskList", "attrs": {"localId": "l"},
+                 "content": [task("a", "first thing", "TODO"), task("b", "second thing", "DONE")]},
+            ]})
+        });
+        trackers.add(theirs);
+        assert_eq!(plan(&world, &[tracker]).len(), 1);
+        synced(&world, &[tracker]);
+        assert!(trackers.writes().is_empty(), "{tracker}: an import writes nothing there");
+        let file = imported(&world, "Theirs");
+        let text = read(&file);
+        let edited = text
+            .replace("**Status**: Open", "**Status**: In Progress")
+            .replace("- [ ] first thing", "- [x] first thing")
+            .replace("- [x] second thing", "- [ ] second thing")
+            .replace(": Theirs\n", ": Mine\n");
+        assert_eq!(edited.lines().zip(text.lines()).filter(|(one, other)| one != other).count(), 4, "{text}");
+        std::fs::write(&file, &edited).unwrap();
+        synced(&world, &[tracker]);
+        let issue = trackers.issue(7);
+        assert_eq!(issue.title, "Theirs", "{tracker}: words are the tracker's");
+        let there = text_of(&issue);
+        match tracker {
+            "jira" => {
+                assert!(there.contains("mention"), "{there}");
+                let first = there.find("\"DONE\"").unwrap();
+                assert!(first < there.find("first thing").unwrap() && there.contains("TODO"), "{there}");
+            }
+            _ => assert_eq!(there, "Intro of theirs.\n\n- [x] first thing\n- [ ] second thing"),
+        }
+        let moved = match tracker {
+            "github" => issue.labels.contains(&"status:active".to_owned()),
+            _ => issue.phase == Phase::Active,
+        };
+        assert!(moved, "{tracker}: {issue:?}");
+        assert_eq!(read(&file).lines().filter(|line| line.contains("Mine")).count(), 1, "{tracker}: a person's words stay");
+        let (writes, before) = (trackers.writes().len(), snapshot(&world));
+        synced(&world, &[tracker]);
+        assert_eq!(trackers.writes().len(), writes, "{tracker}: quiet");
+        assert_eq!(snapshot(&world), before, "{tracker}: quiet");
+
+        // And back: what is changed there comes here.
+        match tracker {
+            "jira" => trackers.edit(7, |issue| {
+                let text = issue.document.as_ref().unwrap().to_string().replace("\"TODO\"", "\"DONE\"");
+                issue.document = Some(serde_json::from_str(&text).unwrap());
+            }),
+            _ => trackers.edit(7, |issue| issue.body = issue.body.replace("- [ ] second", "- [x] second")),
+        }
+        trackers.edit(7, |issue| {
+            issue.labels.retain(|label| !label.starts_with("status:"));
+            (issue.phase, issue.state) = (Phase::Closed, None);
+        });
+        synced(&world, &[tracker]);
+        let text = read(&file);
+        assert!(text.contains("**Status**: Completed") && text.contains("- [x] second thing"), "{tracker}: {text}");
+        assert_eq!(trackers.writes().len(), writes);
+    }
+}
+
+#[test]
+fn a_status_of_an_imported_story_that_both_changed_waits_for_a_person() {
+    for (tracker, side) in [("github", "remote"), ("jira", "local"), ("ado", "remote")] {
+        let (world, trackers) = world();
+        trackers.add(Issue::new(7, "Theirs"));
+        synced(&world, &[tracker]);
+        let file = imported(&world, "Theirs");
+        std::fs::write(&file, read(&file).replace("**Status**: Open", "**Status**: In Progress")).unwrap();
+        trackers.edit(7, |issue| issue.phase = Phase::Closed);
+        for _ in 0..2 {
+            let job = sync(&world, &[tracker]);
+            assert_eq!(job["state"], "completed_with_warnings", "{tracker}: {job}");
+            assert!(trackers.writes().is_empty(), "{tracker}: {:?}", trackers.writes());
+            assert!(read(&file).contains("**Status**: In Progress"), "{tracker}");
+        }
+        let id = match tracker {
+            "github" => "github#acme/web#7",
+            "jira" => "PAY-7",
+            _ => "ADO-7",
+        };
+        world.run(["resolve", id, "--use", side, "--tracker", tracker]).ok();
+        let wanted = if side == "local" { "**Status**: In Progress" } else { "**Status**: Completed" };
+        assert!(read(&file).contains(wanted), "{tracker}: {}", read(&file));
+        assert_eq!(trackers.issue(7).phase == Phase::Closed, side == "remote", "{tracker}");
+        synced(&world, &[tracker]);
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
+        let waiting = snapshot(&world).keys().filter(|path| path.to_string_lossy().contains(".conflict")).count();
+        assert_eq!(waiting, 0, "{tracker}");
+    }
+}
+
+#[test]
+fn gone_items_restored_stories_and_closed_ones() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world_with(&json!({"preset": "full-control"}));
+        write_stories(&world, 6);
+        synced(&world, &[tracker]);
+        let numbers: Vec<u64> = (1..=3).map(|number| item_of(&trackers, number).number).collect();
+        // Its item is deleted; its story is; its story is, and its item was changed.
+        trackers.edit(numbers[0], |issue| issue.deleted = true);
+        std::fs::remove_file(path(&world, 2)).unwrap();
+        std::fs::remove_file(path(&world, 3)).unwrap();
+        trackers.edit(numbers[2], |issue| issue.title = "[FS-001][US-003] Changed".into());
+        let mut planned = plan(&world, &[tracker, "--force-deletes"]);
+        planned.sort();
+        assert_eq!(planned, ["close web/FS-001/US-002", "orphan web/FS-001/US-001", "restore web/FS-001/US-003"], "{tracker}");
+        let job = sync(&world, &[tracker, "--force-deletes"]);
+        assert_eq!(job["state"], "completed_with_warnings", "{tracker}: {job}");
+        assert!(job["error"].as_str().unwrap().contains("is gone in the tracker; the story stays"), "{job}");
+        assert!(path(&world, 1).exists(), "{tracker}: no person's file is removed");
+        assert_eq!(trackers.issue(numbers[1]).phase, Phase::Closed, "{tracker}");
+        let restored = read(&path(&world, 3));
+        assert!(restored.contains("title: \"Changed\"") && restored.contains("**AC-US3-01**"), "{tracker}: {restored}");
+        synced(&world, &[tracker]);
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
+        // Who takes the link out wants a new one.
+        let text = read(&path(&world, 1));
+        let unlinked: Vec<&str> = text.lines().filter(|line| !line.starts_with("  ") && !line.starts_with("external")).collect();
+        std::fs::write(path(&world, 1), unlinked.join("\n") + "\n").unwrap();
+        synced(&world, &[tracker]);
+        assert!(item_of_open(&trackers, 1), "{tracker}: it has one again");
+    }
+}
+
+fn item_of_open(trackers: &Trackers, number: u32) -> bool {
+    let wanted = format!("[US-{number:03}]");
+    trackers.issues().values().filter(|issue| !issue.deleted && issue.title.contains(&wanted)).count() == 1
+}
+
+#[test]
+fn issues_that_specweave_made_are_taken_over_and_none_is_made_beside_them() {
+    let (world, trackers) = world();
+    write_stories(&world, 2);
+    let body = |number: u32| {
+        format!(
+            "## Progress\n\n**Acceptance Criteria**: 1/2 (50%)\n\n## User Story\n\nAs a user I want Story {number}.\n\n\
+             ## Acceptance Criteria\n\n- [x] **AC-US{number}-01**: it works\n- [ ] **AC-US{number}-02**: it is fast\n\n\
+             ## Tasks\n\n- [ ] **T-001**: build it\n\n---\n\n## Links\n\n- x\n\n---\n\n\
+             🤖 Auto-created by SpecWeave User Story Sync | Updates automatically"
+        )
+    };
+    for number in 1..=2_u32 {
+        let mut issue = Issue::new(u64::from(number) + 10, &format!("[FS-001][US-{number:03}] Story {number}"));
+        issue.body = body(number);
+        issue.labels = ["user-story", "specweave", "status:not_started", "p1", "project:web"].map(str::to_owned).to_vec();
+        trackers.add(issue);
+    }
+    // One is linked in its file, the other only by its title.
+    edit(&world, 1, "priority: P1\n", "priority: P1\nexternal:\n  github:\n    issue: 11\n    url: https://github.com/acme/web/issues/11\n");
+    assert_eq!(plan(&world, &["github"]), ["link web/FS-001/US-002"], "only that one's file has to say so");
+    synced(&world, &["github"]);
+    assert!(trackers.writes().is_empty(), "they say the same: {:?}", trackers.writes());
+    assert!(read(&path(&world, 2)).contains("issue: 12"));
+    edit(&world, 2, "- [ ] **AC-US2-02**", "- [x] **AC-US2-02**");
+    synced(&world, &["github"]);
+    let there = trackers.issue(12).body;
+    assert_eq!(there, body(2).replace("- [ ] **AC-US2-02**", "- [x] **AC-US2-02**"), "only the box was touched");
+}
+
+#[test]
+fn an_import_leaves_alone_what_was_made_from_stories() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 2);
+        synced(&world, &[tracker]);
+        trackers.add(Issue::new(77, "Theirs"));
+        let before = snapshot(&world).len();
+        let words: &[&str] = match tracker {
+            "github" => &["import", "github", "--repo", "acme/web", "--since", "all", "--json"],
+            "jira" => &["import", "jira", "--project-key", "PAY", "--since", "all", "--json"],
+            _ => &["import", "ado", "--ado-project", "Nova CAD", "--since", "all", "--json"],
+        };
+        let id = world.run(words).ok().json()["id"].as_str().unwrap().to_owned();
+        assert_eq!(world.wait(&id)["state"], "completed");
+        let stories = snapshot(&world);
+        assert!(stories.len() > before && !stories.values().any(|text| text.contains("**External ID**") && text.contains("Story 1")), "{tracker}");
+        synced(&world, &[tracker]);
+    }
+}
+
+#[test]
+fn stories_that_cannot_be_read_are_named_and_the_others_are_synced() {
+    let (world, trackers) = world();
+    write_stories(&world, 5);
+    std::fs::write(path(&world, 1), "---\nid: US-001\ntitle: [\n---\n").unwrap();
+    std::fs::write(path(&world, 2), "---\ntitle: no id\n---\n").unwrap();
+    std::fs::write(path(&world, 3), [0xff, 0xfe, b'-']).unwrap();
+    std::fs::write(specs(&world).join("web/FS-001/us-005-again.md"), story(5, "Again")).unwrap();
+    let outside = world.dir.join("outside");
+    std::fs::create_dir_all(&outside).unwrap();
+    std::fs::write(outside.join("us-009-x.md"), story(9, "Outside")).unwrap();
+    std::os::unix::fs::symlink(&outside, specs(&world).join("web/FS-002")).unwrap();
+    std::fs::remove_file(path(&world, 3)).unwrap();
+    let job = sync(&world, &["github"]);
+    assert_eq!(job["state"], "completed_with_warnings", "{job}");
+    let failed = job["progress"]["failed_items"].to_string();
+    for name in ["us-001", "us-002", "us-005"] {
+        assert!(failed.contains(name), "{name}: {failed}");
+    }
+    let made: Vec<String> = open_items(&trackers).into_keys().collect();
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert!(read(&outside.join("us-009-x.md")) == story(9, "Outside"));
+}
+
+#[test]
+fn only_what_is_named_is_synced() {
+    let (world, trackers) = world();
+    write_stories(&world, 3);
+    assert_eq!(plan(&world, &["github", "--only", "US-002"]), ["group web/FS-001", "create web/FS-001/US-002"]);
+    synced(&world, &["github", "--only", "FS-001/US-002"]);
+    assert_eq!(open_items(&trackers).into_keys().collect::<Vec<_>>(), ["[FS-001][US-002] Story 2"]);
+    synced(&world, &["github", "--only", "FS-001"]);
+    assert_eq!(open_items(&trackers).len(), 3);
+    let job = synced(&world, &["github", "--only", "US-404"]);
+    assert_eq!(job["progress"]["total"].as_u64().unwrap_or(0), 0);
+}
+
+#[test]
+fn older_servers_are_written_in_their_own_markup() {
+    for tracker in ["jira", "ado"] {
+        let (mut world, trackers) = world();
+        trackers.state.data_center.store(true, Ordering::Relaxed);
+        trackers.state.html_only.store(true, Ordering::Relaxed);
+        world.unset("JIRA_EMAIL");
+        write_stories(&world, 2);
+        edit(&world, 1, "As a user I want Story 1.", "As a **user** I want `it`:\n\n- one\n- two");
+        synced(&world, &[tracker]);
+        let body = item_of(&trackers, 1).body;
+        let marks: &[&str] = if tracker == "jira" { &["h2. User Story", "*user*", "{{it}}", "* one"] } else { &["<strong>user</strong>", "<li>one</li>"] };
+        assert!(marks.iter().all(|mark| body.contains(mark)), "{tracker}: {body}");
+        let (writes, before) = (trackers.writes().len(), snapshot(&world));
+        synced(&world, &[tracker]);
+        assert_eq!((trackers.writes().len(), snapshot(&world)), (writes, before), "{tracker}: quiet");
+        edit(&world, 2, "- [ ] **AC-US2-02**", "- [x] **AC-US2-02**");
+        synced(&world, &[tracker]);
+        assert!(item_of(&trackers, 2).body.contains("[x] "), "{tracker}: {}", item_of(&trackers, 2).body);
+        synced(&world, &[tracker]);
+        assert_eq!(trackers.writes().len(), writes + 1, "{tracker}: quiet");
+    }
+}
+
+#[test]
+fn states_are_those_that_the_project_has_set() {
+    let (world, trackers) = world_with(&json!({"statusSync": {"mappings": {
+        "jira": {"in-review": "In Review", "cancelled": "Cancelled"},
+        "ado": {"in-review": {"state": "Resolved"}},
+    }}}));
+    for tracker in ["jira", "ado"] {
+        trackers.issues().clear();
+        let _ = std::fs::remove_dir_all(specs(&world));
+        let _ = std::fs::remove_dir_all(world.state().join("jobs-daemon/sync"));
+        write_stories(&world, 2);
+        edit(&world, 1, "status: not_started", "status: in_review");
+        edit(&world, 2, "status: not_started", "status: cancelled");
+        synced(&world, &[tracker]);
+        let state = |number| item_of(&trackers, number).state.unwrap_or_default();
+        let (review, cancelled) = if tracker == "jira" { ("In Review", "Cancelled") } else { ("Resolved", "Removed") };
+        assert_eq!((state(1).as_str(), state(2).as_str()), (review, cancelled), "{tracker}");
+        let writes = trackers.writes().len();
+        synced(&world, &[tracker]);
+        assert_eq!(trackers.writes().len(), writes, "{tracker}: no state flips back");
+        let number = item_of(&trackers, 2).number;
+        trackers.edit(number, |issue| {
+            issue.state = Some(review.to_owned());
+            issue.phase = Phase::Active;
+        });
+        synced(&world, &[tracker]);
+        assert!(read(&path(&world, 2)).contains("status: in_review"), "{tracker}: {}", read(&path(&world, 2)));
+    }
+}
+
+#[test]
+fn writes_to_github_are_a_second_apart_and_a_long_sync_says_how_long() {
+    let (world, trackers) = world();
+    set_config(&world, &json!({"profiles": {"gh": {"provider": "github", "config": {"owner": "acme", "repo": "web"}}}}));
+    write_stories(&world, 700);
+    let said = world.run(["sync", "github", "--dry-run"]).ok();
+    assert!(said.stdout.contains("about 64 min"), "{}", said.stdout.lines().last().unwrap_or_default());
+    let id = world.run(["sync", "github", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    eventually("some were made", || trackers.writes().len() >= 4);
+    let eta = world.job(&id)["progress"]["eta_seconds"].as_u64().unwrap();
+    assert!((3_600..4_000).contains(&eta), "{eta}");
+    world.run(["--kill", &id]).ok();
+    let moments: Vec<_> = trackers.state.writes.lock().unwrap().iter().map(|(_, at)| *at).collect();
+    for two in moments.windows(2) {
+        let apart = two[1].duration_since(two[0]).unwrap();
+        assert!(apart >= Duration::from_millis(950), "{apart:?}");
+    }
+    assert!(read(&world.state().join("jobs").join(&id).join("worker.log")).contains("make this take about 64 min"));
+}
+
+#[test]
+fn a_dead_token_or_a_wrong_profile_is_said() {
+    let (mut world, trackers) = world();
+    write_stories(&world, 1);
+    let said = world.run(["sync", "--dry-run"]);
+    assert!(said.status == Some(1) && said.stderr.contains("several profiles: gh, ji, az"), "{said:?}");
+    let said = world.run(["sync", "github", "--profile", "nope"]);
+    assert!(said.status == Some(2) && said.stderr.contains("it has gh, ji, az"), "{said:?}");
+    let said = world.run(["sync", "jira", "--profile", "gh"]);
+    assert!(said.status == Some(2) && said.stderr.contains("is of github"), "{said:?}");
+    trackers.set_token("another");
+    let job = sync(&world, &["github"]);
+    assert!(job["state"] == "failed" && job["error"].as_str().unwrap().contains("Authentication failed"), "{job}");
+    world.set("GITHUB_TOKEN", "another");
+    synced(&world, &["github"]);
+}

@@ -195,6 +195,7 @@ impl Page<'_> {
             },
             state: String::new(),
             revision: String::new(),
+            is_html: false,
             priority: None,
             labels: Vec::new(),
             created: 0,

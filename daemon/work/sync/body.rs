@@ -106,8 +106,9 @@ pub fn parse(text: &str) -> (String, Vec<Checkbox>) {
     (description, boxes)
 }
 
-/// A text with the boxes of these lists marked so, and nothing else touched: for items whose words are the tracker's.
-pub fn marked(text: &str, wanted: &[Checkbox]) -> String {
+/// A text with these boxes marked so, and nothing else touched: for items whose words are the tracker's. The second says
+/// whether each was found.
+pub fn marked(text: &str, wanted: &[Checkbox]) -> (String, bool) {
     let mut left: Vec<&Checkbox> = wanted.iter().collect();
     let mut fence = Fence::default();
     let lines = text.split('\n').map(|line| {
@@ -127,7 +128,8 @@ pub fn marked(text: &str, wanted: &[Checkbox]) -> String {
         }
         format!("{}{mark}{}", &line[..at], &line[at + 3..])
     });
-    lines.collect::<Vec<_>>().join("\n")
+    let text = lines.collect::<Vec<_>>().join("\n");
+    (text, left.is_empty())
 }
 
 #[cfg(test)]
@@ -182,7 +184,8 @@ mod tests {
         let text = "Intro\r\n- [ ] one\n  * [x] two\n```\n- [ ] one\n```\n- [ ] **AC-1**: three";
         let one = |id: &str, text: &str, checked| Checkbox { list: List::Criteria, id: id.into(), text: text.into(), checked };
         let wanted = [one("", "one", true), one("", "two", false), one("", "**AC-1**: three", true)];
-        let marked = marked(text, &wanted);
+        let (marked, all) = marked(text, &wanted);
+        assert!(all && !self::marked("", &wanted).1);
         assert_eq!(marked, "Intro\r\n- [x] one\n  * [ ] two\n```\n- [ ] one\n```\n- [x] **AC-1**: three");
     }
 }

@@ -6,7 +6,7 @@ use crate::specs::record::{Checkbox, Field, List, Record};
 use crate::specs::story::Fields;
 use crate::specs::text::{self, Fence};
 use crate::work::trackers::edits::{Category, Change, Draft, Editor, Group};
-use crate::work::trackers::github::is_status_label;
+use crate::work::trackers::github::{is_status_label, under_way};
 use crate::work::trackers::item::{Item, MARKER, Platform, Status};
 use std::collections::BTreeSet;
 
@@ -204,12 +204,9 @@ pub fn told(item: &Item) -> Told<'_> {
             _ => told(Category::Completed, "closed"),
         },
         (Platform::GitHub, _) => {
-            let label = item.labels.iter().find(|label| is_status_label(label));
-            match label.map(|label| label.strip_prefix("status:").unwrap_or("active")) {
-                None | Some("not_started" | "not-started" | "planning" | "open") => told(Category::Open, "open"),
-                // SpecWeave leaves this one on issues that were opened again.
-                Some("complete" | "completed") => told(Category::Open, "open"),
+            match item.labels.iter().find_map(|label| under_way(label)) {
                 Some(state) => told(Category::InProgress, state),
+                None => told(Category::Open, "open"),
             }
         }
         (_, Status::Open) => told(Category::Open, state),

@@ -236,6 +236,8 @@ impl<'a> Engine<'a> {
             }
             for read in page.items {
                 match read {
+                    // What was made from a story and is deleted is gone; of what was imported, its file is told.
+                    Ok(item) if item.is_deleted() && (item.marker().is_some() || self.is_authored(&item.key)) => {}
                     // Of an item that is seen twice, the last is what it is now.
                     Ok(item) => drop(self.items.insert(item.key.clone(), item)),
                     Err((name, error)) => self.run.log(&format!("{name}: {error}")),
@@ -246,6 +248,11 @@ impl<'a> Engine<'a> {
                 Position::End(_) => return Ok(()),
             }
         }
+    }
+
+    /// Whether an item is that of a story which was written here.
+    fn is_authored(&self, key: &str) -> bool {
+        self.store.story(key).and_then(|story| self.store.link(story)).is_some_and(|link| !link.imported)
     }
 
     fn read_stories(&mut self) -> Result<(), Ended> {
@@ -1059,7 +1066,7 @@ impl<'a> Engine<'a> {
                 self.reread(&item).await?;
             }
             if out.pulled.contains(&Field::Boxes) {
-                let text = super::body::marked(&here.text, &out.local.boxes);
+                let (text, _) = super::body::marked(&here.text, &out.local.boxes);
                 if text != here.text && !self.docs.write(&here.path, Some(&here.text), &text)? {
                     continue;
                 }

@@ -156,6 +156,7 @@ impl World {
             status: if issue.closed.is_some() { Status::Completed } else { Status::Open },
             state: issue.closed.map_or("open".into(), |reason| format!("closed/{reason}")),
             revision: issue.version.to_string(),
+            is_html: false,
             priority: None,
             labels: issue.labels.clone(),
             created: issue.created,
@@ -322,7 +323,7 @@ impl Editor for Sim {
             issue.body = body;
         }
         if let Some(boxes) = &change.marks {
-            issue.body = super::body::marked(&issue.body, boxes);
+            issue.body = super::body::marked(&issue.body, boxes).0;
         }
         issue.labels.retain(|label| !change.remove_labels.contains(label));
         for label in &change.add_labels {
@@ -767,7 +768,7 @@ impl Trial {
             issue.body = body;
         }
         if let Some(boxes) = changed.marks {
-            issue.body = super::body::marked(&issue.body, &boxes);
+            issue.body = super::body::marked(&issue.body, &boxes).0;
         }
         issue.labels.retain(|label| !changed.remove_labels.contains(label));
         issue.labels.extend(changed.add_labels);

@@ -270,6 +270,10 @@ pub fn remembered(bases: &[story::Base], fields: &Fields, item: &Item, local: &R
             base.remote.take(field, &other);
         }
     }
+    if bases.first().is_some_and(|base| base.checks == Fields::of(item).checks()) {
+        base.local.boxes.clone_from(&remote.boxes);
+        return base;
+    }
     // A box that is marked on one side alone was marked there.
     for (mine, theirs) in base.local.boxes.iter_mut().zip(&mut base.remote.boxes) {
         if mine.checked != theirs.checked {

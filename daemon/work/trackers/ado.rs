@@ -276,15 +276,15 @@ impl WorkItems {
         let number = |name: &str| fields.get(name).and_then(Value::as_f64);
         let type_name = text("System.WorkItemType").to_owned();
         let has_marker = text("System.Tags").split(';').any(|tag| tag.trim().starts_with(super::item::MARKER));
-        let as_markdown = |name: &str| {
-            let text = text(name);
+        let is_markdown = |name: &str| {
             let is_markdown = work_item.multiline_fields_format.get(name).and_then(Value::as_str);
             // The feed does not tell the format; what was made from here is Markdown, or begins with an element.
-            let ours = is_markdown.is_none() && has_marker && !text.trim_start().starts_with('<');
-            match ours || is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown")) {
-                true => text.to_owned(),
-                false => markdown::from_html(text),
-            }
+            let ours = is_markdown.is_none() && has_marker && !text(name).trim_start().starts_with('<');
+            ours || is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown"))
+        };
+        let as_markdown = |name: &str| match is_markdown(name) {
+            true => text(name).to_owned(),
+            false => markdown::from_html(text(name)),
         };
         let body = match as_markdown("System.Description") {
             body if body.trim().is_empty() => as_markdown("Microsoft.VSTS.TCM.ReproSteps"),
@@ -331,6 +331,7 @@ impl WorkItems {
             created: moment(text("System.CreatedDate")).unwrap_or_default(),
             updated: moment(text("System.ChangedDate")).unwrap_or_default(),
             state: text("System.State").to_owned(),
+            is_html: !is_markdown("System.Description") && !text("System.Description").is_empty(),
             revision: work_item.rev.to_string(),
             url: format!("{organisation}/{}/_workitems/edit/{}", encode(&self.project), work_item.id),
             parent: parent.map(|id| Parent { key: self.key(id), external_id: format!("ADO-{id}") }),

@@ -88,6 +88,12 @@ impl WriteError {
     }
 }
 
+/// Boxes are marked in a text that does not have them all.
+pub fn no_such_box(item: &Item) -> WriteError {
+    let said = "a box that is to be marked is not in its text any more".to_owned();
+    WriteError::Refused(TrackerError::Refused { what: item.shown.clone(), said })
+}
+
 /// How often may be written, by what the tracker documents. 0 is as often as one likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WritePace {

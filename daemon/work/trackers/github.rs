@@ -3,7 +3,7 @@
 
 mod edits;
 
-pub use edits::is_status as is_status_label;
+pub use edits::{is_status as is_status_label, under_way};
 
 use super::item::{Item, Kind, Parent, Platform, Status};
 use super::server::{Reply, Scheme, Server, Session};
@@ -324,10 +324,9 @@ impl Issues {
             })
             .collect();
         let lower: Vec<String> = labels.iter().map(|label| label.to_lowercase()).collect();
-        let has = |names: &[&str]| lower.iter().any(|label| names.contains(&label.as_str()));
         let status = match issue.state.as_str() {
             "closed" => Status::Completed,
-            _ if has(&["in-progress", "in progress"]) => Status::InProgress,
+            _ if labels.iter().any(|label| under_way(label).is_some()) => Status::InProgress,
             _ => Status::Open,
         };
         let priority = lower.iter().find_map(|label| match label.as_bytes() {
@@ -361,6 +360,7 @@ impl Issues {
                 Some(reason) if issue.state == "closed" => format!("closed/{reason}"),
                 _ => issue.state,
             },
+            is_html: false,
             revision: issue.updated_at,
             url: issue.html_url,
             parent: parent.map(|external_id| Parent { key: String::new(), external_id }),

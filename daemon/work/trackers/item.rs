@@ -99,6 +99,11 @@ impl Item {
         self.shown.trim_start_matches('#')
     }
 
+    /// Whether it was deleted, and not only put into a state of that name.
+    pub fn is_deleted(&self) -> bool {
+        self.status == Status::Removed && !self.state.eq_ignore_ascii_case("removed")
+    }
+
     /// The marker of the story that it was made from.
     pub fn marker(&self) -> Option<&str> {
         let is_marker = |text: &&str| {
@@ -134,6 +139,9 @@ pub struct Item {
     /// The tracker's own word for it: `closed/not_planned`, `In Review`.
     #[serde(default)]
     pub state: String,
+    /// Whether its text is HTML in the tracker; who changes it keeps that.
+    #[serde(default)]
+    pub is_html: bool,
     /// Of this very version: another one has another.
     #[serde(default)]
     pub revision: String,

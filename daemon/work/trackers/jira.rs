@@ -336,6 +336,7 @@ impl Issues {
             created: moment(&fields.created).unwrap_or_default(),
             updated: moment(&fields.updated).unwrap_or_default(),
             state,
+            is_html: false,
             revision: fields.updated,
             url: format!("{base}/browse/{}", issue.key),
             parent,

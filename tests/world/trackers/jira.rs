@@ -60,7 +60,8 @@ fn refused(text: &str) -> Reply {
 
 /// One issue: made, read, changed, moved.
 fn issue(state: &State, request: &Request, base: &str, cloud: bool) -> Reply {
-    let rest = request.path.trim_start_matches("/rest/api/3/issue").trim_start_matches("/rest/api/2/issue");
+    let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
+    let rest = path.trim_start_matches("/rest/api/3/issue").trim_start_matches("/rest/api/2/issue");
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let mut parts = rest.trim_start_matches('/').splitn(2, '/');
     let (name, what) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));

@@ -184,7 +184,7 @@ pub struct State {
     pub pages: AtomicU64,
     token: Mutex<String>,
     latency: Mutex<Duration>,
-    limited_until: Mutex<Option<(SystemTime, Fault)>>,
+    pub limited_until: Mutex<Option<(SystemTime, Fault)>>,
     /// Requests that came while none should.
     pub while_limited: AtomicU64,
     /// GitHub: pages have numbers, as they had, and end at ten thousand.

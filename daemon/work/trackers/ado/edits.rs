@@ -1,7 +1,7 @@
 //! Work items that are made and changed. Each change is conditional on the revision that was read: here nothing can be
 //! overwritten that was not seen.
 
-use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
+use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
 use super::super::item::Item;
 use super::super::server::{Ask, Reply};
 use super::super::{TrackerError, encode, markdown, read};
@@ -204,12 +204,13 @@ impl Editor for WorkItems {
             set("System.State", json!(name));
             went_to = Some((state.category, name));
         }
-        let is_markdown = self.knows_markdown();
+        let is_markdown = self.knows_markdown() && !item.is_html;
         if let Some(text) = &change.body {
             patch.extend(self.described(text, is_markdown));
         }
         if let Some(boxes) = &change.marks {
-            let marked = body::marked(&item.body, boxes);
+            let (marked, all) = body::marked(&item.body, boxes);
+            all.then_some(()).ok_or_else(|| no_such_box(item))?;
             if marked != item.body {
                 patch.extend(self.described(&marked, is_markdown));
             }

@@ -1,7 +1,7 @@
 //! Issues and milestones that are made and changed. GitHub knows no conditional write: whoever changes an issue has just
 //! read it.
 
-use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
+use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
 use super::super::item::Item;
 use super::super::server::Reply;
 use super::super::{MOST_PAGES, Position, Source, TrackerError, Window, encode, read};
@@ -129,7 +129,9 @@ impl Editor for Issues {
             body.insert("body".into(), json!(text));
         }
         if let Some(boxes) = &change.marks {
-            body.insert("body".into(), json!(body::marked(&item.body, boxes)));
+            let (text, all) = body::marked(&item.body, boxes);
+            all.then_some(()).ok_or_else(|| no_such_box(item))?;
+            body.insert("body".into(), json!(text));
         }
         let mut labels: Vec<&str> = item.labels.iter().map(String::as_str).collect();
         labels.retain(|label| !change.remove_labels.iter().any(|gone| gone.eq_ignore_ascii_case(label)));
@@ -212,6 +214,14 @@ impl Editor for Issues {
 
 pub fn is_status(label: &str) -> bool {
     label.starts_with(STATUS) || ["in-progress", "in progress"].contains(&label.to_lowercase().as_str())
+}
+
+/// What a label says of where an open issue stands, if it says that it is under way.
+pub fn under_way(label: &str) -> Option<&str> {
+    // SpecWeave leaves those of a completed issue on one that was opened again.
+    const IDLE: [&str; 6] = ["not_started", "not-started", "planning", "open", "complete", "completed"];
+    let state = label.strip_prefix(STATUS).unwrap_or("active");
+    (is_status(label) && !IDLE.contains(&state)).then_some(state)
 }
 
 /// The label that tells apart what an open issue may be.

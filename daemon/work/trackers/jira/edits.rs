@@ -1,7 +1,7 @@
 //! Issues that are made and changed, and their ways from status to status. JIRA knows no conditional write: whoever
 //! changes an issue has just read it.
 
-use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
+use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
 use super::super::item::Item;
 use super::super::server::{Ask, Reply};
 use super::super::{TrackerError, encode, markdown, read};
@@ -127,9 +127,14 @@ impl Issues {
         };
         let issue: Value = read(&what, &reply.body).map_err(WriteError::Refused)?;
         let before = &issue["fields"]["description"];
-        let after = match before {
-            Value::String(text) => json!(body::marked(text, boxes)),
-            document => markdown::marked_adf(document, boxes),
+        let after = match markdown::marked_adf(before, boxes) {
+            Some(document) => document,
+            // Boxes of another kind than JIRA's own: the text is written anew.
+            None => {
+                let (text, all) = body::marked(&item.body, boxes);
+                all.then_some(()).ok_or_else(|| no_such_box(item))?;
+                self.document(&text)
+            }
         };
         Ok((after != *before).then_some(after))
     }

@@ -18,8 +18,9 @@ pub fn from_adf(document: &Value) -> String {
     }
 }
 
-/// The document with the boxes of its task lists marked as these are, and nothing else touched.
-pub fn marked_adf(document: &Value, boxes: &[Checkbox]) -> Value {
+/// The document with the boxes of its task lists marked as these are, and nothing else touched; `None` when it does not
+/// have them all.
+pub fn marked_adf(document: &Value, boxes: &[Checkbox]) -> Option<Value> {
     fn walk(node: &mut Value, left: &mut Vec<&Checkbox>, depth: usize) {
         if kind(node) == "taskItem" {
             let line = format!("- [ ] {}", inline(content(node)));
@@ -38,9 +39,9 @@ pub fn marked_adf(document: &Value, boxes: &[Checkbox]) -> Value {
             nodes.iter_mut().for_each(|node| walk(node, left, depth + 1));
         }
     }
-    let mut document = document.clone();
-    walk(&mut document, &mut boxes.iter().collect(), 0);
-    document
+    let (mut document, mut left) = (document.clone(), boxes.iter().collect());
+    walk(&mut document, &mut left, 0);
+    left.is_empty().then_some(document)
 }
 
 fn content(node: &Value) -> &[Value] {
