@@ -402,11 +402,14 @@ impl<'a> Engine<'a> {
     /// Notes pairs that have become the same without a write.
     fn settle(&mut self, plan: &Plan) -> Result<(), Ended> {
         for (key, item, base) in &plan.settled {
-            let (Some(item), Some(story)) = (self.items.get(item), self.stories.get(key)) else { continue };
-            let link = link_to(item, &story.path, base.clone());
-            self.store.set(key, link)?;
-            let beside = beside(&story.path);
-            self.drop_conflict(&beside)?;
+            let (Some(item), Some(story)) = (self.items.get(item).cloned(), self.stories.get(key)) else { continue };
+            let path = story.path.clone();
+            let text = self.docs.read(&path)?.unwrap_or_default();
+            if let Ok(parsed) = Authored::parse(&text) {
+                self.note(key, &item, &parsed, &base.remote.status)?;
+            }
+            self.drop_conflict(&beside(&path))?;
+            self.store.set(key, link_to(&item, &path, base.clone()))?;
         }
         Ok(())
     }
@@ -506,8 +509,7 @@ impl<'a> Engine<'a> {
         }
         let key = group_key(feature);
         let id = feature.rsplit('/').next().unwrap_or(feature).to_owned();
-        let known = self.store.link(&key).map(|link| Group { reference: link.reference.clone(), url: link.url.clone() });
-        let group = match known {
+        let group = match self.known_group(feature) {
             Some(group) => Some(group),
             None => match self.make_group(feature, &key, &id).await? {
                 Ok(group) => group,
@@ -845,18 +847,32 @@ impl<'a> Engine<'a> {
                 Err(error) => return self.refused(error).map(Written::Failed),
             }
         }
+        // Told before it counts as done: a daemon that dies in between comes by here or through `settle`.
+        self.note(key, item, &parsed, &out.base.remote.status)?;
         self.store.set(key, link_to(item, &story.path, out.base.clone()))?;
+        Ok(Written::Done)
+    }
+
+    /// Tells the increments of a story about its item.
+    fn note(&mut self, key: &str, item: &Item, parsed: &Authored, status: &str) -> Result<(), Ended> {
+        let is_closed = matches!(status, "completed" | "cancelled");
+        let feature = key.rsplit_once('/').map_or("", |(feature, _)| feature);
+        let note = Note {
+            story: key.rsplit('/').next().unwrap_or(key).to_owned(),
+            reference: item.reference().to_owned(),
+            url: item.url.clone(),
+            status: if is_closed { "closed" } else { "open" }.to_owned(),
+            group: self.known_group(feature),
+        };
         for increment in parsed.increments() {
-            let note = Note {
-                story: key.rsplit('/').next().unwrap_or(key).to_owned(),
-                reference: item.reference().to_owned(),
-                url: item.url.clone(),
-                status: if matches!(out.base.remote.status.as_str(), "completed" | "cancelled") { "closed" } else { "open" }.to_owned(),
-                group: self.groups.get(&story.feature).cloned().flatten(),
-            };
             self.docs.note(&increment, &note)?;
         }
-        Ok(Written::Done)
+        Ok(())
+    }
+
+    fn known_group(&self, feature: &str) -> Option<Group> {
+        let link = self.store.link(&group_key(feature))?;
+        Some(Group { reference: link.reference.clone(), url: link.url.clone() })
     }
 
     /// The state that an item went to may have another meaning than the one that was asked for.

@@ -189,6 +189,10 @@ impl Docs for LivingDocs {
 
     fn note(&mut self, increment: &str, note: &Note) -> io::Result<()> {
         let path = self.project.specweave().join("increments").join(increment).join("metadata.json");
+        if let Some(folder) = path.parent() {
+            // A daemon may have died while it wrote this.
+            disk::remove_temporaries(folder, &["metadata.json"]);
+        }
         let bytes = match disk::read_regular(&path, MOST_STORY) {
             Ok(bytes) => bytes,
             // An increment without the file is none of SpecWeave's.
