@@ -469,7 +469,7 @@ impl Service {
                 result.map_err(|error| from_sync(&error, &secrets.redactor()))?
             }
         };
-        let mut notes = vec![format!("{} are the same on both sides, or not for this direction", preview.unchanged)];
+        let mut notes = vec![format!("nothing to do for {} others", preview.unchanged)];
         if preview.duration >= 60_000 {
             notes.push(format!("the tracker's limits make this take about {}", sync::in_words(preview.duration)));
         }

@@ -803,7 +803,7 @@ fn a_dead_token_or_a_wrong_profile_is_said() {
     let (mut world, trackers) = world();
     write_stories(&world, 1);
     let said = world.run(["sync", "--dry-run"]);
-    assert!(said.status == Some(1) && said.stderr.contains("several profiles: gh, ji, az"), "{said:?}");
+    assert!(said.status == Some(1) && said.stderr.contains("name one: --profile gh, ji, az"), "{said:?}");
     let said = world.run(["sync", "github", "--profile", "nope"]);
     assert!(said.status == Some(2) && said.stderr.contains("it has gh, ji, az"), "{said:?}");
     let said = world.run(["sync", "jira", "--profile", "gh"]);

@@ -127,7 +127,7 @@ pub fn from_sync(failure: &SyncError, redactor: &Redactor) -> Status {
     let text = redactor.clean(&failure.to_string()).replace('\n', " ");
     let verb = [("verb", "sync".to_owned())];
     match failure {
-        SyncError::Profile(ProfileError::Source(SourceError::Nothing(_)) | ProfileError::NoTracker(_)) => {
+        SyncError::Profile(ProfileError::NoProject(_) | ProfileError::NoTracker(_)) => {
             error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
         }
         SyncError::Profile(_) => error(Code::InvalidArgument, reason::INVALID_SPEC, text, verb),

@@ -435,7 +435,7 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
         }
     }
     for feature in groups {
-        plan.act(Verb::Group, feature, Origin::Authored, "");
+        plan.act(Verb::Group, feature, Origin::Authored, "").reason = "its stories stand below it".into();
     }
     // What others stand below comes first; items of the tracker together.
     plan.actions.sort_by_key(|action| {
@@ -488,7 +488,8 @@ impl Plan {
                 action.reason = "it may have been made already".into();
             }
             (false, false) if terms.may_create => {
-                self.act(Verb::Create, &story.key, Origin::Authored, &story.path);
+                let action = self.act(Verb::Create, &story.key, Origin::Authored, &story.path);
+                action.reason.clone_from(&story.record.title);
             }
             (false, false) => self.unchanged += 1,
         }
@@ -577,6 +578,9 @@ impl Plan {
                 }
             }
             .item = Some(key.to_owned());
+            if let Some(action) = self.actions.last_mut().filter(|action| action.reason.is_empty()) {
+                action.reason.clone_from(&item.title);
+            }
             return;
         };
         let (out, _) = decide_imported(terms.dialect, view.store.link(id), here, item, &terms.imported);

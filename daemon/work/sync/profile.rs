@@ -91,8 +91,10 @@ pub enum ProfileError {
     NoProfile { name: String, known: Vec<String> },
     #[error("profile {name:?} is of {provider}, not of {wanted}")]
     OtherTracker { name: String, provider: String, wanted: String },
-    #[error("no tracker is named, and config.json has {}", if .0.is_empty() { "no profile".to_owned() } else { format!("several profiles: {}", .0.join(", ")) })]
+    #[error("{}", unnamed(.0))]
     NoTracker(Vec<String>),
+    #[error("config.json does not say with what: {}", wanted(.0))]
+    NoProject(Platform),
     #[error("{0:?} is no direction: import, export or bidirectional")]
     Direction(String),
     #[error("{0:?} is no policy: manual, local, remote or file")]
@@ -107,6 +109,25 @@ pub enum ProfileError {
     Only(String),
     #[error(transparent)]
     Source(#[from] SourceError),
+}
+
+fn unnamed(profiles: &[String]) -> String {
+    match profiles {
+        [] => "no tracker is named, and config.json has none: github, jira or ado".to_owned(),
+        several => format!("config.json has several profiles, name one: --profile {}", several.join(", ")),
+    }
+}
+
+fn wanted(platform: &Platform) -> &'static str {
+    match platform {
+        Platform::GitHub => {
+            r#""sync": {"github": {"owner": "acme", "repo": "web"}}, a profile under sync.profiles, or a git remote there"#
+        }
+        Platform::Jira => {
+            r#""sync": {"jira": {"domain": "acme.atlassian.net", "projectKey": "PAY"}}; a server of your own by JIRA_DOMAIN"#
+        }
+        Platform::Ado => r#""sync": {"ado": {"organization": "acme", "project": "Nova CAD"}}"#,
+    }
 }
 
 fn listed(names: &[String]) -> String {
@@ -214,7 +235,10 @@ impl Profile {
             }
         };
         let profile = named.as_ref().map_or(&Value::Null, |name| &profiles[name]);
-        let source = sources::of_section(project, platform, section, secrets)?;
+        let source = sources::of_section(project, platform, section, secrets).map_err(|error| match error {
+            SourceError::Nothing(_) => ProfileError::NoProject(platform),
+            other => other.into(),
+        })?;
         let preset = profile["preset"].as_str().or(sync["preset"].as_str()).unwrap_or("");
         let mut permissions = Permissions::of_preset(preset)?;
         let settings = &sync["settings"];
@@ -372,7 +396,7 @@ mod tests {
         assert!(name(spec("jira", "a", "")).unwrap_err().contains("is of github"));
         assert!(name(spec("", "c", "")).unwrap_err().contains("it has a, b"));
         let several = json!({"sync": {"profiles": {"a": github("one"), "b": github("two")}}});
-        assert!(find(&several, spec("github", "", "")).unwrap_err().contains("several profiles: a, b"));
+        assert!(find(&several, spec("github", "", "")).unwrap_err().contains("name one: --profile a, b"));
         let section = json!({"sync": {"github": {"owner": "acme", "repo": "web"}}});
         let found = find(&section, spec("github", "", "")).unwrap();
         assert_eq!((found.id.as_str(), found.source.name.as_str()), ("github-default", "acme/web"));
