@@ -75,3 +75,37 @@ fn the_trackers_own_clients_read_the_fakes_and_github_knows_its_issues() {
     let said = world.finish(world.program("node", arguments)).ok();
     assert_eq!(said.json(), serde_json::json!({"github": 330, "jira": 330, "ado": 330}));
 }
+
+#[test]
+fn github_knows_every_request_that_a_sync_sends() {
+    let Some(clients) = clients() else { return };
+    let mut world = World::new();
+    let trackers = Trackers::start();
+    for (name, value) in trackers.environment() {
+        world.set(name, value);
+    }
+    let limits = serde_json::json!({"writeGapMs": 0});
+    let profile = serde_json::json!({"provider": "github", "config": {"owner": "acme", "repo": "web"}, "rateLimits": limits});
+    let config = serde_json::json!({"sync": {"profiles": {"it": profile}}});
+    std::fs::write(world.project.join(".specweave/config.json"), config.to_string()).unwrap();
+    let folder = world.project.join(".specweave/docs/internal/specs/web/FS-001");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |number: u32| folder.join(format!("us-00{number}-x.md"));
+    for (number, status) in [(1, "active"), (2, "completed"), (3, "cancelled"), (4, "not_started")] {
+        let text = format!("---\nid: US-00{number}\ntitle: x\nstatus: {status}\npriority: P2\nlabels: [a]\n---\n\ntext\n\n## Tasks\n\n- [ ] one\n");
+        std::fs::write(path(number), text).unwrap();
+    }
+    world.run(["sync", "--follow"]).ok();
+    for (number, from, to) in [(1, "- [ ]", "- [x]"), (2, "completed", "active"), (3, "labels: [a]", "labels: [b]"), (4, "P2", "P0")] {
+        let text = std::fs::read_to_string(path(number)).unwrap();
+        std::fs::write(path(number), text.replace(from, to)).unwrap();
+    }
+    world.run(["sync", "--follow"]).ok();
+    let bodies = trackers.state.bodies.lock().unwrap().clone();
+    let file = world.dir.join("requests.json");
+    std::fs::write(&file, serde_json::to_vec(&bodies).unwrap()).unwrap();
+    let arguments = [clients.join("trackers.mjs"), "--requests".into(), file];
+    let said = world.finish(world.program("node", arguments)).ok();
+    assert_eq!(said.json()["requests"], bodies.len());
+    assert!(bodies.len() >= 11, "{bodies:?}");
+}

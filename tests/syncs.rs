@@ -814,3 +814,89 @@ fn a_dead_token_or_a_wrong_profile_is_said() {
     world.set("GITHUB_TOKEN", "another");
     synced(&world, &["github"]);
 }
+
+#[test]
+fn an_item_that_is_there_twice_is_closed_once_and_says_which_one_counts() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 2);
+        synced(&world, &[tracker]);
+        let mut twin = item_of(&trackers, 1);
+        let first = twin.number;
+        twin.number = 900;
+        twin.created += 60;
+        trackers.add(twin);
+        edit(&world, 1, "- [ ] **T-001**", "- [x] **T-001**");
+        let planned = plan(&world, &[tracker]);
+        assert_eq!(planned.len(), 2, "{tracker}: {planned:?}");
+        synced(&world, &[tracker]);
+        let twin = trackers.issue(900);
+        assert_eq!((twin.phase, trackers.issue(first).phase), (Phase::Closed, Phase::Open), "{tracker}");
+        assert!(text_of(&twin).contains("Duplicate of"), "{tracker}: {twin:?}");
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
+    }
+}
+
+#[test]
+fn links_that_lead_elsewhere_are_not_followed() {
+    let (world, trackers) = world();
+    write_stories(&world, 4);
+    (11..=14).for_each(|number| trackers.add(Issue::new(number, "Somebody's")));
+    let link = |number: u32, address: &str| {
+        edit(&world, number, "priority: P1\n", &format!("priority: P1\nexternal:\n  github:\n    issue: {}\n    url: {address}\n", number + 10));
+    };
+    // One of another repository, and two that name the same issue.
+    link(1, "https://github.com/acme/other/issues/11");
+    link(2, "https://github.com/acme/web/issues/12");
+    edit(&world, 3, "priority: P1\n", "priority: P1\nexternal:\n  github:\n    issue: 12\n");
+    let before: Vec<String> = (1..=3).map(|number| read(&path(&world, number))).collect();
+    let job = sync(&world, &["github", "--only", "FS-001"]);
+    assert_eq!(job["state"], "completed_with_warnings", "{job}");
+    let failed = job["progress"]["failed_items"].to_string();
+    assert!(failed.contains("conflict web/FS-001/US-002") && failed.contains("broken web/FS-001/US-003"), "{failed}");
+    assert_eq!((1..=3).map(|number| read(&path(&world, number))).collect::<Vec<_>>(), before);
+    assert_eq!(trackers.issue(11).title, "Somebody's");
+    assert_eq!(open_items(&trackers).into_keys().collect::<Vec<_>>(), ["[FS-001][US-004] Story 4"]);
+}
+
+#[test]
+fn a_change_that_got_no_answer_is_made_once_or_again_as_needed() {
+    for tracker in TRACKERS {
+        for fault in [WriteFault::LosesReply, WriteFault::LosesRequest, WriteFault::DoneAnd(502)] {
+            let (world, trackers) = world();
+            write_stories(&world, 1);
+            synced(&world, &[tracker]);
+            edit(&world, 1, "title: \"Story 1\"", "title: \"Mine\"");
+            trackers.write_fault(1, fault);
+            synced(&world, &[tracker]);
+            assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Mine", "{tracker} {fault:?}");
+            assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker} {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn an_increments_folder_that_is_a_link_is_not_written_through() {
+    let (world, _trackers) = world();
+    write_stories(&world, 1);
+    let outside = world.dir.join("outside");
+    std::fs::create_dir_all(outside.join("0001-first")).unwrap();
+    std::fs::write(outside.join("0001-first/metadata.json"), "{}").unwrap();
+    std::os::unix::fs::symlink(&outside, world.project.join(".specweave/increments")).unwrap();
+    synced(&world, &["github"]);
+    assert_eq!(read(&outside.join("0001-first/metadata.json")), "{}");
+}
+
+#[test]
+fn new_words_of_a_criterion_are_pushed() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 2);
+        synced(&world, &[tracker]);
+        edit(&world, 1, "it is fast", "it is very fast");
+        assert_eq!(plan(&world, &[tracker]), ["push web/FS-001/US-001"], "{tracker}");
+        synced(&world, &[tracker]);
+        assert!(text_of(&item_of(&trackers, 1)).contains("it is very fast"), "{tracker}");
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
+    }
+}

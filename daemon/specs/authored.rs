@@ -1,7 +1,7 @@
 //! A story that people or SpecWeave wrote: front matter, a description, boxes. What is ours to change in it is changed
 //! line by line; everything else stays to the byte. Pure.
 
-use super::record::{Checkbox, Field, List, Record};
+use super::record::{Checkbox, Field, List, MOST_BOXES, Record};
 use super::text::Fence;
 use serde_json::{Map, Value};
 use std::ops::Range;
@@ -23,6 +23,8 @@ const SECTIONS: [&str; 8] = [
 pub enum AuthoredError {
     #[error("its front matter is not valid YAML: {0}")]
     Yaml(String),
+    #[error("it has more than {MOST_BOXES} boxes")]
+    ManyBoxes,
     #[error("its front matter has no `id: US-NNN`")]
     NoId,
     #[error("its front matter is written in a way that `{0}` cannot be changed in without touching the rest")]
@@ -105,6 +107,9 @@ impl Authored {
                 }
             }
         }
+        if boxes.len() > MOST_BOXES {
+            return Err(AuthoredError::ManyBoxes);
+        }
         let text_of = |name: &str| scalar(meta.get(name));
         let title = match text_of("title") {
             title if title.is_empty() => heading.map_or(String::new(), |at| heading_title(bare(at))),
@@ -143,6 +148,13 @@ impl Authored {
             let names = ["issue", "key", "id", "number", "workItem", "work_item_id"];
             names.iter().map(|name| scalar(own.get(name))).find(|found| !found.is_empty())
         })
+    }
+
+    /// The address of that item, where the front matter has it.
+    pub fn link_address(&self, provider: &str) -> Option<String> {
+        let places = [self.meta.get("external"), self.meta.get("external_tools")];
+        let addresses = places.into_iter().flatten().map(|place| scalar(place.get(provider).and_then(|own| own.get("url"))));
+        addresses.into_iter().find(|address| !address.is_empty())
     }
 
     /// The increments whose folders the file names.

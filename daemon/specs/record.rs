@@ -1,7 +1,7 @@
 //! What a story says, whichever side says it: the fields that a sync compares and moves. Pure data.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What both sides may change, one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,21 +64,30 @@ pub struct Checkbox {
     pub checked: bool,
 }
 
+/// A story of more boxes is nobody's.
+pub const MOST_BOXES: usize = 2_000;
+
 /// What tells one box of a story from another.
 pub type BoxKey = (List, String, usize);
 
 /// The names of boxes, in their order. A name that stands there twice is counted.
 pub fn keys(boxes: &[Checkbox]) -> Vec<BoxKey> {
-    let mut keys: Vec<BoxKey> = Vec::with_capacity(boxes.len());
-    for one in boxes {
+    let mut before: HashMap<(List, String), usize> = HashMap::new();
+    let named = boxes.iter().map(|one| {
         let name = match one.id.as_str() {
             "" => plain(&one.text),
             id => id.to_owned(),
         };
-        let before = keys.iter().filter(|(list, known, _)| *list == one.list && *known == name).count();
-        keys.push((one.list, name, before));
-    }
-    keys
+        let count = before.entry((one.list, name.clone())).or_default();
+        *count += 1;
+        (one.list, name, *count - 1)
+    });
+    named.collect()
+}
+
+/// Boxes by their names.
+pub fn by_key(boxes: &[Checkbox]) -> HashMap<BoxKey, &Checkbox> {
+    keys(boxes).into_iter().zip(boxes).collect()
 }
 
 /// A text without what trackers escape or mark in their own ways.

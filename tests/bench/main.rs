@@ -1,7 +1,7 @@
 //! The figures that are promised, measured on the real binaries and printed. Contenders run in turns, as a
 //! machine's speed drifts; what counts are the ratios of medians.
 //!
-//! `cargo bench` runs all; `cargo bench -- loopback wan large list cold follow idle writes recovery import import-50k` some.
+//! `cargo bench` runs all; `cargo bench -- loopback wan large list cold follow idle writes recovery import import-50k sync` some.
 
 #[path = "../world/mod.rs"]
 mod world;
@@ -9,13 +9,14 @@ mod world;
 mod clones;
 mod daemon;
 mod imports;
+mod syncs;
 
 use std::time::Duration;
 
 type Bench = (&'static str, fn());
 
 fn main() {
-    let benches: [Bench; 11] = [
+    let benches: [Bench; 12] = [
         ("loopback", clones::loopback),
         ("wan", clones::wan),
         ("large", clones::large),
@@ -27,6 +28,7 @@ fn main() {
         ("recovery", daemon::recovery),
         ("import", imports::ten_thousand),
         ("import-50k", imports::fifty_thousand),
+        ("sync", syncs::thousand),
     ];
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

@@ -2,6 +2,7 @@
 // face is held against GitHub's own description of its API.
 //
 // node trackers.mjs URL TOKEN ITEMS; the description is `github-api.json` beside this file.
+// node trackers.mjs --requests FILE: holds what ours sent to GitHub against the same description.
 import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
 import { Octokit } from "@octokit/rest";
@@ -11,6 +12,33 @@ import Ajv from "ajv";
 
 const [url, token, items] = process.argv.slice(2);
 const wanted = Number(items);
+
+function githubs() {
+  const description = JSON.parse(readFileSync(new URL("github-api.json", import.meta.url)));
+  const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true });
+  ajv.addSchema({ $id: "api", components: asJsonSchema(description.components) });
+  return { description, ajv, issue: ajv.compile({ $ref: "api#/components/schemas/issue" }) };
+}
+
+/** Every request of ours that GitHub would get: a path that it has, a body that it takes. */
+function requests(file) {
+  const { description, ajv } = githubs();
+  const routes = ["/repos/{owner}/{repo}/issues", "/repos/{owner}/{repo}/issues/{issue_number}", "/repos/{owner}/{repo}/milestones"];
+  let held = 0;
+  for (const [line, body] of JSON.parse(readFileSync(file))) {
+    const [method, path] = line.split(" ");
+    const fits = (route) => new RegExp(`^/api/v3${route.replace(/\{\w+\}/g, "[^/]+")}$`).test(path);
+    const route = routes.find(fits);
+    assert.ok(route, line);
+    const schema = description.paths[route][method.toLowerCase()]?.requestBody.content["application/json"].schema;
+    assert.ok(schema, `${line} is no request of GitHub's`);
+    const validate = ajv.compile(asJsonSchema(schema));
+    assert.ok(validate(body), JSON.stringify([line, body, validate.errors]));
+    for (const key of Object.keys(body)) assert.ok(key in schema.properties, `${line} knows no ${key}`);
+    held += 1;
+  }
+  return held;
+}
 
 /** What JSON Schema calls it: OpenAPI 3.0 says `nullable`. */
 function asJsonSchema(node) {
@@ -22,10 +50,7 @@ function asJsonSchema(node) {
 }
 
 async function github() {
-  const description = JSON.parse(readFileSync(new URL("github-api.json", import.meta.url)));
-  const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true });
-  ajv.addSchema({ $id: "api", components: asJsonSchema(description.components) });
-  const validate = ajv.compile({ $ref: "api#/components/schemas/issue" });
+  const { issue: validate } = githubs();
   const octokit = new Octokit({ auth: token, baseUrl: `${url}/api/v3`, log: { debug() {}, info() {}, warn() {}, error() {} } });
   const issues = await octokit.paginate(octokit.rest.issues.listForRepo, {
     owner: "acme", repo: "web", state: "all", sort: "updated", direction: "asc", per_page: 100,
@@ -40,6 +65,15 @@ async function github() {
   const found = await octokit.rest.search.issuesAndPullRequests({ q: "repo:acme/web is:issue", per_page: 1 });
   assert.equal(found.data.total_count, wanted);
   await assert.rejects(octokit.rest.issues.listForRepo({ owner: "acme", repo: "nowhere" }), { status: 404 });
+  const at = { owner: "acme", repo: "web" };
+  const milestone = await octokit.rest.issues.createMilestone({ ...at, title: "FS-001: First" });
+  await assert.rejects(octokit.rest.issues.createMilestone({ ...at, title: "FS-001: First" }), { status: 422 });
+  const made = await octokit.rest.issues.create({ ...at, title: "Made", body: "text", labels: ["a"], milestone: milestone.data.number });
+  const issue_number = made.data.number;
+  assert.equal(made.status, 201);
+  const closed = await octokit.rest.issues.update({ ...at, issue_number, state: "closed", state_reason: "not_planned", labels: ["b"] });
+  assert.deepEqual([closed.data.state, closed.data.state_reason, closed.data.labels.map((label) => label.name)], ["closed", "not_planned", ["b"]]);
+  assert.ok(validate((await octokit.rest.issues.get({ ...at, issue_number })).data), JSON.stringify(validate.errors));
   return issues.length;
 }
 
@@ -58,7 +92,19 @@ async function jira() {
   assert.equal(keys.size, wanted);
   const about = await client.serverInfo.getServerInfo();
   assert.equal(about.deploymentType, "Cloud");
-  return keys.size;
+  const text = (text) => ({ type: "doc", version: 1, content: [{ type: "paragraph", content: [{ type: "text", text }] }] });
+  const made = await client.issues.createIssue({
+    fields: { project: { key: "PAY" }, issuetype: { name: "Story" }, summary: "Made", description: text("one"), labels: ["a"] },
+    properties: [{ key: "specweave-jobs", value: { marker: "m" } }],
+  });
+  await client.issues.editIssue({ issueIdOrKey: made.key, fields: { summary: "Changed" }, update: { labels: [{ add: "b" }, { remove: "a" }] } });
+  const { transitions } = await client.issues.getTransitions({ issueIdOrKey: made.key });
+  const done = transitions.find((way) => way.to.statusCategory.key === "done");
+  await client.issues.doTransition({ issueIdOrKey: made.key, transition: { id: done.id } });
+  const issue = await client.issues.getIssue({ issueIdOrKey: made.key });
+  assert.deepEqual([issue.fields.summary, issue.fields.labels, issue.fields.status.name], ["Changed", ["b"], "Done"]);
+  await assert.rejects(client.issues.createIssue({ fields: { project: { key: "PAY" }, issuetype: { name: "Story" } } }));
+  return keys.size - (keys.has(made.key) ? 1 : 0);
 }
 
 async function ado() {
@@ -81,7 +127,25 @@ async function ado() {
     if (feed.isLastBatch) break;
   }
   assert.equal(seen.size, wanted);
+  const set = (field, value) => ({ op: "add", path: `/fields/${field}`, value });
+  const made = await api.createWorkItem(undefined, [set("System.Title", "Made"), set("System.Tags", "a; b")], project, "User Story");
+  const guarded = (rev, value) => api.updateWorkItem(undefined, [{ op: "test", path: "/rev", value: rev }, set("System.State", value)], made.id, project);
+  const closed = await guarded(made.rev, "Closed");
+  assert.equal(closed.fields["System.State"], "Closed");
+  await assert.rejects(guarded(made.rev, "Active"), { statusCode: 412 });
+  const types = await api.getWorkItemTypes(project);
+  assert.ok(types.some((type) => type.name === "User Story"));
+  const states = await api.getWorkItemTypeStates(project, "User Story");
+  assert.ok(states.some((state) => state.category === "Completed"));
+  const tagged = await api.queryByWiql({ query: "SELECT [System.Id] FROM WorkItems WHERE [System.TeamProject] = @project AND [System.Tags] CONTAINS 'b' ORDER BY [System.Id]" }, { project });
+  assert.deepEqual(tagged.workItems.map((item) => item.id), [made.id]);
   return seen.size;
 }
 
-console.log(JSON.stringify({ github: await github(), jira: await jira(), ado: await ado() }));
+if (url === "--requests") {
+  console.log(JSON.stringify({ requests: requests(token) }));
+} else {
+  // Those that read come before those that write in the same world.
+  const read = { ado: await ado(), jira: await jira(), github: await github() };
+  console.log(JSON.stringify({ github: read.github, jira: read.jira, ado: read.ado }));
+}

@@ -2,7 +2,7 @@
 
 use super::body;
 use super::status::{StatusMap, Told};
-use crate::specs::record::{Checkbox, Field, List, Record};
+use crate::specs::record::{self, Checkbox, Field, List, Record};
 use crate::specs::story::Fields;
 use crate::specs::text::{self, Fence};
 use crate::work::trackers::edits::{Category, Change, Draft, Editor, Group};
@@ -222,10 +222,9 @@ pub fn told(item: &Item) -> Told<'_> {
 /// What an imported story's file says; its boxes are those that the tracker has.
 pub fn imported_here(map: &StatusMap, fields: &Fields, remote: &Record, text: &str) -> Record {
     let here = boxes_of(text);
-    let keys = crate::specs::record::keys(&here);
-    let boxes = remote.boxes.iter().zip(crate::specs::record::keys(&remote.boxes)).map(|(one, key)| {
-        let place = keys.iter().position(|known| *known == key);
-        Checkbox { checked: place.map_or(one.checked, |place| here[place].checked), ..one.clone() }
+    let here = record::by_key(&here);
+    let boxes = remote.boxes.iter().zip(record::keys(&remote.boxes)).map(|(one, key)| {
+        Checkbox { checked: here.get(&key).map_or(one.checked, |known| known.checked), ..one.clone() }
     });
     Record { status: map.of_local(&fields.status), boxes: boxes.collect(), ..imported(fields) }
 }
@@ -266,6 +265,9 @@ fn boxes_of(text: &str) -> Vec<Checkbox> {
         }
         one.id.clear();
         boxes.push(one);
+        if boxes.len() == record::MOST_BOXES {
+            break;
+        }
     }
     boxes
 }

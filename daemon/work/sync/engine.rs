@@ -289,8 +289,15 @@ impl<'a> Engine<'a> {
         }
         let mut record = parsed.record().clone();
         record.status = self.profile.map.of_local(&record.status);
-        let reference = parsed.link(self.profile.source.platform.word());
-        Ok(Some(Story { key: format!("{feature}/{id}"), path: path.to_owned(), reference, record, feature }))
+        let word = self.profile.source.platform.word();
+        let (key, reference) = (format!("{feature}/{id}"), parsed.link(word));
+        // An item of another project is another profile's, unless this one has linked it when the project had another name.
+        let elsewhere = parsed.link_address(word).and_then(|address| url::Url::parse(&address).ok());
+        let is_ours = |link: &Link| Some(&link.reference) == reference.as_ref();
+        if elsewhere.is_some_and(|address| !self.editor.owns(&address)) && !self.store.link(&key).is_some_and(is_ours) {
+            return Ok(None);
+        }
+        Ok(Some(Story { key, path: path.to_owned(), reference, record, feature }))
     }
 
     /// What the listing did not have is asked for by itself: an index may be behind, and gone is gone for sure.
@@ -844,6 +851,12 @@ impl<'a> Engine<'a> {
                     self.reread(item).await?;
                     return Ok(Written::Again);
                 }
+                // A change that got no answer is looked at, and made again where it was not made.
+                Err(WriteError::Unknown(error @ (TrackerError::Network(_) | TrackerError::Transient { .. }))) => {
+                    self.run.log(&format!("{key}: {error}; looking again"));
+                    self.reread(item).await?;
+                    return Ok(Written::Again);
+                }
                 Err(error) => return self.refused(error).map(Written::Failed),
             }
         }
@@ -937,7 +950,8 @@ impl<'a> Engine<'a> {
     /// Closes an item that was made twice; it says which one counts.
     async fn heal(&mut self, action: &Action) -> Result<Went, Ended> {
         let Some(twin) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else { return Ok(Went::Done) };
-        let kept = self.store.link(&action.story).map(|link| link.reference.clone()).unwrap_or_default();
+        let story = action.story.split(' ').next().unwrap_or_default();
+        let kept = self.store.link(story).map(|link| link.reference.clone()).unwrap_or_default();
         let Some(now) = self.editor.current(twin.reference()).await? else { return Ok(Went::Done) };
         let change = Change {
             body: Some(format!("Duplicate of #{}.\n\n{}", kept.trim_start_matches('#'), now.body)),

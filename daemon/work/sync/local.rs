@@ -188,7 +188,12 @@ impl Docs for LivingDocs {
     }
 
     fn note(&mut self, increment: &str, note: &Note) -> io::Result<()> {
-        let path = self.project.specweave().join("increments").join(increment).join("metadata.json");
+        let folder = self.project.specweave().join("increments");
+        let path = folder.join(increment).join("metadata.json");
+        let is_folder = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir());
+        if !is_folder(&folder) || !is_folder(&folder.join(increment)) {
+            return Ok(());
+        }
         if let Some(folder) = path.parent() {
             // A daemon may have died while it wrote this.
             disk::remove_temporaries(folder, &["metadata.json"]);

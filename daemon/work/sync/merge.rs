@@ -1,7 +1,7 @@
 //! Two sides and what they were when they last met become one, field by field. Pure: the same three always give the
 //! same outcome, which a dry run prints and a run carries out.
 
-use crate::specs::record::{BoxKey, Checkbox, Field, Record, keys};
+use crate::specs::record::{BoxKey, Checkbox, Field, Record, by_key, keys};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -173,8 +173,14 @@ fn merged_labels(base: Option<&Base>, local: &Record, remote: &Record) -> BTreeS
     local.labels.union(&remote.labels).filter(|label| !gone(label)).cloned().collect()
 }
 
+/// Texts that are longer are not put together: it would take too long to see what has changed.
+const MOST_MERGED: usize = 256 * 1024;
+
 /// `None` where both changed the same lines.
 pub fn merged_text(base: &str, local: &str, remote: &str) -> Option<String> {
+    if [base, local, remote].iter().any(|text| text.len() > MOST_MERGED) {
+        return None;
+    }
     let whole = |text: &str| if text.is_empty() { String::new() } else { format!("{text}\n") };
     let merged = diffy::merge(&whole(base), &whole(local), &whole(remote)).ok()?;
     Some(merged.trim_matches('\n').to_owned())
@@ -187,30 +193,29 @@ fn merged_boxes(
     remote: &[Checkbox],
     policy: Policy,
 ) -> Option<Vec<Checkbox>> {
-    let find = |boxes: &[Checkbox], key: &BoxKey| {
-        keys(boxes).iter().position(|known| known == key).map(|place| boxes[place].clone())
-    };
     let (own, theirs) = (keys(local), keys(remote));
-    let base_of = |key: &BoxKey| match base {
+    let (mine_by_key, theirs_by_key) = (by_key(local), by_key(remote));
+    let bases = base.map(|base| (by_key(&base.local.boxes), by_key(&base.remote.boxes)));
+    let base_of = |key: &BoxKey| match &bases {
         None => (None, None),
-        Some(base) => (find(&base.local.boxes, key), find(&base.remote.boxes, key)),
+        Some((local, remote)) => (local.get(key).copied(), remote.get(key).copied()),
     };
     let mut out: Vec<(BoxKey, Checkbox)> = Vec::new();
     for (key, mine) in own.iter().zip(local) {
         let (my_base, their_base) = base_of(key);
-        match find(remote, key) {
-            Some(other) => out.push((key.clone(), one_box(my_base, their_base, mine, &other, policy)?)),
+        match theirs_by_key.get(key) {
+            Some(other) => out.push((key.clone(), one_box(my_base, their_base, mine, other, policy)?)),
             // Somebody took it away there; an edit here keeps it.
-            None if their_base.is_some() && my_base.as_ref() == Some(mine) => {}
+            None if their_base.is_some() && my_base == Some(mine) => {}
             None => out.push((key.clone(), mine.clone())),
         }
     }
     for (place, (key, other)) in theirs.iter().zip(remote).enumerate() {
-        if own.contains(key) {
+        if mine_by_key.contains_key(key) {
             continue;
         }
         let (my_base, their_base) = base_of(key);
-        if my_base.is_some() && their_base.as_ref() == Some(other) {
+        if my_base.is_some() && their_base == Some(other) {
             continue;
         }
         let before = theirs[..place].iter().rev().find_map(|known| out.iter().position(|(key, _)| key == known));
@@ -226,8 +231,8 @@ fn merged_boxes(
 }
 
 fn one_box(
-    my_base: Option<Checkbox>,
-    their_base: Option<Checkbox>,
+    my_base: Option<&Checkbox>,
+    their_base: Option<&Checkbox>,
     mine: &Checkbox,
     theirs: &Checkbox,
     policy: Policy,

@@ -365,6 +365,10 @@ impl Editor for Sim {
         Ok(Some(Group { reference: "1".into(), url: String::new() }))
     }
 
+    fn owns(&self, _: &url::Url) -> bool {
+        true
+    }
+
     fn echo(&self, markdown: &str) -> String {
         self.world().kept(markdown)
     }
@@ -597,6 +601,7 @@ pub enum What {
     Unlabel,
     NewBox,
     Check,
+    Words,
 }
 
 #[derive(Clone, Debug)]
@@ -638,6 +643,7 @@ fn what() -> impl Strategy<Value = What> {
         Just(What::Unlabel),
         Just(What::NewBox),
         Just(What::Check),
+        Just(What::Words),
     ]
 }
 
@@ -888,6 +894,12 @@ fn change(record: &mut Record, what: What, word: u32, side: &str) -> (crate::spe
         What::NewBox => {
             record.boxes.push(Checkbox { list: List::Criteria, id: format!("AC-{word}"), text: text.clone(), checked: false });
             (Field::Boxes, Some(text))
+        }
+        What::Words => {
+            if let Some(one) = record.boxes.first_mut() {
+                one.text = format!("{text} ~");
+            }
+            (Field::Boxes, None)
         }
         What::Check => {
             if let Some(one) = record.boxes.first_mut() {

@@ -209,14 +209,14 @@ pub fn newborn(dialect: &Dialect, sent: &Record, remote: &Record) -> Base {
 /// The outcome for a story and its item.
 pub fn decide_authored(dialect: &Dialect, base: Option<&Base>, local: &Record, remote: &Record, rules: &Rules) -> Outcome {
     let mut out = merge::decide(base, local, &dialect.echo(local), remote, rules);
-    let marks = only_marks(&out.remote.boxes, &remote.boxes);
+    let marks = only_marks(&out.remote.boxes, &dialect.echo(&out.remote).boxes, &remote.boxes);
     if let Some(boxes) = &marks {
         out.remote.boxes.clone_from(boxes);
     }
     // What the tracker will say of it is what is compared the next time.
     let echo = dialect.echo(&out.base.remote);
     for field in out.pushed.clone() {
-        match only_marks(&out.base.remote.boxes, &remote.boxes).filter(|_| marks.is_some() && field == Field::Boxes) {
+        match only_marks(&out.base.remote.boxes, &echo.boxes, &remote.boxes).filter(|_| marks.is_some() && field == Field::Boxes) {
             Some(boxes) => out.base.remote.boxes = boxes,
             None => out.base.remote.take(field, &echo),
         }
@@ -224,14 +224,17 @@ pub fn decide_authored(dialect: &Dialect, base: Option<&Base>, local: &Record, r
     out
 }
 
-/// The tracker's own boxes with other marks, where marks are all in which they differ from those that are wanted.
-pub fn only_marks(wanted: &[Checkbox], remote: &[Checkbox]) -> Option<Vec<Checkbox>> {
-    let (names, theirs) = (record::keys(wanted), record::keys(remote));
+/// The tracker's own boxes with other marks, where marks are all in which they differ from those that are wanted: whose
+/// words are the same as they stand, or as the tracker would give them back.
+pub fn only_marks(wanted: &[Checkbox], echo: &[Checkbox], remote: &[Checkbox]) -> Option<Vec<Checkbox>> {
+    let (wanted, echo) = (record::by_key(wanted), record::by_key(echo));
+    let theirs = record::keys(remote);
     let marked = |(one, key): (&Checkbox, &BoxKey)| {
-        let place = names.iter().position(|known| known == key)?;
-        Some(Checkbox { checked: wanted[place].checked, ..one.clone() })
+        let mine = wanted.get(key)?;
+        let same_words = mine.text == one.text || echo.get(key).is_some_and(|echo| echo.text == one.text);
+        same_words.then(|| Checkbox { checked: mine.checked, ..one.clone() })
     };
-    (names.len() == theirs.len()).then_some(())?;
+    (wanted.len() == theirs.len()).then_some(())?;
     remote.iter().zip(&theirs).map(marked).collect()
 }
 
@@ -381,6 +384,7 @@ fn is_imported(store: &Store, story: &str) -> bool {
 /// Whether a request that names stories names this one.
 pub fn is_named(only: &[String], story: &str, path: &str) -> bool {
     let fits = |name: &String| {
+        let story = story.split(' ').next().unwrap_or(story);
         let (name, story) = (name.to_lowercase(), story.to_lowercase());
         let file = path.rsplit('/').next().unwrap_or(path);
         story == name
@@ -419,7 +423,8 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     for (key, twin) in &pairs.twins {
         let is_open = dialect::told(twin).category as u8 <= 1;
         if terms.may_create && is_open {
-            let action = plan.act(Verb::Heal, key, Origin::Authored, "");
+            // A name of its own: the story itself may have something to do, too.
+            let action = plan.act(Verb::Heal, &format!("{key} {}", twin.shown), Origin::Authored, "");
             action.item = Some(twin.key.clone());
             action.reason = format!("{} was made twice", twin.shown);
         }
@@ -481,8 +486,13 @@ impl Plan {
                 let action = self.act(Verb::Orphan, &story.key, Origin::Authored, &story.path);
                 action.reason = format!("{} is gone in the tracker; the story stays", reference.unwrap_or_default());
             }
-            // The item of another story, or one that could not be read: nothing is known for sure.
-            (false, true) => self.unchanged += 1,
+            // Nothing is known for sure, and nothing is done.
+            (false, true) => {
+                let reference = story.reference.as_deref().or(link.map(|link| link.reference.as_str()));
+                let action = self.act(Verb::Broken, &story.key, Origin::Authored, &story.path);
+                let item = reference.unwrap_or_default();
+                action.reason = format!("its item {item} is another story's, or cannot be read");
+            }
             (false, false) if view.store.intent(&story.key).is_some() => {
                 let action = self.act(Verb::Recheck, &story.key, Origin::Authored, &story.path);
                 action.reason = "it may have been made already".into();

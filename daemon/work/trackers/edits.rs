@@ -127,6 +127,9 @@ pub trait Editor: Source {
     /// The group of a feature that needs no item of its own, made where there is none; `None` where groups are items.
     async fn group(&self, feature: &str, title: &str) -> Result<Option<Group>, WriteError>;
 
+    /// Whether an item at this address is one of this project, as far as its path tells.
+    fn owns(&self, address: &url::Url) -> bool;
+
     /// A text as the tracker would give it back.
     fn echo(&self, markdown: &str) -> String;
 

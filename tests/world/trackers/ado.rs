@@ -190,6 +190,30 @@ fn routes(request: &Request, path: &str) -> Option<Reply> {
                 "{project}/_apis/{area}/{resource}"
             ),
             route(
+                "7c8d7a76-4a09-43e8-b5df-bd792f4ac6aa",
+                "wit",
+                "workItemTypes",
+                "{project}/_apis/{area}/{resource}/{type}"
+            ),
+            route(
+                "7c9d7a76-4a09-43e8-b5df-bd792f4ac6aa",
+                "wit",
+                "workItemTypeStates",
+                "{project}/_apis/{area}/workItemTypes/{type}/states"
+            ),
+            route(
+                "62d3d110-0047-428c-ad3c-4fe872c91c74",
+                "wit",
+                "workItems",
+                "{project}/_apis/{area}/{resource}/${type}"
+            ),
+            route(
+                "72c7ddf8-2cdc-4f60-90cd-ab71c14a399b",
+                "wit",
+                "workItems",
+                "{project}/_apis/{area}/{resource}/{id}"
+            ),
+            route(
                 "f828fe59-dd87-495d-a17c-7a8d6211ca6c",
                 "wit",
                 "workItemRevisions",

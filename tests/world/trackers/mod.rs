@@ -204,6 +204,8 @@ pub struct State {
     pub milestones: Mutex<BTreeMap<u64, String>>,
     /// Requests that write: `METHOD path`, and when they came.
     pub writes: Mutex<Vec<(String, SystemTime)>>,
+    /// What was written: `METHOD path` and the body.
+    pub bodies: Mutex<Vec<(String, Value)>>,
     /// By the number of the write, from 1.
     pub write_faults: Mutex<HashMap<u64, WriteFault>>,
     /// What was made is not found by a search before so long.
@@ -570,6 +572,8 @@ fn write(state: &State, request: &Request, face: Face) -> (Reply, bool) {
     let number = {
         let mut writes = state.writes.lock().unwrap();
         writes.push((format!("{} {}", request.method, request.path), SystemTime::now()));
+        let body = serde_json::from_slice(&request.body).unwrap_or_default();
+        state.bodies.lock().unwrap().push((format!("{} {}", request.method, request.path), body));
         writes.len() as u64
     };
     if let Some(hook) = &*state.write_hook.lock().unwrap() {

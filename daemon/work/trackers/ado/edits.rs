@@ -243,6 +243,11 @@ impl Editor for WorkItems {
         Ok(None)
     }
 
+    fn owns(&self, address: &url::Url) -> bool {
+        let path = percent_encoding::percent_decode_str(address.path()).decode_utf8_lossy().to_lowercase();
+        path.contains(&format!("/{}/_workitems/edit/", self.project).to_lowercase())
+    }
+
     fn echo(&self, text: &str) -> String {
         match self.knows_markdown() {
             true => text.to_owned(),

@@ -202,6 +202,11 @@ impl Editor for Issues {
         }
     }
 
+    fn owns(&self, address: &url::Url) -> bool {
+        let path = address.path().to_lowercase();
+        path.contains(&format!("/{}/{}/issues/", self.owner, self.name).to_lowercase())
+    }
+
     fn echo(&self, markdown: &str) -> String {
         markdown.to_owned()
     }

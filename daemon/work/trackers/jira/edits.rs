@@ -252,6 +252,11 @@ impl Editor for Issues {
         Ok(None)
     }
 
+    fn owns(&self, address: &url::Url) -> bool {
+        let is_here = address.host_str() == self.server.base.host_str();
+        is_here && address.path().contains(&format!("/browse/{}-", self.key))
+    }
+
     fn echo(&self, text: &str) -> String {
         match self.flavor {
             Flavor::Cloud => markdown::from_adf(&markdown::to_adf(text)),
