@@ -220,9 +220,14 @@ pub fn restart_command(order: &Order, files: &JobFiles) -> String {
 
 fn sync_command(spec: &v1::SyncSpec) -> String {
     let mut words = vec!["specweave-jobs".to_owned(), "sync".to_owned()];
-    words.extend(Some(&spec.provider).filter(|provider| !provider.is_empty()).map(|provider| quoted(provider)));
-    let single =
-        [("--profile", &spec.profile), ("--direction", &spec.direction), ("--on-conflict", &spec.on_conflict)];
+    words.extend(
+        Some(&spec.provider).filter(|provider| !provider.is_empty()).map(|provider| quoted(provider)),
+    );
+    let single = [
+        ("--profile", &spec.profile),
+        ("--direction", &spec.direction),
+        ("--on-conflict", &spec.on_conflict),
+    ];
     let listed = spec.only.iter().map(|value| ("--only", value));
     for (name, value) in single.into_iter().chain(listed).filter(|(_, value)| !value.is_empty()) {
         words.extend([name.to_owned(), quoted(value)]);

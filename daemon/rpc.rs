@@ -471,7 +471,10 @@ impl Service {
         };
         let mut notes = vec![format!("nothing to do for {} others", preview.unchanged)];
         if preview.duration >= 60_000 {
-            notes.push(format!("the tracker's limits make this take about {}", sync::in_words(preview.duration)));
+            notes.push(format!(
+                "the tracker's limits make this take about {}",
+                sync::in_words(preview.duration)
+            ));
         }
         let source = preview.profile.source.shown();
         let items = preview.actions.into_iter().map(|shown| PreviewItem {

@@ -92,11 +92,18 @@ fn github_knows_every_request_that_a_sync_sends() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = |number: u32| folder.join(format!("us-00{number}-x.md"));
     for (number, status) in [(1, "active"), (2, "completed"), (3, "cancelled"), (4, "not_started")] {
-        let text = format!("---\nid: US-00{number}\ntitle: x\nstatus: {status}\npriority: P2\nlabels: [a]\n---\n\ntext\n\n## Tasks\n\n- [ ] one\n");
+        let text = format!(
+            "---\nid: US-00{number}\ntitle: x\nstatus: {status}\npriority: P2\nlabels: [a]\n---\n\ntext\n\n## Tasks\n\n- [ ] one\n"
+        );
         std::fs::write(path(number), text).unwrap();
     }
     world.run(["sync", "--follow"]).ok();
-    for (number, from, to) in [(1, "- [ ]", "- [x]"), (2, "completed", "active"), (3, "labels: [a]", "labels: [b]"), (4, "P2", "P0")] {
+    for (number, from, to) in [
+        (1, "- [ ]", "- [x]"),
+        (2, "completed", "active"),
+        (3, "labels: [a]", "labels: [b]"),
+        (4, "P2", "P0"),
+    ] {
         let text = std::fs::read_to_string(path(number)).unwrap();
         std::fs::write(path(number), text.replace(from, to)).unwrap();
     }

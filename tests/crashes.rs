@@ -42,7 +42,10 @@ impl Syncs {
     }
 
     fn path(world: &World, number: u32) -> PathBuf {
-        world.project.join(format!(".specweave/docs/internal/specs/web/FS-00{}/us-00{number}-story.md", number.div_ceil(4)))
+        world.project.join(format!(
+            ".specweave/docs/internal/specs/web/FS-00{}/us-00{number}-story.md",
+            number.div_ceil(4)
+        ))
     }
 
     fn write(world: &World, number: u32) {
@@ -133,7 +136,9 @@ impl Kind for Syncs {
         let trackers = self.trackers.lock().unwrap().remove(&world.dir).unwrap();
         let specs = world.project.join(".specweave");
         // Numbers are given in the order of arrival, and a death may change that.
-        let number = |line: &&str| !["issue: ", "key: ", "id: ", "url: "].iter().any(|name| line.trim_start().starts_with(name));
+        let number = |line: &&str| {
+            !["issue: ", "key: ", "id: ", "url: "].iter().any(|name| line.trim_start().starts_with(name))
+        };
         let docs = files_below(&specs.join("docs")).into_iter().chain(files_below(&specs.join("increments")));
         let texts: BTreeMap<String, String> = docs
             .map(|path| {
@@ -156,13 +161,17 @@ impl Kind for Syncs {
                 labels.sort();
                 let group = issue.milestone.is_some() || issue.parent.is_some();
                 let body = issue.document.as_ref().map_or(issue.body.clone(), Value::to_string);
-                format!("{} {:?} {:?} {labels:?} {:?} {group} {body}", issue.title, issue.phase, issue.state, issue.priority)
+                format!(
+                    "{} {:?} {:?} {labels:?} {:?} {group} {body}",
+                    issue.title, issue.phase, issue.state, issue.priority
+                )
             })
             .collect();
         items.sort();
         let milestones: Vec<String> = trackers.state.milestones.lock().unwrap().values().cloned().collect();
         let planned = world.run(["sync", self.tracker, "--dry-run", "--json"]).json()["items"].clone();
-        let planned: Vec<Value> = planned.as_array().unwrap().iter().map(|item| json!([item["action"], item["name"]])).collect();
+        let planned: Vec<Value> =
+            planned.as_array().unwrap().iter().map(|item| json!([item["action"], item["name"]])).collect();
         world.run(["daemon", "stop"]).ok();
         json!({"docs": texts, "items": items, "milestones": milestones, "still to do": planned})
     }

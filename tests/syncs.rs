@@ -61,7 +61,11 @@ fn path(world: &World, number: u32) -> PathBuf {
 fn write_stories(world: &World, count: u32) {
     let folder = specs(world).join("web/FS-001");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("FEATURE.md"), "---\nid: FS-001\ntitle: \"First feature\"\nstatus: active\n---\n\n# First feature\n").unwrap();
+    std::fs::write(
+        folder.join("FEATURE.md"),
+        "---\nid: FS-001\ntitle: \"First feature\"\nstatus: active\n---\n\n# First feature\n",
+    )
+    .unwrap();
     for number in 1..=count {
         std::fs::write(path(world, number), story(number, &format!("Story {number}"))).unwrap();
     }
@@ -95,7 +99,10 @@ fn plan(world: &World, arguments: &[&str]) -> Vec<String> {
     all.extend(["--dry-run", "--json"]);
     let shown = world.run(all);
     let items = shown.json()["items"].as_array().unwrap().clone();
-    items.iter().map(|item| format!("{} {}", item["action"].as_str().unwrap(), item["name"].as_str().unwrap())).collect()
+    items
+        .iter()
+        .map(|item| format!("{} {}", item["action"].as_str().unwrap(), item["name"].as_str().unwrap()))
+        .collect()
 }
 
 /// The items of a job, done or failed.
@@ -103,21 +110,27 @@ fn items_of(world: &World, job: &Value) -> Vec<String> {
     let id = job["id"].as_str().unwrap();
     let mirror = world.mirror();
     let entry = mirror["jobs"].as_array().unwrap().iter().find(|entry| entry["id"] == id).unwrap().clone();
-    let lists = ["itemsCompleted", "itemsFailed"].map(|list| entry["progress"][list].as_array().unwrap().clone());
-    let mut names: Vec<String> = lists.concat().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let lists =
+        ["itemsCompleted", "itemsFailed"].map(|list| entry["progress"][list].as_array().unwrap().clone());
+    let mut names: Vec<String> =
+        lists.concat().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
     names.sort();
     names
 }
 
 /// Files of the living docs.
 fn snapshot(world: &World) -> BTreeMap<PathBuf, String> {
-    files_below(&world.project.join(".specweave/docs")).into_iter().map(|path| (path.clone(), read(&path))).collect()
+    files_below(&world.project.join(".specweave/docs"))
+        .into_iter()
+        .map(|path| (path.clone(), read(&path)))
+        .collect()
 }
 
 /// The open items of stories, by title.
 fn open_items(trackers: &Trackers) -> BTreeMap<String, u64> {
     let issues = trackers.issues();
-    let open = issues.values().filter(|issue| issue.phase != Phase::Closed && issue.title.starts_with("[FS-"));
+    let open =
+        issues.values().filter(|issue| issue.phase != Phase::Closed && issue.title.starts_with("[FS-"));
     let mut found = BTreeMap::new();
     for issue in open.filter(|issue| issue.title.contains("[US-")) {
         assert_eq!(found.insert(issue.title.clone(), issue.number), None, "{} is there twice", issue.title);
@@ -143,7 +156,10 @@ fn stories_become_items_and_a_second_sync_writes_nothing() {
         let text = read(&path(&world, 1));
         assert!(text.contains("external:\n") && text.contains(&format!("  {tracker}:\n")), "{text}");
         let unlinked: Vec<&str> = text.lines().filter(|line| !story(1, "Story 1").contains(*line)).collect();
-        assert!(unlinked.iter().all(|line| line.starts_with("external") || line.starts_with("  ")), "{unlinked:?}");
+        assert!(
+            unlinked.iter().all(|line| line.starts_with("external") || line.starts_with("  ")),
+            "{unlinked:?}"
+        );
         let increment: Value = serde_json::from_str(&read(&metadata)).unwrap();
         assert_eq!(increment["own"], json!([1]));
         assert!(increment["externalLinks"][tracker].is_object(), "{increment}");
@@ -192,7 +208,8 @@ fn edit_text(trackers: &Trackers, number: u64, from: &str, to: &str) {
 fn check_there(trackers: &Trackers, number: u64) {
     trackers.edit(number, |issue| match &mut issue.document {
         Some(document) => {
-            *document = serde_json::from_str(&document.to_string().replacen("\"TODO\"", "\"DONE\"", 1)).unwrap();
+            *document =
+                serde_json::from_str(&document.to_string().replacen("\"TODO\"", "\"DONE\"", 1)).unwrap();
         }
         None => issue.body = issue.body.replacen("- [ ]", "- [x]", 1),
     });
@@ -218,16 +235,28 @@ fn edits_of_both_sides_meet_field_by_field() {
         synced(&world, &[tracker]);
         let text = read(&path(&world, 1));
         for part in [
-            "title: \"Another title\"", "status: completed", "labels: [urgent]", "As a user I really want it.",
-            "- [x] **AC-US1-01**: it works", "- [x] **AC-US1-02**: it is fast", "- [x] **T-001**: build it",
+            "title: \"Another title\"",
+            "status: completed",
+            "labels: [urgent]",
+            "As a user I really want it.",
+            "- [x] **AC-US1-01**: it works",
+            "- [x] **AC-US1-02**: it is fast",
+            "- [x] **T-001**: build it",
             "created: 2026-01-02",
         ] {
             assert!(text.contains(part), "{tracker}: {part:?} is not in {text}");
         }
         let item = item_of(&trackers, 1);
-        assert_eq!((item.title.as_str(), item.phase), ("[FS-001][US-001] Another title", Phase::Closed), "{tracker}");
+        assert_eq!(
+            (item.title.as_str(), item.phase),
+            ("[FS-001][US-001] Another title", Phase::Closed),
+            "{tracker}"
+        );
         let there = text_of(&item);
-        assert!(there.contains("really want") && !there.contains("- [ ]") && !there.contains("TODO"), "{tracker}: {there}");
+        assert!(
+            there.contains("really want") && !there.contains("- [ ]") && !there.contains("TODO"),
+            "{tracker}: {there}"
+        );
         assert_eq!(read(&path(&world, 2)), other, "{tracker}: what was not edited is as it was");
         let writes = trackers.writes().len();
         synced(&world, &[tracker]);
@@ -237,7 +266,9 @@ fn edits_of_both_sides_meet_field_by_field() {
 
 #[test]
 fn a_contradiction_waits_for_a_person_who_decides_either_way() {
-    for (tracker, side) in [("github", "local"), ("jira", "remote"), ("ado", "file"), ("github", "file"), ("ado", "local")] {
+    for (tracker, side) in
+        [("github", "local"), ("jira", "remote"), ("ado", "file"), ("github", "file"), ("ado", "local")]
+    {
         let (world, trackers) = world();
         write_stories(&world, 2);
         synced(&world, &[tracker]);
@@ -272,7 +303,11 @@ fn a_contradiction_waits_for_a_person_who_decides_either_way() {
             "remote" => "Theirs",
             _ => "Both of us",
         };
-        assert!(read(&path(&world, 1)).contains(&format!("title: \"{title}\"")), "{}", read(&path(&world, 1)));
+        assert!(
+            read(&path(&world, 1)).contains(&format!("title: \"{title}\"")),
+            "{}",
+            read(&path(&world, 1))
+        );
         assert_eq!(item_of(&trackers, 1).title, format!("[FS-001][US-001] {title}"));
         assert!(!beside.exists(), "what was decided is gone");
         assert_eq!(plan(&world, &[tracker]), Vec::<String>::new());
@@ -328,7 +363,10 @@ fn many_deletions_and_empty_sides_stop_a_sync() {
         assert!(job["error"].as_str().unwrap().contains(what), "{job}");
         assert_eq!(trackers.writes().len(), writes);
         let said = world.run(["sync", "github", "--dry-run"]);
-        assert!(said.status == Some(1) && said.stderr.contains(what) && said.stderr.contains("--force-deletes"), "{said:?}");
+        assert!(
+            said.status == Some(1) && said.stderr.contains(what) && said.stderr.contains("--force-deletes"),
+            "{said:?}"
+        );
     };
     let texts: Vec<String> = (1..=12).map(|number| read(&path(&world, number))).collect();
     (1..=3).for_each(|number| std::fs::remove_file(path(&world, number)).unwrap());
@@ -353,7 +391,8 @@ fn another_project_under_the_same_profile_is_not_synced() {
     let (world, trackers) = world();
     write_stories(&world, 2);
     synced(&world, &["github"]);
-    let moved = json!({"profiles": {"gh": {"provider": "github", "config": {"owner": "acme", "repo": "other"}}}});
+    let moved =
+        json!({"profiles": {"gh": {"provider": "github", "config": {"owner": "acme", "repo": "other"}}}});
     set_config(&world, &moved);
     *trackers.state.moved.lock().unwrap() = Some(("acme/web".into(), "acme/other".into()));
     // A repository that was only renamed is the same one.
@@ -402,7 +441,8 @@ fn a_feature_whose_making_got_no_answer_is_made_once() {
             trackers.write_fault(1, fault);
             sync(&world, &[tracker]);
             synced(&world, &[tracker]);
-            let features = trackers.issues().values().filter(|issue| issue.title == "[FS-001] First feature").count();
+            let features =
+                trackers.issues().values().filter(|issue| issue.title == "[FS-001] First feature").count();
             let milestones = trackers.state.milestones.lock().unwrap().len();
             assert_eq!(features + milestones, 1, "{tracker} {fault:?}: {:#?}", trackers.issues());
             let stories = open_items(&trackers);
@@ -426,7 +466,11 @@ fn a_limit_in_the_middle_pauses_and_goes_on_by_itself() {
         assert_eq!(open_items(&trackers).len(), 1, "{tracker}");
         // Nobody waits that long here: the limit opens, and a person knows.
         *trackers.state.limited_until.lock().unwrap() = None;
-        assert_eq!(trackers.state.while_limited.load(Ordering::SeqCst), 0, "{tracker}: nothing was asked meanwhile");
+        assert_eq!(
+            trackers.state.while_limited.load(Ordering::SeqCst),
+            0,
+            "{tracker}: nothing was asked meanwhile"
+        );
         world.run(["--resume", &id]).ok();
         assert_eq!(world.wait(&id)["state"], "completed");
         assert_eq!(open_items(&trackers).len(), 3, "{tracker}");
@@ -452,7 +496,10 @@ fn somebody_who_is_faster_is_not_overwritten() {
     });
     synced(&world, &["ado"]);
     let item = item_of(&trackers, 1);
-    assert_eq!((item.title.as_str(), item.labels.contains(&"faster".to_owned())), ("[FS-001][US-001] Mine", true));
+    assert_eq!(
+        (item.title.as_str(), item.labels.contains(&"faster".to_owned())),
+        ("[FS-001][US-001] Mine", true)
+    );
     assert!(read(&path(&world, 1)).contains("labels: [faster]"));
 
     // The others are looked at just before: here somebody edits after the listing.
@@ -480,7 +527,10 @@ fn somebody_who_is_faster_is_not_overwritten() {
         synced(&world, &[tracker]);
         synced(&world, &[tracker]);
         let item = item_of(&trackers, 1);
-        assert!(item.title.ends_with("Mine") && item.labels.contains(&"faster".to_owned()), "{tracker}: {item:?}");
+        assert!(
+            item.title.ends_with("Mine") && item.labels.contains(&"faster".to_owned()),
+            "{tracker}: {item:?}"
+        );
         assert!(read(&path(&world, 1)).contains("labels: [faster]"), "{tracker}");
     }
 }
@@ -488,7 +538,8 @@ fn somebody_who_is_faster_is_not_overwritten() {
 /// The file of an item that was imported.
 fn imported(world: &World, title: &str) -> PathBuf {
     let found = snapshot(world).into_iter().find(|(path, text)| {
-        path.file_name().unwrap().to_string_lossy().starts_with("us-") && text.lines().next().unwrap().ends_with(title)
+        path.file_name().unwrap().to_string_lossy().starts_with("us-")
+            && text.lines().next().unwrap().ends_with(title)
     });
     found.unwrap_or_else(|| panic!("{title} was not imported")).0
 }
@@ -542,7 +593,11 @@ fn of_what_came_from_the_tracker_only_status_and_boxes_go_back() {
             _ => issue.phase == Phase::Active,
         };
         assert!(moved, "{tracker}: {issue:?}");
-        assert_eq!(read(&file).lines().filter(|line| line.contains("Mine")).count(), 1, "{tracker}: a person's words stay");
+        assert_eq!(
+            read(&file).lines().filter(|line| line.contains("Mine")).count(),
+            1,
+            "{tracker}: a person's words stay"
+        );
         let (writes, before) = (trackers.writes().len(), snapshot(&world));
         synced(&world, &[tracker]);
         assert_eq!(trackers.writes().len(), writes, "{tracker}: quiet");
@@ -562,7 +617,10 @@ fn of_what_came_from_the_tracker_only_status_and_boxes_go_back() {
         });
         synced(&world, &[tracker]);
         let text = read(&file);
-        assert!(text.contains("**Status**: Completed") && text.contains("- [x] second thing"), "{tracker}: {text}");
+        assert!(
+            text.contains("**Status**: Completed") && text.contains("- [x] second thing"),
+            "{tracker}: {text}"
+        );
         assert_eq!(trackers.writes().len(), writes);
     }
 }
@@ -593,7 +651,8 @@ fn a_status_of_an_imported_story_that_both_changed_waits_for_a_person() {
         assert_eq!(trackers.issue(7).phase == Phase::Closed, side == "remote", "{tracker}");
         synced(&world, &[tracker]);
         assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
-        let waiting = snapshot(&world).keys().filter(|path| path.to_string_lossy().contains(".conflict")).count();
+        let waiting =
+            snapshot(&world).keys().filter(|path| path.to_string_lossy().contains(".conflict")).count();
         assert_eq!(waiting, 0, "{tracker}");
     }
 }
@@ -612,19 +671,27 @@ fn gone_items_restored_stories_and_closed_ones() {
         trackers.edit(numbers[2], |issue| issue.title = "[FS-001][US-003] Changed".into());
         let mut planned = plan(&world, &[tracker, "--force-deletes"]);
         planned.sort();
-        assert_eq!(planned, ["close web/FS-001/US-002", "orphan web/FS-001/US-001", "restore web/FS-001/US-003"], "{tracker}");
+        assert_eq!(
+            planned,
+            ["close web/FS-001/US-002", "orphan web/FS-001/US-001", "restore web/FS-001/US-003"],
+            "{tracker}"
+        );
         let job = sync(&world, &[tracker, "--force-deletes"]);
         assert_eq!(job["state"], "completed_with_warnings", "{tracker}: {job}");
         assert!(job["error"].as_str().unwrap().contains("is gone in the tracker; the story stays"), "{job}");
         assert!(path(&world, 1).exists(), "{tracker}: no person's file is removed");
         assert_eq!(trackers.issue(numbers[1]).phase, Phase::Closed, "{tracker}");
         let restored = read(&path(&world, 3));
-        assert!(restored.contains("title: \"Changed\"") && restored.contains("**AC-US3-01**"), "{tracker}: {restored}");
+        assert!(
+            restored.contains("title: \"Changed\"") && restored.contains("**AC-US3-01**"),
+            "{tracker}: {restored}"
+        );
         synced(&world, &[tracker]);
         assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
         // Who takes the link out wants a new one.
         let text = read(&path(&world, 1));
-        let unlinked: Vec<&str> = text.lines().filter(|line| !line.starts_with("  ") && !line.starts_with("external")).collect();
+        let unlinked: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with("  ") && !line.starts_with("external")).collect();
         std::fs::write(path(&world, 1), unlinked.join("\n") + "\n").unwrap();
         synced(&world, &[tracker]);
         assert!(item_of_open(&trackers, 1), "{tracker}: it has one again");
@@ -649,13 +716,21 @@ fn issues_that_specweave_made_are_taken_over_and_none_is_made_beside_them() {
         )
     };
     for number in 1..=2_u32 {
-        let mut issue = Issue::new(u64::from(number) + 10, &format!("[FS-001][US-{number:03}] Story {number}"));
+        let mut issue =
+            Issue::new(u64::from(number) + 10, &format!("[FS-001][US-{number:03}] Story {number}"));
         issue.body = body(number);
-        issue.labels = ["user-story", "specweave", "status:not_started", "p1", "project:web"].map(str::to_owned).to_vec();
+        issue.labels = ["user-story", "specweave", "status:not_started", "p1", "project:web"]
+            .map(str::to_owned)
+            .to_vec();
         trackers.add(issue);
     }
     // One is linked in its file, the other only by its title.
-    edit(&world, 1, "priority: P1\n", "priority: P1\nexternal:\n  github:\n    issue: 11\n    url: https://github.com/acme/web/issues/11\n");
+    edit(
+        &world,
+        1,
+        "priority: P1\n",
+        "priority: P1\nexternal:\n  github:\n    issue: 11\n    url: https://github.com/acme/web/issues/11\n",
+    );
     assert_eq!(plan(&world, &["github"]), ["link web/FS-001/US-002"], "only that one's file has to say so");
     synced(&world, &["github"]);
     assert!(trackers.writes().is_empty(), "they say the same: {:?}", trackers.writes());
@@ -663,7 +738,11 @@ fn issues_that_specweave_made_are_taken_over_and_none_is_made_beside_them() {
     edit(&world, 2, "- [ ] **AC-US2-02**", "- [x] **AC-US2-02**");
     synced(&world, &["github"]);
     let there = trackers.issue(12).body;
-    assert_eq!(there, body(2).replace("- [ ] **AC-US2-02**", "- [x] **AC-US2-02**"), "only the box was touched");
+    assert_eq!(
+        there,
+        body(2).replace("- [ ] **AC-US2-02**", "- [x] **AC-US2-02**"),
+        "only the box was touched"
+    );
 }
 
 #[test]
@@ -682,7 +761,11 @@ fn an_import_leaves_alone_what_was_made_from_stories() {
         let id = world.run(words).ok().json()["id"].as_str().unwrap().to_owned();
         assert_eq!(world.wait(&id)["state"], "completed");
         let stories = snapshot(&world);
-        assert!(stories.len() > before && !stories.values().any(|text| text.contains("**External ID**") && text.contains("Story 1")), "{tracker}");
+        assert!(
+            stories.len() > before
+                && !stories.values().any(|text| text.contains("**External ID**") && text.contains("Story 1")),
+            "{tracker}"
+        );
         synced(&world, &[tracker]);
     }
 }
@@ -715,7 +798,10 @@ fn stories_that_cannot_be_read_are_named_and_the_others_are_synced() {
 fn only_what_is_named_is_synced() {
     let (world, trackers) = world();
     write_stories(&world, 3);
-    assert_eq!(plan(&world, &["github", "--only", "US-002"]), ["group web/FS-001", "create web/FS-001/US-002"]);
+    assert_eq!(
+        plan(&world, &["github", "--only", "US-002"]),
+        ["group web/FS-001", "create web/FS-001/US-002"]
+    );
     synced(&world, &["github", "--only", "FS-001/US-002"]);
     assert_eq!(open_items(&trackers).into_keys().collect::<Vec<_>>(), ["[FS-001][US-002] Story 2"]);
     synced(&world, &["github", "--only", "FS-001"]);
@@ -735,7 +821,11 @@ fn older_servers_are_written_in_their_own_markup() {
         edit(&world, 1, "As a user I want Story 1.", "As a **user** I want `it`:\n\n- one\n- two");
         synced(&world, &[tracker]);
         let body = item_of(&trackers, 1).body;
-        let marks: &[&str] = if tracker == "jira" { &["h2. User Story", "*user*", "{{it}}", "* one"] } else { &["<strong>user</strong>", "<li>one</li>"] };
+        let marks: &[&str] = if tracker == "jira" {
+            &["h2. User Story", "*user*", "{{it}}", "* one"]
+        } else {
+            &["<strong>user</strong>", "<li>one</li>"]
+        };
         assert!(marks.iter().all(|mark| body.contains(mark)), "{tracker}: {body}");
         let (writes, before) = (trackers.writes().len(), snapshot(&world));
         synced(&world, &[tracker]);
@@ -763,7 +853,8 @@ fn states_are_those_that_the_project_has_set() {
         edit(&world, 2, "status: not_started", "status: cancelled");
         synced(&world, &[tracker]);
         let state = |number| item_of(&trackers, number).state.unwrap_or_default();
-        let (review, cancelled) = if tracker == "jira" { ("In Review", "Cancelled") } else { ("Resolved", "Removed") };
+        let (review, cancelled) =
+            if tracker == "jira" { ("In Review", "Cancelled") } else { ("Resolved", "Removed") };
         assert_eq!((state(1).as_str(), state(2).as_str()), (review, cancelled), "{tracker}");
         let writes = trackers.writes().len();
         synced(&world, &[tracker]);
@@ -774,14 +865,21 @@ fn states_are_those_that_the_project_has_set() {
             issue.phase = Phase::Active;
         });
         synced(&world, &[tracker]);
-        assert!(read(&path(&world, 2)).contains("status: in_review"), "{tracker}: {}", read(&path(&world, 2)));
+        assert!(
+            read(&path(&world, 2)).contains("status: in_review"),
+            "{tracker}: {}",
+            read(&path(&world, 2))
+        );
     }
 }
 
 #[test]
 fn writes_to_github_are_a_second_apart_and_a_long_sync_says_how_long() {
     let (world, trackers) = world();
-    set_config(&world, &json!({"profiles": {"gh": {"provider": "github", "config": {"owner": "acme", "repo": "web"}}}}));
+    set_config(
+        &world,
+        &json!({"profiles": {"gh": {"provider": "github", "config": {"owner": "acme", "repo": "web"}}}}),
+    );
     write_stories(&world, 700);
     let said = world.run(["sync", "github", "--dry-run"]).ok();
     assert!(said.stdout.contains("about 64 min"), "{}", said.stdout.lines().last().unwrap_or_default());
@@ -795,7 +893,10 @@ fn writes_to_github_are_a_second_apart_and_a_long_sync_says_how_long() {
         let apart = two[1].duration_since(two[0]).unwrap();
         assert!(apart >= Duration::from_millis(950), "{apart:?}");
     }
-    assert!(read(&world.state().join("jobs").join(&id).join("worker.log")).contains("make this take about 64 min"));
+    assert!(
+        read(&world.state().join("jobs").join(&id).join("worker.log"))
+            .contains("make this take about 64 min")
+    );
 }
 
 #[test]
@@ -810,7 +911,10 @@ fn a_dead_token_or_a_wrong_profile_is_said() {
     assert!(said.status == Some(2) && said.stderr.contains("is of github"), "{said:?}");
     trackers.set_token("another");
     let job = sync(&world, &["github"]);
-    assert!(job["state"] == "failed" && job["error"].as_str().unwrap().contains("Authentication failed"), "{job}");
+    assert!(
+        job["state"] == "failed" && job["error"].as_str().unwrap().contains("Authentication failed"),
+        "{job}"
+    );
     world.set("GITHUB_TOKEN", "another");
     synced(&world, &["github"]);
 }
@@ -843,7 +947,12 @@ fn links_that_lead_elsewhere_are_not_followed() {
     write_stories(&world, 4);
     (11..=14).for_each(|number| trackers.add(Issue::new(number, "Somebody's")));
     let link = |number: u32, address: &str| {
-        edit(&world, number, "priority: P1\n", &format!("priority: P1\nexternal:\n  github:\n    issue: {}\n    url: {address}\n", number + 10));
+        edit(
+            &world,
+            number,
+            "priority: P1\n",
+            &format!("priority: P1\nexternal:\n  github:\n    issue: {}\n    url: {address}\n", number + 10),
+        );
     };
     // One of another repository, and two that name the same issue.
     link(1, "https://github.com/acme/other/issues/11");
@@ -853,7 +962,10 @@ fn links_that_lead_elsewhere_are_not_followed() {
     let job = sync(&world, &["github", "--only", "FS-001"]);
     assert_eq!(job["state"], "completed_with_warnings", "{job}");
     let failed = job["progress"]["failed_items"].to_string();
-    assert!(failed.contains("conflict web/FS-001/US-002") && failed.contains("broken web/FS-001/US-003"), "{failed}");
+    assert!(
+        failed.contains("conflict web/FS-001/US-002") && failed.contains("broken web/FS-001/US-003"),
+        "{failed}"
+    );
     assert_eq!((1..=3).map(|number| read(&path(&world, number))).collect::<Vec<_>>(), before);
     assert_eq!(trackers.issue(11).title, "Somebody's");
     assert_eq!(open_items(&trackers).into_keys().collect::<Vec<_>>(), ["[FS-001][US-004] Story 4"]);

@@ -29,7 +29,9 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
             true => print_json(&preview)?,
             false => print(&plan(&preview))?,
         }
-        return Ok(u8::from(preview.items.iter().any(|item| ["conflict", "broken"].contains(&item.action.as_str()))));
+        return Ok(u8::from(
+            preview.items.iter().any(|item| ["conflict", "broken"].contains(&item.action.as_str())),
+        ));
     }
     start(project, connection, spec, follow, json).await
 }

@@ -66,13 +66,13 @@ impl Authored {
         let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
         let body = close.map_or(0, |close| close + 1);
         let mut fence = Fence::default();
-        let code: Vec<bool> =
+        let in_code: Vec<bool> =
             (0..lines.len()).map(|at| at >= body && fence.passes(lines[at].trim_end())).collect();
         let section = |at: usize| {
             let known = |heading: &&str| [bare(at), bare(at).trim_end_matches(':')].contains(heading);
-            SECTIONS.iter().find(|heading| !code[at] && known(heading)).copied()
+            SECTIONS.iter().find(|heading| !in_code[at] && known(heading)).copied()
         };
-        let heading = (body..lines.len()).find(|at| !code[*at] && bare(*at).starts_with("# "));
+        let heading = (body..lines.len()).find(|at| !in_code[*at] && bare(*at).starts_with("# "));
         let mut from = heading.map_or(body, |at| at + 1);
         while from < lines.len() && (bare(from).is_empty() || is_link_line(bare(from))) {
             from += 1;
@@ -83,7 +83,7 @@ impl Authored {
         }
         let mut boxes: Vec<(Checkbox, Range<usize>)> = Vec::new();
         let mut list = None;
-        for at in until..lines.len() {
+        for (at, is_code) in in_code.iter().copied().enumerate().skip(until) {
             let line = bare(at);
             if let Some(heading) = section(at) {
                 list = match heading {
@@ -91,9 +91,9 @@ impl Authored {
                     "## Tasks" | "## Implementation" => Some(List::Tasks),
                     _ => None,
                 };
-            } else if !code[at] && line.starts_with('#') {
+            } else if !is_code && line.starts_with('#') {
                 list = list.filter(|_| line.starts_with("###"));
-            } else if let Some(list) = list.filter(|_| !code[at]) {
+            } else if let Some(list) = list.filter(|_| !is_code) {
                 match Checkbox::parse(list, line) {
                     Some(one) => boxes.push((one, at..at + 1)),
                     // What is indented below a box belongs to it.
@@ -115,7 +115,8 @@ impl Authored {
             title if title.is_empty() => heading.map_or(String::new(), |at| heading_title(bare(at))),
             title => title,
         };
-        let description = lines[from..until].iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n");
+        let description =
+            lines[from..until].iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n");
         let record = Record {
             title,
             status: text_of("status"),
@@ -137,7 +138,9 @@ impl Authored {
     pub fn id(&self) -> Result<String, AuthoredError> {
         let id = scalar(self.meta.get("id")).to_uppercase();
         let is_id = id.strip_prefix("US-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        (is_id && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')).then_some(id).ok_or(AuthoredError::NoId)
+        (is_id && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+            .then_some(id)
+            .ok_or(AuthoredError::NoId)
     }
 
     /// The item of a tracker that the front matter names: a number or a key.
@@ -153,7 +156,10 @@ impl Authored {
     /// The address of that item, where the front matter has it.
     pub fn link_address(&self, provider: &str) -> Option<String> {
         let places = [self.meta.get("external"), self.meta.get("external_tools")];
-        let addresses = places.into_iter().flatten().map(|place| scalar(place.get(provider).and_then(|own| own.get("url"))));
+        let addresses = places
+            .into_iter()
+            .flatten()
+            .map(|place| scalar(place.get(provider).and_then(|own| own.get("url"))));
         addresses.into_iter().find(|address| !address.is_empty())
     }
 
@@ -236,13 +242,18 @@ impl Authored {
 
     fn described(&self, description: &str) -> (Range<usize>, Vec<String>) {
         let mut fence = Fence::default();
-        let mut lines: Vec<String> = description.lines().map(|line| {
-            // Another section of this file would begin there.
-            match !fence.passes(line) && SECTIONS.iter().any(|heading| line.trim_end().trim_end_matches(':') == *heading) {
-                true => format!(" {line}"),
-                false => line.to_owned(),
-            }
-        }).collect();
+        let mut lines: Vec<String> = description
+            .lines()
+            .map(|line| {
+                // Another section of this file would begin there.
+                match !fence.passes(line)
+                    && SECTIONS.iter().any(|heading| line.trim_end().trim_end_matches(':') == *heading)
+                {
+                    true => format!(" {line}"),
+                    false => line.to_owned(),
+                }
+            })
+            .collect();
         if self.description.is_empty() && !lines.is_empty() {
             let before = self.description.start;
             if before > 0 && !self.lines[before - 1].trim().is_empty() {
@@ -263,11 +274,13 @@ impl Authored {
             let there: Vec<Checkbox> = wanted.iter().filter(|one| one.list == list).cloned().collect();
             let (own, target) = (super::record::keys(&here), super::record::keys(&there));
             let kept: Vec<&super::record::BoxKey> = own.iter().filter(|key| target.contains(key)).collect();
-            let in_order: Vec<&super::record::BoxKey> = target.iter().filter(|key| own.contains(key)).collect();
+            let in_order: Vec<&super::record::BoxKey> =
+                target.iter().filter(|key| own.contains(key)).collect();
             if kept != in_order && !mine.is_empty() {
                 // They stand in another order: written anew where the first one stands.
                 for (place, (_, range)) in mine.iter().enumerate() {
-                    let lines = if place == 0 { there.iter().flat_map(lines_of).collect() } else { Vec::new() };
+                    let lines =
+                        if place == 0 { there.iter().flat_map(lines_of).collect() } else { Vec::new() };
                     edits.push((range.clone(), lines));
                 }
                 continue;
@@ -328,7 +341,8 @@ impl Authored {
                 after += 1;
             }
             // SpecWeave's words for an empty list.
-            let none = self.lines.get(after).is_some_and(|line| line.trim() == "No acceptance criteria defined.");
+            let none =
+                self.lines.get(after).is_some_and(|line| line.trim() == "No acceptance criteria defined.");
             if after == at + 1 {
                 lines.insert(0, String::new());
             }
@@ -450,7 +464,8 @@ fn lines_of(one: &Checkbox) -> Vec<String> {
 /// A new file for a story whose own is gone.
 pub fn restored(id: &str, feature: &str, record: &Record, status: &str) -> String {
     let quote = |text: &str| serde_json::to_string(text).expect("a string serialises");
-    let mut out = format!("---\nid: {id}\nfeature: {feature}\ntitle: {}\nstatus: {status}\n", quote(&record.title));
+    let mut out =
+        format!("---\nid: {id}\nfeature: {feature}\ntitle: {}\nstatus: {status}\n", quote(&record.title));
     if let Some(priority) = record.priority {
         out.push_str(&format!("priority: P{priority}\n"));
     }
@@ -475,7 +490,9 @@ pub fn restored(id: &str, feature: &str, record: &Record, status: &str) -> Strin
 
 /// Lines below the heading that link elsewhere and are no description.
 fn is_link_line(line: &str) -> bool {
-    ["**Feature**:", "**Increment**:", "**Project**:", "**Board**:", "**Origin**:"].iter().any(|name| line.starts_with(name))
+    ["**Feature**:", "**Increment**:", "**Project**:", "**Board**:", "**Origin**:"]
+        .iter()
+        .any(|name| line.starts_with(name))
 }
 
 fn heading_title(line: &str) -> String {
@@ -529,16 +546,16 @@ fn yaml_lines(key: &str, value: &Value) -> Vec<String> {
         Value::Object(map) => {
             let mut lines = vec![format!("{key}:")];
             for (name, value) in map {
-                lines.extend(yaml_lines(&yaml_scalar(name), value).into_iter().map(|line| format!("  {line}")));
+                lines.extend(
+                    yaml_lines(&yaml_scalar(name), value).into_iter().map(|line| format!("  {line}")),
+                );
             }
             lines
         }
         Value::Array(all) => {
             // JSON is YAML.
-            let simple: Vec<String> = all
-                .iter()
-                .map(|one| one.as_str().map_or_else(|| one.to_string(), yaml_scalar))
-                .collect();
+            let simple: Vec<String> =
+                all.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), yaml_scalar)).collect();
             vec![format!("{key}: [{}]", simple.join(", "))]
         }
         Value::String(text) if key == "title" => {

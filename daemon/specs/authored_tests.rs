@@ -52,13 +52,20 @@ fn parsed(text: &str) -> Authored {
 fn a_story_is_read_as_it_is_written() {
     let story = parsed(STORY);
     let record = story.record();
-    assert_eq!((record.title.as_str(), story.status.as_str(), record.priority), ("Password login", "in-progress", Some(1)));
+    assert_eq!(
+        (record.title.as_str(), story.status.as_str(), record.priority),
+        ("Password login", "in-progress", Some(1))
+    );
     assert!(record.description.starts_with("As a **user**") && record.description.ends_with("```"));
     let names: Vec<&str> = record.boxes.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(names, ["AC-US1-01", "AC-US1-02", "T-001"]);
     assert!(record.boxes[0].checked && record.boxes[1].text.ends_with("in every browser"));
     assert_eq!((story.id().unwrap().as_str(), story.increments()), ("US-001", vec!["0001-login".to_owned()]));
-    assert_eq!(story.with(record, &Field::ALL, "in-progress").unwrap(), STORY, "the same is the same to the byte");
+    assert_eq!(
+        story.with(record, &Field::ALL, "in-progress").unwrap(),
+        STORY,
+        "the same is the same to the byte"
+    );
 }
 
 #[test]
@@ -68,7 +75,9 @@ fn only_what_changes_is_touched() {
     wanted.boxes[0].checked = false;
     wanted.title = "Sign in: \"fast\"".into();
     wanted.labels = ["a b".to_owned(), "c".to_owned()].into();
-    let text = story.with(&wanted, &[Field::Title, Field::Labels, Field::Boxes, Field::Status], "completed").unwrap();
+    let text = story
+        .with(&wanted, &[Field::Title, Field::Labels, Field::Boxes, Field::Status], "completed")
+        .unwrap();
     let expected = STORY
         .replace("title: \"Password login\" # asked for by sales", "title: \"Sign in: \\\"fast\\\"\"")
         .replace("# US-001: Password login", "# US-001: Sign in: \"fast\"")
@@ -122,7 +131,8 @@ fn links_go_where_specweave_looks_and_touch_nothing_else() {
     let block = "external:\n  github:\n    issue: 12\n    url: https://github.com/acme/web/issues/12\n---\n\n# US-001";
     assert_eq!(text, STORY.replace("---\n\n# US-001", block));
     assert_eq!(parsed(&text).link("github").as_deref(), Some("12"));
-    let again = parsed(&text).linked(&["external"], "jira", json!({"key": "PAY-1"}).as_object().unwrap()).unwrap();
+    let again =
+        parsed(&text).linked(&["external"], "jira", json!({"key": "PAY-1"}).as_object().unwrap()).unwrap();
     assert_eq!(parsed(&again).link("github").as_deref(), Some("12"));
     assert_eq!(parsed(&again).link("jira").as_deref(), Some("PAY-1"));
     let flow = STORY.replace("tldr:", "external: {other: {id: 7}}\ntldr:");
@@ -139,7 +149,9 @@ fn line_endings_and_missing_ends_stay() {
     wanted.boxes[1].checked = true;
     wanted.description = "One.\nTwo.".into();
     let text = story.with(&wanted, &[Field::Boxes, Field::Description], "").unwrap();
-    assert!(text.lines().all(|line| text.contains(&format!("{line}\r\n"))) && text.contains("One.\r\nTwo.\r\n"));
+    assert!(
+        text.lines().all(|line| text.contains(&format!("{line}\r\n"))) && text.contains("One.\r\nTwo.\r\n")
+    );
     let endless = "---\nid: US-1\ntitle: x\n---\n## Tasks\n- [ ] a";
     let mut wanted = parsed(endless).record().clone();
     wanted.boxes.push(Checkbox::parse(List::Tasks, "- [ ] b").unwrap());

@@ -188,9 +188,7 @@ impl Shelf {
                 Ok(Some(Kept { bases: self.ledger.bases(&item.key), path, text, waits }))
             }
             Ok(Current::Missing { .. }) => Ok(None),
-            Err(Misfit(error)) => {
-                Err(ShelfError::Io { path: self.root(), source: io::Error::other(error) })
-            }
+            Err(Misfit(error)) => Err(ShelfError::Io { path: self.root(), source: io::Error::other(error) }),
         }
     }
 
@@ -230,7 +228,9 @@ impl Shelf {
             let is_counted = counted.contains(item.key.as_str());
             match placed {
                 Err(Misfit(error)) => outcome.failed.push(Failure { name: item.external_id.clone(), error }),
-                Ok((_, Some(error))) => outcome.failed.push(Failure { name: item.external_id.clone(), error }),
+                Ok((_, Some(error))) => {
+                    outcome.failed.push(Failure { name: item.external_id.clone(), error })
+                }
                 Ok((placed, None)) if is_counted => match placed {
                     Placed::Created => outcome.counts.created += 1,
                     Placed::Updated => outcome.counts.updated += 1,

@@ -15,7 +15,7 @@ fn item(body: &str) -> Item {
         type_name: String::new(),
         state: String::new(),
         revision: String::new(),
-            is_html: false,
+        is_html: false,
         status: Status::Open,
         priority: Some(1),
         labels: vec!["bug".into(), "P1".into()],

@@ -189,18 +189,20 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
         match read {
             Ok(mark) => import.end(feed, &planned, Some(mark), End::Read).await?,
             Err(Interruption::Stop(stop)) => return Err(stop),
-            Err(Interruption::Tracker(error)) => match stops(context, error, with_login, &planned.id, planned.with_login) {
-                // The other sources may have another token.
-                Verdict::Refused(error) => {
-                    context.log(format!("{}: {error}", planned.id.shown()));
-                    refused.get_or_insert(error);
+            Err(Interruption::Tracker(error)) => {
+                match stops(context, error, with_login, &planned.id, planned.with_login) {
+                    // The other sources may have another token.
+                    Verdict::Refused(error) => {
+                        context.log(format!("{}: {error}", planned.id.shown()));
+                        refused.get_or_insert(error);
+                    }
+                    Verdict::Stop(stop) => return Err(stop),
+                    Verdict::Broken(error) => {
+                        context.log(format!("FAILED: {} - {error}", planned.id.shown()));
+                        import.end(feed, &planned, None, End::Failed(error.into())).await?;
+                    }
                 }
-                Verdict::Stop(stop) => return Err(stop),
-                Verdict::Broken(error) => {
-                    context.log(format!("FAILED: {} - {error}", planned.id.shown()));
-                    import.end(feed, &planned, None, End::Failed(error.into())).await?;
-                }
-            },
+            }
         }
     }
     if let Some(error) = refused {

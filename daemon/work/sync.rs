@@ -137,7 +137,11 @@ fn slug(id: &str) -> String {
     format!("{}-{:08x}", crate::specs::text::folder(id), crc32fast::hash(id.as_bytes()))
 }
 
-async fn open(session: &Session, secrets: &Secrets, profile: &Profile) -> Result<Box<dyn Editor>, TrackerError> {
+async fn open(
+    session: &Session,
+    secrets: &Secrets,
+    profile: &Profile,
+) -> Result<Box<dyn Editor>, TrackerError> {
     let source = &profile.source;
     Ok(match source.platform {
         Platform::GitHub => {
@@ -149,7 +153,9 @@ async fn open(session: &Session, secrets: &Secrets, profile: &Profile) -> Result
             let flavor = jira::flavor(&server).await?;
             Box::new(jira::Issues::new(server, &source.name, flavor))
         }
-        Platform::Ado => Box::new(ado::WorkItems::new(ado::server(session, secrets, &source.server)?, &source.name)),
+        Platform::Ado => {
+            Box::new(ado::WorkItems::new(ado::server(session, secrets, &source.server)?, &source.name))
+        }
     })
 }
 
@@ -177,10 +183,12 @@ pub async fn run(context: &Context, spec: &SyncSpec) -> Result<Finish, Stop> {
         Ended::Storage(error) => no_room(&error),
         Ended::Guard(guard) => Stop::Fail(guard.to_string()),
         Ended::OtherProject { was, is } => Stop::Fail(other_project(&was, &is)),
-        Ended::Tracker(error) => match import::stops(context, error, with_login, &profile.source, had_login) {
-            Verdict::Stop(stop) => stop,
-            Verdict::Refused(error) | Verdict::Broken(error) => Stop::Fail(error),
-        },
+        Ended::Tracker(error) => {
+            match import::stops(context, error, with_login, &profile.source, had_login) {
+                Verdict::Stop(stop) => stop,
+                Verdict::Refused(error) | Verdict::Broken(error) => Stop::Fail(error),
+            }
+        }
     };
     let editor = open(&session, &context.secrets, &profile)
         .await
@@ -223,9 +231,10 @@ async fn sync(context: &Context, job: &Job<'_>, engine: &mut Engine<'_>) -> Resu
     if context.job.items().is_none() {
         let names: Vec<String> = plan.actions.iter().map(Action::name).collect();
         context.checkpoint(Event::Planned { items: names.clone() }).await?;
-        job.items.lock().expect("no holder panics").extend(
-            names.iter().enumerate().map(|(place, name)| (story_of(name).to_owned(), place as u32)),
-        );
+        job.items
+            .lock()
+            .expect("no holder panics")
+            .extend(names.iter().enumerate().map(|(place, name)| (story_of(name).to_owned(), place as u32)));
         let duration = engine.duration(&plan.actions);
         context.log(format!("{} to do, {} the same on both sides", plan.actions.len(), plan.unchanged));
         if duration > TELLING {
@@ -256,7 +265,8 @@ pub fn in_words(duration: Millis) -> String {
 /// The stories that the job has still to deal with, by their places.
 fn items(context: &Context) -> BTreeMap<String, u32> {
     let Some(JobPlan::Items(items)) = &context.job.plan else { return BTreeMap::new() };
-    let waiting = (0..items.len() as u32).filter(|place| items.mark(*place) == Some(crate::job::Mark::Waiting));
+    let waiting =
+        (0..items.len() as u32).filter(|place| items.mark(*place) == Some(crate::job::Mark::Waiting));
     waiting.map(|place| (story_of(items.name(place)).to_owned(), place)).collect()
 }
 
@@ -270,7 +280,9 @@ fn no_room(error: &io::Error) -> Stop {
 
 /// Writes the result, and says how it went.
 async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> {
-    let Some(JobPlan::Items(items)) = context.keeper.plan(&context.job.id) else { return Err(Stop::Cancelled) };
+    let Some(JobPlan::Items(items)) = context.keeper.plan(&context.job.id) else {
+        return Err(Stop::Cancelled);
+    };
     let failed: Vec<(String, String)> =
         items.failed().map(|(place, error)| (items.name(place).to_owned(), error.to_owned())).collect();
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
@@ -283,7 +295,8 @@ async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> 
     let summary = Summary::new(profile, &counts, &failed);
     let files = context.project.job(&context.job.id);
     summary.write(&files).map_err(|error| no_room(&error))?;
-    record::note_sync(&context.project, profile, &counts, failed.len() as u64).map_err(|error| no_room(&error))?;
+    record::note_sync(&context.project, profile, &counts, failed.len() as u64)
+        .map_err(|error| no_room(&error))?;
     context.log("\n========== SYNC JOB SUMMARY ==========");
     let told: Vec<String> = counts.iter().map(|(verb, count)| format!("{verb}: {count}")).collect();
     context.log(if told.is_empty() { "Nothing to do".to_owned() } else { told.join(" | ") });
@@ -339,7 +352,8 @@ impl Run for Job<'_> {
 
     async fn done(&self, stories: &[String]) -> Result<(), Stop> {
         let places = stories.iter().filter_map(|story| self.take(story));
-        let events = places.map(|item| self.context.checkpoint(Event::ItemDone { item, how: crate::job::Done::Now }));
+        let events =
+            places.map(|item| self.context.checkpoint(Event::ItemDone { item, how: crate::job::Done::Now }));
         // Together, so that they become durable together.
         futures_util::future::try_join_all(events).await.map(|_| ())
     }

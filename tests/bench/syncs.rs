@@ -66,7 +66,8 @@ pub fn thousand() {
             assert!(trackers.writes().is_empty());
             for number in 1 + run * 100..=EDITED + run * 100 {
                 let path = path(&world, number);
-                let text = std::fs::read_to_string(&path).unwrap().replace("-01**: works", "-01**: works well");
+                let text =
+                    std::fs::read_to_string(&path).unwrap().replace("-01**: works", "-01**: works well");
                 std::fs::write(path, text).unwrap();
                 let other = format!("Story number {}", number + EDITED);
                 let mut issues = trackers.issues();

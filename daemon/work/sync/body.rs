@@ -116,9 +116,13 @@ pub fn marked(text: &str, wanted: &[Checkbox]) -> (String, bool) {
             return line.to_owned();
         }
         let start = line.len() - line.trim_start().len();
-        let Some(known) = Checkbox::parse(List::Criteria, line[start..].trim_end()) else { return line.to_owned() };
+        let Some(known) = Checkbox::parse(List::Criteria, line[start..].trim_end()) else {
+            return line.to_owned();
+        };
         let place = left.iter().position(|one| {
-            (one.id == known.id && !known.id.is_empty()) || one.text == known.text || one.text == known.line()[6..]
+            (one.id == known.id && !known.id.is_empty())
+                || one.text == known.text
+                || one.text == known.line()[6..]
         });
         let Some(one) = place.map(|place| left.remove(place)) else { return line.to_owned() };
         let at = start + line[start..].find('[').unwrap_or(0);
@@ -137,7 +141,12 @@ mod tests {
     use super::*;
 
     fn story() -> Record {
-        let one = |list, id: &str, checked| Checkbox { list, id: id.into(), text: format!("text of {id}"), checked };
+        let one = |list, id: &str, checked| Checkbox {
+            list,
+            id: id.into(),
+            text: format!("text of {id}"),
+            checked,
+        };
         Record {
             description: "As a user I want it.\n\n```md\n## Tasks\n```".into(),
             boxes: vec![
@@ -166,7 +175,10 @@ mod tests {
             .replace("<!--", "## More\n\nand more\n\n<!--");
         let (description, boxes) = parse(&edited);
         assert_eq!(boxes, story().boxes);
-        assert!(description.contains("A note of mine.") && description.ends_with("## More\n\nand more"), "{description}");
+        assert!(
+            description.contains("A note of mine.") && description.ends_with("## More\n\nand more"),
+            "{description}"
+        );
     }
 
     #[test]
@@ -182,7 +194,12 @@ mod tests {
     #[test]
     fn only_boxes_change_where_the_words_are_the_trackers() {
         let text = "Intro\r\n- [ ] one\n  * [x] two\n```\n- [ ] one\n```\n- [ ] **AC-1**: three";
-        let one = |id: &str, text: &str, checked| Checkbox { list: List::Criteria, id: id.into(), text: text.into(), checked };
+        let one = |id: &str, text: &str, checked| Checkbox {
+            list: List::Criteria,
+            id: id.into(),
+            text: text.into(),
+            checked,
+        };
         let wanted = [one("", "one", true), one("", "two", false), one("", "**AC-1**: three", true)];
         let (marked, all) = marked(text, &wanted);
         assert!(all && !self::marked("", &wanted).1);

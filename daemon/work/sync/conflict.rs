@@ -35,7 +35,12 @@ pub struct Stamp {
 impl Stamp {
     pub fn of(fields: &[Field], local: &Record, remote: &Record) -> Self {
         let print = |record: &Record| {
-            hash(&fields.iter().map(|field| format!("{}\0{}\0", field.name(), value(record, *field))).collect::<String>())
+            hash(
+                &fields
+                    .iter()
+                    .map(|field| format!("{}\0{}\0", field.name(), value(record, *field)))
+                    .collect::<String>(),
+            )
         };
         Self { local: print(local), remote: print(remote) }
     }
@@ -44,7 +49,10 @@ impl Stamp {
     pub fn read(text: &str) -> Option<Self> {
         let rest = text.lines().find_map(|line| line.strip_prefix(STAMP))?;
         let (local, remote) = rest.strip_suffix(" -->")?.split_once(' ')?;
-        Some(Self { local: u64::from_str_radix(local, 16).ok()?, remote: u64::from_str_radix(remote, 16).ok()? })
+        Some(Self {
+            local: u64::from_str_radix(local, 16).ok()?,
+            remote: u64::from_str_radix(remote, 16).ok()?,
+        })
     }
 }
 
@@ -56,7 +64,14 @@ fn value(record: &Record, field: Field) -> String {
 }
 
 /// The text of a conflict's file.
-pub fn text(story: &str, shown: &str, fields: &[Field], base: Option<&Base>, local: &Record, remote: &Record) -> String {
+pub fn text(
+    story: &str,
+    shown: &str,
+    fields: &[Field],
+    base: Option<&Base>,
+    local: &Record,
+    remote: &Record,
+) -> String {
     let id = story.rsplit('/').take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("/");
     let stamp = Stamp::of(fields, local, remote);
     let mut out = format!(
@@ -151,7 +166,10 @@ mod tests {
         let met = Base { local: base.clone(), remote: base };
         let text = text("web/FS-001/US-001", "#12", &FIELDS, Some(&met), &mine, &theirs);
         assert_eq!(Stamp::read(&text), Some(Stamp::of(&FIELDS, &mine, &theirs)));
-        assert!(text.contains("resolve FS-001/US-001 --use local") && text.contains("one\n<<<<<<< here\nTWO\n"), "{text}");
+        assert!(
+            text.contains("resolve FS-001/US-001 --use local") && text.contains("one\n<<<<<<< here\nTWO\n"),
+            "{text}"
+        );
         let mut decided_over = mine.clone();
         assert_eq!(decided(&text, &FIELDS, &mut decided_over), Err(ConflictError::Undecided("title")));
         let mut left = String::new();

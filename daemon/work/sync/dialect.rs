@@ -155,7 +155,14 @@ impl Dialect<'_> {
     }
 
     /// What makes an item say these fields of a record.
-    pub fn change(&self, story: &str, item: &Item, wanted: &Record, fields: &[Field], origin: Origin) -> Change {
+    pub fn change(
+        &self,
+        story: &str,
+        item: &Item,
+        wanted: &Record,
+        fields: &[Field],
+        origin: Origin,
+    ) -> Change {
         let mut change = Change::default();
         let has = |field| fields.contains(&field);
         if has(Field::Title) {
@@ -166,7 +173,10 @@ impl Dialect<'_> {
         let words = |boxes: &[Checkbox]| boxes.iter().map(|one| one.text.clone()).collect::<Vec<_>>();
         match origin {
             // Where only marks change, the rest of the text stays as the tracker has it.
-            _ if has(Field::Boxes) && !has(Field::Description) && words(&remote.boxes) == words(&wanted.boxes) => {
+            _ if has(Field::Boxes)
+                && !has(Field::Description)
+                && words(&remote.boxes) == words(&wanted.boxes) =>
+            {
                 change.marks = Some(wanted.boxes.clone());
             }
             Origin::Authored if has(Field::Description) || has(Field::Boxes) => {
@@ -203,12 +213,10 @@ pub fn told(item: &Item) -> Told<'_> {
             "closed/not_planned" | "closed/duplicate" => told(Category::Cancelled, "closed"),
             _ => told(Category::Completed, "closed"),
         },
-        (Platform::GitHub, _) => {
-            match item.labels.iter().find_map(|label| under_way(label)) {
-                Some(state) => told(Category::InProgress, state),
-                None => told(Category::Open, "open"),
-            }
-        }
+        (Platform::GitHub, _) => match item.labels.iter().find_map(|label| under_way(label)) {
+            Some(state) => told(Category::InProgress, state),
+            None => told(Category::Open, "open"),
+        },
         (_, Status::Open) => told(Category::Open, state),
         (_, Status::InProgress) => told(Category::InProgress, state),
         (Platform::Jira, Status::Completed) if crate::work::trackers::jira::is_cancelled(state) => {
@@ -223,8 +231,9 @@ pub fn told(item: &Item) -> Told<'_> {
 pub fn imported_here(map: &StatusMap, fields: &Fields, remote: &Record, text: &str) -> Record {
     let here = boxes_of(text);
     let here = record::by_key(&here);
-    let boxes = remote.boxes.iter().zip(record::keys(&remote.boxes)).map(|(one, key)| {
-        Checkbox { checked: here.get(&key).map_or(one.checked, |known| known.checked), ..one.clone() }
+    let boxes = remote.boxes.iter().zip(record::keys(&remote.boxes)).map(|(one, key)| Checkbox {
+        checked: here.get(&key).map_or(one.checked, |known| known.checked),
+        ..one.clone()
     });
     Record { status: map.of_local(&fields.status), boxes: boxes.collect(), ..imported(fields) }
 }

@@ -77,7 +77,10 @@ pub enum Ended {
     Storage(io::Error),
     Guard(Guard),
     /// The profile's project is another one by now.
-    OtherProject { was: String, is: String },
+    OtherProject {
+        was: String,
+        is: String,
+    },
 }
 
 impl From<Stop> for Ended {
@@ -237,7 +240,8 @@ impl<'a> Engine<'a> {
             for read in page.items {
                 match read {
                     // What was made from a story and is deleted is gone; of what was imported, its file is told.
-                    Ok(item) if item.is_deleted() && (item.marker().is_some() || self.is_authored(&item.key)) => {}
+                    Ok(item)
+                        if item.is_deleted() && (item.marker().is_some() || self.is_authored(&item.key)) => {}
                     // Of an item that is seen twice, the last is what it is now.
                     Ok(item) => drop(self.items.insert(item.key.clone(), item)),
                     Err((name, error)) => self.run.log(&format!("{name}: {error}")),
@@ -294,7 +298,9 @@ impl<'a> Engine<'a> {
         // An item of another project is another profile's, unless this one has linked it when the project had another name.
         let elsewhere = parsed.link_address(word).and_then(|address| url::Url::parse(&address).ok());
         let is_ours = |link: &Link| Some(&link.reference) == reference.as_ref();
-        if elsewhere.is_some_and(|address| !self.editor.owns(&address)) && !self.store.link(&key).is_some_and(is_ours) {
+        if elsewhere.is_some_and(|address| !self.editor.owns(&address))
+            && !self.store.link(&key).is_some_and(is_ours)
+        {
             return Ok(None);
         }
         Ok(Some(Story { key, path: path.to_owned(), reference, record, feature }))
@@ -304,8 +310,10 @@ impl<'a> Engine<'a> {
     async fn look_for_missing(&mut self) -> Result<(), Ended> {
         let known: BTreeSet<&str> = self.items.values().map(Item::reference).collect();
         let named = self.stories.values().filter_map(|story| story.reference.clone());
-        let linked = self.store.links().filter(|(_, link)| !link.orphaned && !self.items.contains_key(&link.remote));
-        let mut missing: BTreeSet<String> = named.filter(|reference| !known.contains(reference.as_str())).collect();
+        let linked =
+            self.store.links().filter(|(_, link)| !link.orphaned && !self.items.contains_key(&link.remote));
+        let mut missing: BTreeSet<String> =
+            named.filter(|reference| !known.contains(reference.as_str())).collect();
         missing.extend(linked.map(|(_, link)| link.reference.clone()));
         if !self.force_deletes && self.items.is_empty() && missing.len() > 1 {
             // Nobody asks for each item of a project that has none.
@@ -357,7 +365,11 @@ impl<'a> Engine<'a> {
     /// Features whose group is linked already.
     fn known_groups(&self) -> BTreeSet<String> {
         let features: BTreeSet<&String> = self.stories.values().map(|story| &story.feature).collect();
-        features.into_iter().filter(|feature| self.store.link(&group_key(feature)).is_some()).cloned().collect()
+        features
+            .into_iter()
+            .filter(|feature| self.store.link(&group_key(feature)).is_some())
+            .cloned()
+            .collect()
     }
 
     /// Carries out what is to be done of a plan: `names` are the stories that a job has still to deal with.
@@ -409,7 +421,9 @@ impl<'a> Engine<'a> {
     /// Notes pairs that have become the same without a write.
     fn settle(&mut self, plan: &Plan) -> Result<(), Ended> {
         for (key, item, base) in &plan.settled {
-            let (Some(item), Some(story)) = (self.items.get(item).cloned(), self.stories.get(key)) else { continue };
+            let (Some(item), Some(story)) = (self.items.get(item).cloned(), self.stories.get(key)) else {
+                continue;
+            };
             let path = story.path.clone();
             let text = self.docs.read(&path)?.unwrap_or_default();
             if let Ok(parsed) = Authored::parse(&text) {
@@ -467,10 +481,12 @@ impl<'a> Engine<'a> {
             Verb::Close => self.close(action).await,
             Verb::Heal => self.heal(action).await,
             Verb::Restore => self.restore(action),
-            Verb::Link | Verb::Push | Verb::Pull | Verb::Merge | Verb::Conflict | Verb::Import => match action.origin {
-                Origin::Authored => self.sync_authored(action).await,
-                Origin::Imported => self.sync_imported(action).await,
-            },
+            Verb::Link | Verb::Push | Verb::Pull | Verb::Merge | Verb::Conflict | Verb::Import => {
+                match action.origin {
+                    Origin::Authored => self.sync_authored(action).await,
+                    Origin::Imported => self.sync_imported(action).await,
+                }
+            }
         }
     }
 
@@ -497,7 +513,9 @@ impl<'a> Engine<'a> {
     fn refused(&self, error: WriteError) -> Result<Went, Ended> {
         match error {
             WriteError::Unknown(error) => Err(error.into()),
-            WriteError::Changed => Ok(Went::Failed("it was changed there at the same time, again and again".into())),
+            WriteError::Changed => {
+                Ok(Went::Failed("it was changed there at the same time, again and again".into()))
+            }
             WriteError::Refused(
                 error @ (TrackerError::Auth(_)
                 | TrackerError::Limited(_)
@@ -541,7 +559,8 @@ impl<'a> Engine<'a> {
         match self.editor.group(id, &title).await {
             Ok(Some(group)) => {
                 // It is found by its name; there is nothing to compare.
-                let link = Link { reference: group.reference.clone(), url: group.url.clone(), ..nameless(key) };
+                let link =
+                    Link { reference: group.reference.clone(), url: group.url.clone(), ..nameless(key) };
                 self.store.set(key, link)?;
                 return Ok(Ok(Some(group)));
             }
@@ -549,7 +568,7 @@ impl<'a> Engine<'a> {
             Err(error) => return self.refused(error).map(Err),
         }
         let marker = dialect::marker(feature);
-        let mut known = self.items.values().filter(|item| item.marker() == Some(marker.as_str())).cloned().next();
+        let mut known = self.items.values().find(|item| item.marker() == Some(marker.as_str())).cloned();
         if known.is_none()
             && let Some(intent) = self.store.intent(key).cloned()
         {
@@ -563,7 +582,9 @@ impl<'a> Engine<'a> {
                 self.store.intend(key, self.run.now(), &Record { title, ..Record::default() })?;
                 let reference = match self.editor.create(&draft).await {
                     Ok(reference) => reference,
-                    Err(WriteError::Unknown(TrackerError::Cancelled)) => return Err(TrackerError::Cancelled.into()),
+                    Err(WriteError::Unknown(TrackerError::Cancelled)) => {
+                        return Err(TrackerError::Cancelled.into());
+                    }
                     Err(WriteError::Unknown(_)) => return Ok(Err(Went::Unknown)),
                     Err(error) => {
                         self.store.refuse(key)?;
@@ -617,7 +638,9 @@ impl<'a> Engine<'a> {
         let group = match self.group_of(&story.feature).await? {
             Ok(group) => group,
             Err(Went::Unknown) => {
-                return Ok(Went::Failed("its feature may have been made or not; the next sync finds out".into()));
+                return Ok(Went::Failed(
+                    "its feature may have been made or not; the next sync finds out".into(),
+                ));
             }
             Err(went) => return Ok(went),
         };
@@ -664,7 +687,9 @@ impl<'a> Engine<'a> {
             Verb::Group => (group_key(key), key.clone()),
             _ => (key.clone(), key.clone()),
         };
-        let Some(intent) = self.store.intent(&intent_key).cloned() else { return self.act_again(action).await };
+        let Some(intent) = self.store.intent(&intent_key).cloned() else {
+            return self.act_again(action).await;
+        };
         self.wait_for_index(intent.at).await?;
         let marker = dialect::marker(&marked_by);
         let mut found = self.editor.marked(&marker).await?;
@@ -733,7 +758,10 @@ impl<'a> Engine<'a> {
             let mut out = plan::decide_authored(&dialect, base.as_ref(), &local, &remote, &rules);
             // A decision is one over what was seen.
             let fields = self.contradictions(&dialect, base.as_ref(), &local, &remote, &rules);
-            if !fields.is_empty() && self.profile.on_conflict != OnConflict::Manual && let Some(seen) = Stamp::read(&kept) {
+            if !fields.is_empty()
+                && self.profile.on_conflict != OnConflict::Manual
+                && let Some(seen) = Stamp::read(&kept)
+            {
                 let now = Stamp::of(&fields, &local, &remote);
                 let is_seen = match self.profile.on_conflict {
                     OnConflict::Local => seen.remote == now.remote,
@@ -744,7 +772,9 @@ impl<'a> Engine<'a> {
                     rules.policy = Policy::Manual;
                     let text = conflict::text(key, &item.shown, &fields, base.as_ref(), &local, &remote);
                     self.docs.write(&beside, None, &text)?;
-                    return Ok(Went::Failed("it was changed again since the conflict was shown; look at it once more".into()));
+                    return Ok(Went::Failed(
+                        "it was changed again since the conflict was shown; look at it once more".into(),
+                    ));
                 }
             }
             if self.profile.on_conflict == OnConflict::File && !fields.is_empty() {
@@ -765,7 +795,10 @@ impl<'a> Engine<'a> {
                     self.docs.write(&beside, None, &text)?;
                 }
                 let what = plan::names(&out.conflicts);
-                return Ok(Went::Failed(format!("conflict: {what} changed here and in {}; see {beside}", item.shown)));
+                return Ok(Went::Failed(format!(
+                    "conflict: {what} changed here and in {}; see {beside}",
+                    item.shown
+                )));
             }
             if !out.pushed.is_empty() && !is_fresh {
                 match self.editor.current(item.reference()).await? {
@@ -806,7 +839,13 @@ impl<'a> Engine<'a> {
         plan::decide_authored(dialect, base, local, remote, &rules).conflicts
     }
 
-    async fn write_pair(&mut self, key: &str, story: &Story, item: &Item, mut out: Outcome) -> Result<Written, Ended> {
+    async fn write_pair(
+        &mut self,
+        key: &str,
+        story: &Story,
+        item: &Item,
+        mut out: Outcome,
+    ) -> Result<Written, Ended> {
         let Some(text) = self.docs.read(&story.path)? else { return Ok(Written::Again) };
         let failed = |error: authored::AuthoredError| Ok(Written::Failed(Went::Failed(error.to_string())));
         let parsed = match Authored::parse(&text) {
@@ -838,7 +877,13 @@ impl<'a> Engine<'a> {
         if let Ok(written) = Authored::parse(&new) {
             let mut record = written.record().clone();
             record.status = self.profile.map.of_local(&record.status);
-            for field in out.pulled.iter().filter(|field| out.base.local.same(&out.local, **field)).copied().collect::<Vec<_>>() {
+            for field in out
+                .pulled
+                .iter()
+                .filter(|field| out.base.local.same(&out.local, **field))
+                .copied()
+                .collect::<Vec<_>>()
+            {
                 out.base.local.take(field, &record);
             }
         }
@@ -852,7 +897,9 @@ impl<'a> Engine<'a> {
                     return Ok(Written::Again);
                 }
                 // A change that got no answer is looked at, and made again where it was not made.
-                Err(WriteError::Unknown(error @ (TrackerError::Network(_) | TrackerError::Transient { .. }))) => {
+                Err(WriteError::Unknown(
+                    error @ (TrackerError::Network(_) | TrackerError::Transient { .. }),
+                )) => {
                     self.run.log(&format!("{key}: {error}; looking again"));
                     self.reread(item).await?;
                     return Ok(Written::Again);
@@ -891,7 +938,8 @@ impl<'a> Engine<'a> {
     /// The state that an item went to may have another meaning than the one that was asked for.
     fn took_state(&self, out: &mut Outcome, state: Option<(Category, String)>) {
         if let Some((category, state)) = state {
-            out.base.remote.status = self.profile.map.of_remote(super::status::Told { category, state: &state });
+            out.base.remote.status =
+                self.profile.map.of_remote(super::status::Told { category, state: &state });
         }
     }
 
@@ -926,7 +974,9 @@ impl<'a> Engine<'a> {
     }
 
     async fn close(&mut self, action: &Action) -> Result<Went, Ended> {
-        let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else { return Ok(Went::Done) };
+        let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
+            return Ok(Went::Done);
+        };
         let Some(now) = self.editor.current(item.reference()).await? else {
             self.store.forget(&action.story)?;
             return Ok(Went::Done);
@@ -949,7 +999,9 @@ impl<'a> Engine<'a> {
 
     /// Closes an item that was made twice; it says which one counts.
     async fn heal(&mut self, action: &Action) -> Result<Went, Ended> {
-        let Some(twin) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else { return Ok(Went::Done) };
+        let Some(twin) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
+            return Ok(Went::Done);
+        };
         let story = action.story.split(' ').next().unwrap_or_default();
         let kept = self.store.link(story).map(|link| link.reference.clone()).unwrap_or_default();
         let Some(now) = self.editor.current(twin.reference()).await? else { return Ok(Went::Done) };
@@ -967,19 +1019,27 @@ impl<'a> Engine<'a> {
 
     /// Writes a story's file again whose item has changed since it went.
     fn restore(&mut self, action: &Action) -> Result<Went, Ended> {
-        let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else { return Ok(Went::Done) };
+        let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
+            return Ok(Went::Done);
+        };
         let (folder, id) = action.story.rsplit_once('/').unwrap_or(("", &action.story));
         let feature = folder.rsplit('/').next().unwrap_or(folder);
         let record = self.dialect().record(&item, Origin::Authored);
         let word = self.profile.map.local_word(&record.status, "");
         let path = match action.path.as_str() {
-            "" => format!("{folder}/{}-{}.md", id.to_lowercase(), crate::specs::text::slug(&record.title, 50)),
+            "" => {
+                format!("{folder}/{}-{}.md", id.to_lowercase(), crate::specs::text::slug(&record.title, 50))
+            }
             path => path.to_owned(),
         };
         let text = authored::restored(id, feature, &record, &word);
         let linked = Authored::parse(&text).and_then(|parsed| {
             let link = item_link(&item);
-            parsed.linked(&["external"], self.profile.source.platform.word(), link.as_object().expect("it was made as one"))
+            parsed.linked(
+                &["external"],
+                self.profile.source.platform.word(),
+                link.as_object().expect("it was made as one"),
+            )
         });
         let text = linked.unwrap_or(text);
         if self.docs.read(&path)?.is_some() || !self.docs.write(&path, None, &text)? {
@@ -1002,11 +1062,8 @@ impl<'a> Engine<'a> {
     }
 
     async fn import(&mut self, actions: Vec<Action>) -> Result<(), Ended> {
-        let items: Vec<Item> = actions
-            .iter()
-            .filter_map(|action| self.items.get(action.item.as_ref()?))
-            .cloned()
-            .collect();
+        let items: Vec<Item> =
+            actions.iter().filter_map(|action| self.items.get(action.item.as_ref()?)).cloned().collect();
         let failed = self.docs.import(&items, &self.items, None)?;
         let (mut done, mut wrong) = (Vec::new(), Vec::new());
         for action in &actions {
@@ -1067,15 +1124,20 @@ impl<'a> Engine<'a> {
                 wins = Some(Wins(if from_tracker { in_the_file(&fields) } else { Vec::new() }));
             }
             if !out.pushed.is_empty() {
-                if wins.is_none() && let Some(waits) = &here.waits {
-                    return Ok(Went::Failed(format!("settle {waits} first: take over what you want of it, then remove it")));
+                if wins.is_none()
+                    && let Some(waits) = &here.waits
+                {
+                    return Ok(Went::Failed(format!(
+                        "settle {waits} first: take over what you want of it, then remove it"
+                    )));
                 }
                 if !is_fresh {
                     let Some(now) = self.editor.current(item.reference()).await? else {
                         return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown)));
                     };
                     is_fresh = true;
-                    let changed = dialect.record(&now, Origin::Imported) != dialect.record(&item, Origin::Imported);
+                    let changed =
+                        dialect.record(&now, Origin::Imported) != dialect.record(&item, Origin::Imported);
                     self.items.insert(key.clone(), now);
                     if changed {
                         continue;
@@ -1110,7 +1172,13 @@ impl<'a> Engine<'a> {
             // What was imported is what both sides say now.
             if let Some(after) = self.docs.imported(&item)? {
                 let local = dialect::imported_here(dialect.map, &after.fields, &out.remote, &after.text);
-                for field in out.pulled.iter().filter(|field| out.base.local.same(&out.local, **field)).copied().collect::<Vec<_>>() {
+                for field in out
+                    .pulled
+                    .iter()
+                    .filter(|field| out.base.local.same(&out.local, **field))
+                    .copied()
+                    .collect::<Vec<_>>()
+                {
                     out.base.local.take(field, &local);
                 }
             }

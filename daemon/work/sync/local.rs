@@ -52,7 +52,10 @@ impl LivingDocs {
             at.push(part);
             let is_link = std::fs::symlink_metadata(&at).is_ok_and(|facts| !facts.is_dir());
             if is_link || part == ".." {
-                return Err(io::Error::other(format!("{} is not a folder; links are not followed", at.display())));
+                return Err(io::Error::other(format!(
+                    "{} is not a folder; links are not followed",
+                    at.display()
+                )));
             }
         }
         Ok(self.root().join(path))
@@ -130,11 +133,14 @@ impl Docs for LivingDocs {
                 if kind.is_dir() && depth < MOST_DEPTH && !name.starts_with(['_', '.']) {
                     folders.push((entry.path(), depth + 1));
                 }
-                let is_story = name.starts_with("us-") && name.ends_with(".md") && !name.ends_with(".conflict.md");
+                let is_story =
+                    name.starts_with("us-") && name.ends_with(".md") && !name.ends_with(".conflict.md");
                 if !kind.is_file() || !is_story {
                     continue;
                 }
-                let Some(path) = entry.path().strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned) else {
+                let Some(path) =
+                    entry.path().strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)
+                else {
                     continue;
                 };
                 if let Some(text) = self.read(&path)?
@@ -150,9 +156,9 @@ impl Docs for LivingDocs {
 
     fn read(&mut self, path: &str) -> io::Result<Option<String>> {
         match disk::read_regular(&self.place(path)?, MOST_STORY) {
-            Ok(bytes) => {
-                String::from_utf8(bytes).map(Some).map_err(|_| io::Error::other(format!("{path} is not UTF-8")))
-            }
+            Ok(bytes) => String::from_utf8(bytes)
+                .map(Some)
+                .map_err(|_| io::Error::other(format!("{path} is not UTF-8"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io::Error::new(error.kind(), format!("{path}: {error}"))),
         }
@@ -163,12 +169,13 @@ impl Docs for LivingDocs {
         if let Some(folder) = place.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mode = std::fs::metadata(&place).map_or(0o644, |facts| {
-            std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777
-        });
+        let mode = std::fs::metadata(&place)
+            .map_or(0o644, |facts| std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777);
         let is_same = || match expected {
             None => true,
-            Some(expected) => disk::read_regular(&place, MOST_STORY).is_ok_and(|now| now == expected.as_bytes()),
+            Some(expected) => {
+                disk::read_regular(&place, MOST_STORY).is_ok_and(|now| now == expected.as_bytes())
+            }
         };
         if !is_same() {
             return Ok(false);
@@ -267,7 +274,8 @@ impl Docs for LivingDocs {
 /// Writes into an increment's metadata what SpecWeave looks for there, both the older place and the newer.
 fn noted(metadata: &mut Map<String, Value>, platform: Platform, note: &Note) {
     let now = clock::iso(clock::now());
-    let number = |reference: &str| reference.parse::<u64>().map_or_else(|_| json!(reference), |number| json!(number));
+    let number =
+        |reference: &str| reference.parse::<u64>().map_or_else(|_| json!(reference), |number| json!(number));
     let links = object(object(metadata, "externalLinks"), platform.word());
     let before = links.clone();
     let group = |links: &mut Map<String, Value>, name: &str, url: Option<&str>| {
@@ -280,7 +288,8 @@ fn noted(metadata: &mut Map<String, Value>, platform: Platform, note: &Note) {
     };
     match platform {
         Platform::GitHub => {
-            let issue = json!({"issueNumber": number(&note.reference), "issueUrl": note.url, "status": note.status});
+            let issue =
+                json!({"issueNumber": number(&note.reference), "issueUrl": note.url, "status": note.status});
             merge(object(links, "issues"), &note.story, issue);
             group(links, "milestone", None);
         }
@@ -350,7 +359,10 @@ mod tests {
         noted(metadata, Platform::GitHub, &note);
         assert_eq!(metadata["externalLinks"]["github"]["issues"]["US-001"]["issueNumber"], 12);
         assert_eq!(metadata["github"]["issues"][0]["number"], 12);
-        assert_eq!((&metadata["github"]["milestone"], &metadata["externalLinks"]["jira"]["epicKey"]), (&json!(3), &json!("X-1")));
+        assert_eq!(
+            (&metadata["github"]["milestone"], &metadata["externalLinks"]["jira"]["epicKey"]),
+            (&json!(3), &json!("X-1"))
+        );
         let once = metadata.clone();
         noted(metadata, Platform::GitHub, &note);
         assert_eq!(*metadata, once, "the same again changes nothing, not even a moment");

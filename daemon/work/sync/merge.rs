@@ -148,7 +148,13 @@ impl Outcome {
 }
 
 /// Both changes of a field as one, where they do not contradict each other.
-fn merged(field: Field, base: Option<&Base>, local: &Record, remote: &Record, policy: Policy) -> Option<Record> {
+fn merged(
+    field: Field,
+    base: Option<&Base>,
+    local: &Record,
+    remote: &Record,
+    policy: Policy,
+) -> Option<Record> {
     let mut both = local.clone();
     match field {
         Field::Labels => both.labels = merged_labels(base, local, remote),
@@ -166,8 +172,12 @@ fn merged(field: Field, base: Option<&Base>, local: &Record, remote: &Record, po
 fn merged_labels(base: Option<&Base>, local: &Record, remote: &Record) -> BTreeSet<String> {
     let gone = |label: &String| {
         base.is_some_and(|base| {
-            (base.local.labels.contains(label) && !local.labels.contains(label) && base.remote.labels.contains(label))
-                || (base.remote.labels.contains(label) && !remote.labels.contains(label) && base.local.labels.contains(label))
+            (base.local.labels.contains(label)
+                && !local.labels.contains(label)
+                && base.remote.labels.contains(label))
+                || (base.remote.labels.contains(label)
+                    && !remote.labels.contains(label)
+                    && base.local.labels.contains(label))
         })
     };
     local.labels.union(&remote.labels).filter(|label| !gone(label)).cloned().collect()
@@ -218,7 +228,8 @@ fn merged_boxes(
         if my_base.is_some() && their_base == Some(other) {
             continue;
         }
-        let before = theirs[..place].iter().rev().find_map(|known| out.iter().position(|(key, _)| key == known));
+        let before =
+            theirs[..place].iter().rev().find_map(|known| out.iter().position(|(key, _)| key == known));
         let at = before.map_or_else(
             || out.iter().position(|((list, _, _), _)| *list == other.list).unwrap_or(out.len()),
             |at| at + 1,

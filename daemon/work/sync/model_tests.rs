@@ -170,7 +170,9 @@ impl World {
 
     /// What the index knows.
     fn seen(&self) -> Vec<Item> {
-        let known = |issue: &&Issue| !issue.deleted && self.now - (issue.created - self.settings.skew) >= self.settings.lag;
+        let known = |issue: &&Issue| {
+            !issue.deleted && self.now - (issue.created - self.settings.skew) >= self.settings.lag
+        };
         self.issues.values().filter(known).map(|issue| self.item(issue)).collect()
     }
 
@@ -196,7 +198,8 @@ impl World {
             }
             false => {
                 let mut issues = self.issues.values_mut().filter(|issue| !issue.deleted);
-                let own = issues.find(|issue| super::body::marker(&issue.body).is_some_and(|(known, _)| known == marker));
+                let own = issues
+                    .find(|issue| super::body::marker(&issue.body).is_some_and(|(known, _)| known == marker));
                 own.is_some_and(|issue| {
                     issue.body = format!("{word}\n\n{}", issue.body);
                     (issue.updated, issue.version) = (at, version);
@@ -386,7 +389,12 @@ impl Docs for Sim {
     fn authored(&mut self) -> io::Result<Vec<(String, String)>> {
         let world = self.step().ok_or_else(torn)?;
         let is_story = |path: &&String| path.contains("/us-") && !path.ends_with(".conflict.md");
-        Ok(world.files.keys().filter(is_story).map(|path| (path.clone(), world.files[path].clone())).collect())
+        Ok(world
+            .files
+            .keys()
+            .filter(is_story)
+            .map(|path| (path.clone(), world.files[path].clone()))
+            .collect())
     }
     fn read(&mut self, path: &str) -> io::Result<Option<String>> {
         let world = self.world();
@@ -661,8 +669,16 @@ impl ReferenceStateMachine for Histories {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Model> {
-        (any::<bool>(), prop_oneof![Just(0), Just(30_000)], prop_oneof![Just(0), Just(-600_000), Just(600_000)], any::<bool>())
-            .prop_map(|(lossy, lag, skew, delete)| Model { settings: Settings { lossy, lag, skew, delete }, words: 0 })
+        (
+            any::<bool>(),
+            prop_oneof![Just(0), Just(30_000)],
+            prop_oneof![Just(0), Just(-600_000), Just(600_000)],
+            any::<bool>(),
+        )
+            .prop_map(|(lossy, lag, skew, delete)| Model {
+                settings: Settings { lossy, lag, skew, delete },
+                words: 0,
+            })
             .boxed()
     }
 
@@ -804,17 +820,25 @@ impl Trial {
             if let Some(text) = text.as_ref().filter(|_| !self.removed.contains(&story)) {
                 assert!(text.contains("owner: ann # not ours"), "{text}");
             }
-            let conflict = file.as_ref().and_then(|path| world.files.get(&super::engine::beside(path)).cloned());
+            let conflict =
+                file.as_ref().and_then(|path| world.files.get(&super::engine::beside(path)).cloned());
             let everything = [
                 text.clone().unwrap_or_default(),
                 conflict.unwrap_or_default(),
-                issue.as_ref().map(|issue| format!("{}\n{}\n{}", issue.title, issue.body, issue.labels.join("\n"))).unwrap_or_default(),
+                issue
+                    .as_ref()
+                    .map(|issue| format!("{}\n{}\n{}", issue.title, issue.body, issue.labels.join("\n")))
+                    .unwrap_or_default(),
             ]
             .join("\n");
             // No edit is gone, unless somebody said who wins, or took the story away.
             if policy == OnConflict::Manual && text.is_some() && issue.is_some() {
                 for word in self.words.iter().filter(|word| word.story == story) {
-                    assert!(everything.contains(&word.text), "{} is lost in {story}:\n{everything}\n{failed:?}", word.text);
+                    assert!(
+                        everything.contains(&word.text),
+                        "{} is lost in {story}:\n{everything}\n{failed:?}",
+                        word.text
+                    );
                 }
             } else {
                 drop(world);
@@ -832,19 +856,28 @@ impl Trial {
                 let mut local = parsed.record().clone();
                 local.status = map.of_local(&local.status);
                 let (echo, remote) = (dialect.echo(&local), dialect.record(&item, Origin::Authored));
-                let differs: Vec<_> = echo.differing(&remote).into_iter().filter(|field| !local.same(&remote, *field)).collect();
-                assert!(differs.is_empty(), "{differs:?} of {story} differ:\n{echo:#?}\n{remote:#?}\n{actions:?}");
+                let differs: Vec<_> = echo
+                    .differing(&remote)
+                    .into_iter()
+                    .filter(|field| !local.same(&remote, *field))
+                    .collect();
+                assert!(
+                    differs.is_empty(),
+                    "{differs:?} of {story} differ:\n{echo:#?}\n{remote:#?}\n{actions:?}"
+                );
             }
         }
         let world = self.sim.world();
         for story in 1..=STORIES {
             let marker = dialect::marker(&key(story));
             let open = world.issues.values().filter(|issue| {
-                issue.closed.is_none() && !issue.deleted
+                issue.closed.is_none()
+                    && !issue.deleted
                     && super::body::marker(&issue.body).is_some_and(|(known, _)| known == marker)
             });
             let open: Vec<u64> = open.map(|issue| issue.number).collect();
-            let twins: Vec<&u64> = open.iter().filter(|number| !self.was_unlinked(&world, **number)).collect();
+            let twins: Vec<&u64> =
+                open.iter().filter(|number| !self.was_unlinked(&world, **number)).collect();
             assert!(twins.len() <= 1, "{story} was made more than once: {open:?}");
         }
         for number in &world.closed_by_sync {
@@ -855,12 +888,19 @@ impl Trial {
     /// Whether an item was let go because its story went.
     fn was_unlinked(&self, world: &World, number: u64) -> bool {
         let line = format!("\"github:{number}\"]");
-        String::from_utf8_lossy(&world.log).lines().any(|text| text.contains("dropped") && text.contains(&line))
+        String::from_utf8_lossy(&world.log)
+            .lines()
+            .any(|text| text.contains("dropped") && text.contains(&line))
     }
 }
 
 /// Changes a field so that a new word is in it. The word, where it may not be gone afterwards.
-fn change(record: &mut Record, what: What, word: u32, side: &str) -> (crate::specs::record::Field, Option<String>) {
+fn change(
+    record: &mut Record,
+    what: What,
+    word: u32,
+    side: &str,
+) -> (crate::specs::record::Field, Option<String>) {
     use crate::specs::record::{Checkbox, Field, List};
     let text = format!("word{word}{side}");
     match what {
@@ -892,7 +932,12 @@ fn change(record: &mut Record, what: What, word: u32, side: &str) -> (crate::spe
             (Field::Labels, None)
         }
         What::NewBox => {
-            record.boxes.push(Checkbox { list: List::Criteria, id: format!("AC-{word}"), text: text.clone(), checked: false });
+            record.boxes.push(Checkbox {
+                list: List::Criteria,
+                id: format!("AC-{word}"),
+                text: text.clone(),
+                checked: false,
+            });
             (Field::Boxes, Some(text))
         }
         What::Words => {
@@ -915,7 +960,12 @@ impl StateMachineTest for Trial {
     type Reference = Histories;
 
     fn init_test(model: &Model) -> Self {
-        Self { sim: Sim::new(model.settings.clone()), words: Vec::new(), dirty: BTreeSet::new(), removed: BTreeSet::new() }
+        Self {
+            sim: Sim::new(model.settings.clone()),
+            words: Vec::new(),
+            dirty: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        }
     }
 
     fn apply(mut trial: Self, model: &Model, step: Step) -> Self {
@@ -974,19 +1024,27 @@ impl Trial {
             Step::RemoveThere(story) => {
                 if let Some(number) = self.issue_of(story) {
                     self.sim.world().issues.get_mut(&number).unwrap().deleted = true;
-                    self.words.retain(|word| word.story != story || word.text.ends_with("here") && !word.text.ends_with("there"));
+                    self.words.retain(|word| {
+                        word.story != story || word.text.ends_with("here") && !word.text.ends_with("there")
+                    });
                 }
             }
             Step::Wait(time) => self.sim.world().now += time,
             Step::Sync { direction, policy, dies_in, faults, meanwhile } => {
                 let profile = Profile::of_trial(direction, policy, model.settings.delete);
-                let is_calm = dies_in.is_none() && meanwhile.is_none() && faults.iter().all(|fault| *fault == Fault::None);
+                let is_calm = dies_in.is_none()
+                    && meanwhile.is_none()
+                    && faults.iter().all(|fault| *fault == Fault::None);
                 let shown = planned(&self.sim, &profile);
                 let before = self.sim.world().files.clone();
                 {
                     let mut world = self.sim.world();
                     (world.dies_in, world.faults) = (dies_in, faults);
-                    let word = format!("word{}{}", model.words, if meanwhile.is_some_and(|(_, _, here)| here) { "here" } else { "there" });
+                    let word = format!(
+                        "word{}{}",
+                        model.words,
+                        if meanwhile.is_some_and(|(_, _, here)| here) { "here" } else { "there" }
+                    );
                     world.meanwhile = meanwhile.map(|(steps, story, here)| (steps, story, here, word));
                     world.closed_by_sync.clear();
                 }
@@ -1009,8 +1067,13 @@ impl Trial {
                 let touched: BTreeSet<&str> = actions.iter().map(|action| action.path.as_str()).collect();
                 if is_calm {
                     for (path, text) in &before {
-                        let is_touched = touched.contains(path.as_str()) || path.ends_with(".conflict.md") || path.ends_with("FEATURE.md");
-                        assert!(is_touched || self.sim.world().files.get(path) == Some(text), "{path} was touched");
+                        let is_touched = touched.contains(path.as_str())
+                            || path.ends_with(".conflict.md")
+                            || path.ends_with("FEATURE.md");
+                        assert!(
+                            is_touched || self.sim.world().files.get(path) == Some(text),
+                            "{path} was touched"
+                        );
                     }
                 }
                 // Who edits in the middle of a sync is heard in the next.
@@ -1029,7 +1092,9 @@ impl Trial {
                         let world = self.sim.world();
                         assert_eq!(world.writes, writes, "a quiet sync writes nothing there: {again:?}");
                         assert_eq!(world.files, files, "a quiet sync writes nothing here: {again:?}");
-                        let busy = again.iter().filter(|action| !matches!(action.verb, Verb::Conflict | Verb::Broken));
+                        let busy = again
+                            .iter()
+                            .filter(|action| !matches!(action.verb, Verb::Conflict | Verb::Broken));
                         assert_eq!(busy.count(), 0, "a quiet sync has nothing to do: {again:?}");
                     }
                 }
@@ -1078,7 +1143,8 @@ fn make_all(lot: u64, count: u64) -> (u64, u64, Millis) {
                 let mut engine = Engine::new(&profile, &sim, &mut docs, &mut store, &run, &[], false);
                 match now(engine.plan()) {
                     Ok(plan) => {
-                        let names: Vec<String> = plan.actions.iter().map(|action| action.story.clone()).collect();
+                        let names: Vec<String> =
+                            plan.actions.iter().map(|action| action.story.clone()).collect();
                         now(engine.carry_out(plan, &names)).map(|()| names.is_empty())
                     }
                     Err(ended) => Err(ended),
@@ -1115,7 +1181,11 @@ fn ten_thousand_items_are_made_once_each_whatever_gets_lost_on_the_way() {
     });
     let [one, other] = halves.map(|half| half.join().unwrap());
     let (deaths, lost, elapsed) = (one.0 + other.0, one.1 + other.1, one.2 + other.2);
-    eprintln!("{} items, {deaths} deaths, {lost} lost, {} h of simulated time", LOTS * EACH, elapsed / 3_600_000);
+    eprintln!(
+        "{} items, {deaths} deaths, {lost} lost, {} h of simulated time",
+        LOTS * EACH,
+        elapsed / 3_600_000
+    );
     assert!(deaths > 300 && lost > 300);
 }
 

@@ -139,7 +139,10 @@ impl Verb {
 
     /// Whether something is written to the tracker.
     pub fn writes_there(self) -> bool {
-        matches!(self, Self::Group | Self::Create | Self::Recheck | Self::Push | Self::Merge | Self::Close | Self::Heal)
+        matches!(
+            self,
+            Self::Group | Self::Create | Self::Recheck | Self::Push | Self::Merge | Self::Close | Self::Heal
+        )
     }
 
     pub fn creates(self) -> bool {
@@ -188,9 +191,13 @@ pub struct Plan {
 pub enum Guard {
     #[error("no story is left here of {0} that are linked; nothing was changed (--force-deletes goes on)")]
     NothingHere(usize),
-    #[error("no item is left in the tracker of {0} that are linked; nothing was changed (--force-deletes goes on)")]
+    #[error(
+        "no item is left in the tracker of {0} that are linked; nothing was changed (--force-deletes goes on)"
+    )]
     NothingThere(usize),
-    #[error("{gone} of {linked} linked stories are gone on one side; nothing was changed (--force-deletes goes on)")]
+    #[error(
+        "{gone} of {linked} linked stories are gone on one side; nothing was changed (--force-deletes goes on)"
+    )]
     ManyGone { gone: usize, linked: usize },
 }
 
@@ -207,7 +214,13 @@ pub fn newborn(dialect: &Dialect, sent: &Record, remote: &Record) -> Base {
 }
 
 /// The outcome for a story and its item.
-pub fn decide_authored(dialect: &Dialect, base: Option<&Base>, local: &Record, remote: &Record, rules: &Rules) -> Outcome {
+pub fn decide_authored(
+    dialect: &Dialect,
+    base: Option<&Base>,
+    local: &Record,
+    remote: &Record,
+    rules: &Rules,
+) -> Outcome {
     let mut out = merge::decide(base, local, &dialect.echo(local), remote, rules);
     let marks = only_marks(&out.remote.boxes, &dialect.echo(&out.remote).boxes, &remote.boxes);
     if let Some(boxes) = &marks {
@@ -216,7 +229,9 @@ pub fn decide_authored(dialect: &Dialect, base: Option<&Base>, local: &Record, r
     // What the tracker will say of it is what is compared the next time.
     let echo = dialect.echo(&out.base.remote);
     for field in out.pushed.clone() {
-        match only_marks(&out.base.remote.boxes, &echo.boxes, &remote.boxes).filter(|_| marks.is_some() && field == Field::Boxes) {
+        match only_marks(&out.base.remote.boxes, &echo.boxes, &remote.boxes)
+            .filter(|_| marks.is_some() && field == Field::Boxes)
+        {
             Some(boxes) => out.base.remote.boxes = boxes,
             None => out.base.remote.take(field, &echo),
         }
@@ -252,7 +267,13 @@ pub fn nothing() -> Record {
 }
 
 /// The base of a story that an import wrote, as far as its hashes tell: a side that has changed is like no other.
-pub fn remembered(bases: &[story::Base], fields: &Fields, item: &Item, local: &Record, remote: &Record) -> Base {
+pub fn remembered(
+    bases: &[story::Base],
+    fields: &Fields,
+    item: &Item,
+    local: &Record,
+    remote: &Record,
+) -> Base {
     let (ours, theirs) = (fields.prints(), Fields::of(item).prints());
     let was = |prints: &dyn Fn(&story::Base) -> Prints, now: &Prints, place: usize| {
         bases.iter().any(|base| prints(base).0[place] == now.0[place])
@@ -262,7 +283,8 @@ pub fn remembered(bases: &[story::Base], fields: &Fields, item: &Item, local: &R
     let mut base = Base { local: local.clone(), remote: remote.clone() };
     for (field, place) in places {
         let criteria = field == Field::Description;
-        let local_is_old = was(&|base| base.local, &ours, place) && (!criteria || was(&|base| base.local, &ours, 4));
+        let local_is_old =
+            was(&|base| base.local, &ours, place) && (!criteria || was(&|base| base.local, &ours, 4));
         let remote_is_old = bases.first().is_some_and(|base| {
             base.remote.0[place] == theirs.0[place] && (!criteria || base.remote.0[4] == theirs.0[4])
         });
@@ -297,7 +319,8 @@ pub struct Pairs<'a> {
 
 /// Finds the item of each story: by the link in its file, by what is remembered, by the marker, by the title.
 pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
-    let by_reference: HashMap<&str, &Item> = view.items.values().map(|item| (item.reference(), item)).collect();
+    let by_reference: HashMap<&str, &Item> =
+        view.items.values().map(|item| (item.reference(), item)).collect();
     let mut by_marker: HashMap<&str, Vec<&Item>> = HashMap::new();
     let mut by_title: HashMap<(&str, &str), Vec<&Item>> = HashMap::new();
     for item in view.items.values() {
@@ -341,7 +364,10 @@ pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
         let marker = dialect::marker(key);
         let mut marked = by_marker.get(marker.as_str()).cloned().unwrap_or_default();
         marked.sort_by_key(|item| (item.created, item.reference().len(), item.reference().to_owned()));
-        if !pairs.items.contains_key(key.as_str()) && story.reference.is_none() && view.store.link(key).is_none() {
+        if !pairs.items.contains_key(key.as_str())
+            && story.reference.is_none()
+            && view.store.link(key).is_none()
+        {
             let titled = parts(key).filter(|names_of| names.get(names_of) == Some(&1)).and_then(|names_of| {
                 match by_title.get(&names_of).map(Vec::as_slice) {
                     Some([one]) => Some(*one),
@@ -370,7 +396,9 @@ pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
         }
     }
     for (key, item) in view.items {
-        if item.marker().is_some() || view.store.story(key).is_some_and(|story| !is_imported(view.store, story)) {
+        if item.marker().is_some()
+            || view.store.story(key).is_some_and(|story| !is_imported(view.store, story))
+        {
             pairs.taken.insert(key);
         }
     }
@@ -416,7 +444,10 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     let mut linked = 0;
     for (key, link) in view.store.links() {
         linked += usize::from(!link.imported && !link.orphaned);
-        if !link.imported && !view.stories.contains_key(key) && !pairs.items.values().any(|item| item.key == link.remote) {
+        if !link.imported
+            && !view.stories.contains_key(key)
+            && !pairs.items.values().any(|item| item.key == link.remote)
+        {
             plan.lost(view, terms, key, link);
         }
     }
@@ -435,7 +466,9 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     plan.actions.retain(|action| is_named(terms.only, &action.story, &action.path));
     for action in &plan.actions {
         let feature = view.stories.get(&action.story).map(|story| story.feature.as_str());
-        if let Some(feature) = feature.filter(|feature| action.verb == Verb::Create && !view.groups.contains(*feature)) {
+        if let Some(feature) =
+            feature.filter(|feature| action.verb == Verb::Create && !view.groups.contains(*feature))
+        {
             groups.insert(feature);
         }
     }
@@ -484,7 +517,8 @@ impl Plan {
             (true, _) => {
                 let reference = story.reference.as_deref().or(link.map(|link| link.reference.as_str()));
                 let action = self.act(Verb::Orphan, &story.key, Origin::Authored, &story.path);
-                action.reason = format!("{} is gone in the tracker; the story stays", reference.unwrap_or_default());
+                action.reason =
+                    format!("{} is gone in the tracker; the story stays", reference.unwrap_or_default());
             }
             // Nothing is known for sure, and nothing is done.
             (false, true) => {
@@ -532,7 +566,9 @@ impl Plan {
         action.item = Some(item.key.clone());
         action.fields = match verb {
             Verb::Conflict => out.conflicts,
-            _ => Field::ALL.into_iter().filter(|f| out.pulled.contains(f) || out.pushed.contains(f)).collect(),
+            _ => {
+                Field::ALL.into_iter().filter(|f| out.pulled.contains(f) || out.pushed.contains(f)).collect()
+            }
         };
         action.reason = match verb {
             Verb::Merge => format!("{} here, {} there", names(&out.pulled), names(&out.pushed)),
@@ -545,12 +581,16 @@ impl Plan {
         let Some(item) = view.items.get(&link.remote) else {
             if view.gone.contains(&link.remote) || link.orphaned {
                 // Both are gone.
-                self.act(Verb::Unlink, key, Origin::Authored, &link.path).reason = "gone on both sides".into();
+                self.act(Verb::Unlink, key, Origin::Authored, &link.path).reason =
+                    "gone on both sides".into();
             }
             return;
         };
         let remote = terms.dialect.record(item, Origin::Authored);
-        let base = link.base.clone().or_else(|| link.born.as_ref().map(|sent| newborn(terms.dialect, sent, &remote)));
+        let base = link
+            .base
+            .clone()
+            .or_else(|| link.born.as_ref().map(|sent| newborn(terms.dialect, sent, &remote)));
         let changed = base.as_ref().is_none_or(|base| base.remote != remote);
         let verb = match (changed, terms.may_import, terms.may_delete) {
             (true, true, _) => Verb::Restore,
@@ -595,7 +635,12 @@ impl Plan {
         };
         let (out, _) = decide_imported(terms.dialect, view.store.link(id), here, item, &terms.imported);
         let (pulls, pushes) = (!out.pulled.is_empty(), !out.pushed.is_empty());
-        let mut reason = names(&Field::ALL.into_iter().filter(|f| out.pulled.contains(f) || out.pushed.contains(f)).collect::<Vec<_>>());
+        let mut reason = names(
+            &Field::ALL
+                .into_iter()
+                .filter(|f| out.pulled.contains(f) || out.pushed.contains(f))
+                .collect::<Vec<_>>(),
+        );
         let verb = match (out.conflicts.is_empty(), foreseen) {
             (false, _) => {
                 reason = names(&out.conflicts);
@@ -621,7 +666,8 @@ impl Plan {
         };
         let action = self.act(verb, id, Origin::Imported, &here.path);
         action.item = Some(key.to_owned());
-        action.fields = if verb == Verb::Conflict { out.conflicts } else { [out.pulled, out.pushed].concat() };
+        action.fields =
+            if verb == Verb::Conflict { out.conflicts } else { [out.pulled, out.pushed].concat() };
         action.fields.sort();
         action.fields.dedup();
         action.reason = reason;

@@ -192,14 +192,16 @@ impl Profile {
                 .into_iter()
                 .filter_map(Value::as_str)
                 .find(|name| {
-                    profiles.get(*name).is_some_and(|profile| {
-                        spec.provider.is_empty() || provider(profile) == spec.provider
-                    })
+                    profiles
+                        .get(*name)
+                        .is_some_and(|profile| spec.provider.is_empty() || provider(profile) == spec.provider)
                 })
                 .map(str::to_owned),
             name => {
                 let known = || profiles.keys().cloned().collect();
-                profiles.get(name).ok_or_else(|| ProfileError::NoProfile { name: name.to_owned(), known: known() })?;
+                profiles
+                    .get(name)
+                    .ok_or_else(|| ProfileError::NoProfile { name: name.to_owned(), known: known() })?;
                 Some(name.to_owned())
             }
         };
@@ -222,7 +224,8 @@ impl Profile {
             }
             None => {
                 let is_on = |word: &&str| sync[*word].is_object() && sync[*word]["enabled"] != false;
-                let sections: Vec<&str> = Platform::ALL.map(Platform::word).into_iter().filter(is_on).collect();
+                let sections: Vec<&str> =
+                    Platform::ALL.map(Platform::word).into_iter().filter(is_on).collect();
                 let word = match (spec.provider.as_str(), sync["provider"].as_str(), &sections[..]) {
                     ("", Some(word), _) => word,
                     ("", None, [only]) => only,
@@ -235,10 +238,11 @@ impl Profile {
             }
         };
         let profile = named.as_ref().map_or(&Value::Null, |name| &profiles[name]);
-        let source = sources::of_section(project, platform, section, secrets).map_err(|error| match error {
-            SourceError::Nothing(_) => ProfileError::NoProject(platform),
-            other => other.into(),
-        })?;
+        let source =
+            sources::of_section(project, platform, section, secrets).map_err(|error| match error {
+                SourceError::Nothing(_) => ProfileError::NoProject(platform),
+                other => other.into(),
+            })?;
         let preset = profile["preset"].as_str().or(sync["preset"].as_str()).unwrap_or("");
         let mut permissions = Permissions::of_preset(preset)?;
         let settings = &sync["settings"];
@@ -265,7 +269,8 @@ impl Profile {
             None => self::direction(configured)?.unwrap_or(Direction::Both),
         };
         let limits = &profile["rateLimits"];
-        let number = |name: &str| limits[name].as_u64().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let number =
+            |name: &str| limits[name].as_u64().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let most = |name: &str, most: u32| number(name).map(|number| i64::from(number.min(most)));
         let repositories = config["workspace"]["repos"].as_array();
         let routes = repositories.into_iter().flatten().filter_map(|repository| {
@@ -389,7 +394,8 @@ mod tests {
     #[test]
     fn a_profile_is_found_by_name_by_default_or_because_there_is_one() {
         let github = |repo: &str| json!({"provider": "github", "config": {"owner": "acme", "repo": repo}});
-        let config = json!({"sync": {"defaultProfile": "b", "profiles": {"a": github("one"), "b": github("two")}}});
+        let config =
+            json!({"sync": {"defaultProfile": "b", "profiles": {"a": github("one"), "b": github("two")}}});
         let name = |spec| find(&config, spec).map(|profile| profile.source.name);
         assert_eq!(name(spec("", "", "")).unwrap(), "acme/two");
         assert_eq!(name(spec("github", "a", "")).unwrap(), "acme/one");
@@ -404,9 +410,7 @@ mod tests {
 
     #[test]
     fn a_preset_is_never_exceeded() {
-        let config = |preset: &str| {
-            json!({"sync": {"preset": preset, "github": {"owner": "acme", "repo": "web"}, "direction": "bidirectional"}})
-        };
+        let config = |preset: &str| json!({"sync": {"preset": preset, "github": {"owner": "acme", "repo": "web"}, "direction": "bidirectional"}});
         let read_only = find(&config("read-only"), spec("github", "", "")).unwrap();
         assert_eq!(read_only.direction, Direction::Import);
         assert!(read_only.rules(Origin::Authored).push.is_empty() && !read_only.may_create());
@@ -420,7 +424,8 @@ mod tests {
 
     #[test]
     fn stories_go_where_their_repository_is_routed() {
-        let route = |id: &str, repo: &str| json!({"id": id, "sync": {"github": {"owner": "acme", "repo": repo}}});
+        let route =
+            |id: &str, repo: &str| json!({"id": id, "sync": {"github": {"owner": "acme", "repo": repo}}});
         let config = json!({
             "sync": {"github": {"owner": "acme", "repo": "web"}},
             "workspace": {"repos": [route("api", "api"), route("web", "web")]},

@@ -20,8 +20,8 @@ fn shared(category: Category) -> &'static str {
 /// SpecWeave's words, and those of people.
 fn category_of(word: &str) -> Category {
     match word {
-        "active" | "in_progress" | "implementing" | "implemented" | "in_qa" | "in_review" | "review" | "blocked"
-        | "paused" | "ready_for_review" | "started" => Category::InProgress,
+        "active" | "in_progress" | "implementing" | "implemented" | "in_qa" | "in_review" | "review"
+        | "blocked" | "paused" | "ready_for_review" | "started" => Category::InProgress,
         "complete" | "completed" | "done" | "closed" | "shipped" => Category::Completed,
         "cancelled" | "canceled" | "abandoned" | "removed" | "wont_do" | "wont_fix" => Category::Cancelled,
         _ => Category::Open,
@@ -51,10 +51,11 @@ impl StatusMap {
     /// What `config.json` says: `statusSync.mappings.<tracker>` of the section `sync`, and `statusMap` of a profile.
     pub fn read(sync: &Value, profile: &Value, platform: Platform) -> Self {
         let sections = [&sync["statusSync"]["mappings"][platform.word()], &profile["statusMap"]];
-        let pairs = sections.into_iter().filter_map(Value::as_object).flatten().filter_map(|(word, state)| {
-            let state = state.as_str().or(state["state"].as_str())?.trim();
-            (!state.is_empty()).then(|| (normal(word), state.to_owned()))
-        });
+        let pairs =
+            sections.into_iter().filter_map(Value::as_object).flatten().filter_map(|(word, state)| {
+                let state = state.as_str().or(state["state"].as_str())?.trim();
+                (!state.is_empty()).then(|| (normal(word), state.to_owned()))
+            });
         Self { set: pairs.collect() }
     }
 
@@ -80,7 +81,8 @@ impl StatusMap {
 
     /// What a tracker is told for a shared word.
     pub fn target(&self, word: &str) -> State {
-        let category = WORDS.into_iter().find(|(_, shared, _)| *shared == word).map(|(category, ..)| category);
+        let category =
+            WORDS.into_iter().find(|(_, shared, _)| *shared == word).map(|(category, ..)| category);
         let category = category.unwrap_or_else(|| category_of(word));
         let named = self.set.get(word).or_else(|| {
             let mut set = self.set.iter();

@@ -62,7 +62,7 @@ enum Line {
     Intent(String, Intent),
     /// Nothing came of an intent, for sure.
     Refused(String),
-    Link(String, Link),
+    Link(String, Box<Link>),
     /// A story has no item any more; this one is not taken for it again.
     Dropped(String, String),
 }
@@ -130,7 +130,7 @@ impl Store {
                     // The story has another name by now.
                     self.links.remove(&other);
                 }
-                if let Some(old) = self.links.insert(story, link.clone())
+                if let Some(old) = self.links.insert(story, (*link).clone())
                     && old.remote != link.remote
                 {
                     self.stories.remove(&old.remote);
@@ -153,7 +153,7 @@ impl Store {
     fn lines(&self) -> Vec<u8> {
         let project = self.project.iter().map(|project| Line::Project(project.clone()));
         let dropped = self.dropped.iter().map(|remote| Line::Dropped(String::new(), remote.clone()));
-        let links = self.links.iter().map(|(story, link)| Line::Link(story.clone(), link.clone()));
+        let links = self.links.iter().map(|(story, link)| Line::Link(story.clone(), Box::new(link.clone())));
         let intents = self.intents.iter().map(|(story, intent)| Line::Intent(story.clone(), intent.clone()));
         project.chain(dropped).chain(links).chain(intents).flat_map(|line| written(&line)).collect()
     }
@@ -168,7 +168,10 @@ impl Store {
 
     /// The links of stories; those of features' groups are asked for by name.
     pub fn links(&self) -> impl Iterator<Item = (&str, &Link)> {
-        self.links.iter().map(|(story, link)| (story.as_str(), link)).filter(|(story, _)| !story.ends_with("/*"))
+        self.links
+            .iter()
+            .map(|(story, link)| (story.as_str(), link))
+            .filter(|(story, _)| !story.ends_with("/*"))
     }
 
     /// The story of an item.
@@ -197,7 +200,7 @@ impl Store {
         if self.links.get(story) == Some(&link) && !self.intents.contains_key(story) {
             return Ok(());
         }
-        self.keep(Line::Link(story.to_owned(), link))
+        self.keep(Line::Link(story.to_owned(), Box::new(link)))
     }
 
     pub fn forget(&mut self, story: &str) -> io::Result<()> {
@@ -282,7 +285,8 @@ pub mod file {
                     std::fs::create_dir_all(folder)?;
                 }
                 let mut options = OpenOptions::new();
-                self.file = Some(disk::open_unlinked(options.append(true).create(true).mode(0o600), &self.path)?);
+                self.file =
+                    Some(disk::open_unlinked(options.append(true).create(true).mode(0o600), &self.path)?);
                 if let Some(folder) = self.path.parent() {
                     disk::sync_folder(folder)?;
                 }
@@ -337,7 +341,16 @@ mod tests {
 
     fn link(remote: &str) -> Link {
         let (reference, url, path) = Default::default();
-        Link { remote: remote.into(), reference, url, base: None, born: None, orphaned: false, imported: false, path }
+        Link {
+            remote: remote.into(),
+            reference,
+            url,
+            base: None,
+            born: None,
+            orphaned: false,
+            imported: false,
+            path,
+        }
     }
 
     #[test]

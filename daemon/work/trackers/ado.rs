@@ -275,7 +275,8 @@ impl WorkItems {
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or("");
         let number = |name: &str| fields.get(name).and_then(Value::as_f64);
         let type_name = text("System.WorkItemType").to_owned();
-        let has_marker = text("System.Tags").split(';').any(|tag| tag.trim().starts_with(super::item::MARKER));
+        let has_marker =
+            text("System.Tags").split(';').any(|tag| tag.trim().starts_with(super::item::MARKER));
         let is_markdown = |name: &str| {
             let is_markdown = work_item.multiline_fields_format.get(name).and_then(Value::as_str);
             // The feed does not tell the format; what was made from here is Markdown, or begins with an element.

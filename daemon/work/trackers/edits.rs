@@ -79,10 +79,14 @@ impl WriteError {
     /// Reads the failure of something that was sent once.
     pub fn of_sent(error: TrackerError) -> Self {
         match error {
-            TrackerError::Network(_) | TrackerError::Transient { .. } | TrackerError::Cancelled => Self::Unknown(error),
+            TrackerError::Network(_) | TrackerError::Transient { .. } | TrackerError::Cancelled => {
+                Self::Unknown(error)
+            }
             // The answer to what was done was not understood.
             TrackerError::Malformed { .. } => Self::Unknown(error),
-            TrackerError::Status { status: StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED, .. } => Self::Changed,
+            TrackerError::Status {
+                status: StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED, ..
+            } => Self::Changed,
             error => Self::Refused(error),
         }
     }

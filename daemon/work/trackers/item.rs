@@ -111,7 +111,9 @@ impl Item {
             rest.len() == 16 && rest.bytes().all(|b| b.is_ascii_hexdigit())
         };
         match self.platform {
-            Platform::GitHub => crate::work::sync::body::marker(&self.body).map(|(marker, _)| marker).filter(is_marker),
+            Platform::GitHub => {
+                crate::work::sync::body::marker(&self.body).map(|(marker, _)| marker).filter(is_marker)
+            }
             _ => self.labels.iter().map(String::as_str).find(is_marker),
         }
     }

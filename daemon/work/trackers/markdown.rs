@@ -39,10 +39,13 @@ pub fn to_html(text: &str) -> String {
     use pulldown_cmark::{Event, Options, Parser, html};
     let events = Parser::new_ext(text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
     let mut out = String::with_capacity(text.len() * 3 / 2);
-    html::push_html(&mut out, events.map(|event| match event {
-        Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
-        event => event,
-    }));
+    html::push_html(
+        &mut out,
+        events.map(|event| match event {
+            Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
+            event => event,
+        }),
+    );
     out.trim_end().to_owned()
 }
 

@@ -14,7 +14,9 @@ pub fn answer(state: &State, request: &Request) -> Reply {
         return told;
     }
     if path == format!("/acme/_apis/projects/{PROJECT}") {
-        return Reply::json(&json!({"id": "6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c", "name": PROJECT, "state": "wellFormed"}));
+        return Reply::json(
+            &json!({"id": "6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c", "name": PROJECT, "state": "wellFormed"}),
+        );
     }
     let Some(rest) = path.strip_prefix(&format!("/acme/{PROJECT}/_apis/wit/")) else {
         return Reply::status(
@@ -37,11 +39,16 @@ pub fn answer(state: &State, request: &Request) -> Reply {
             Reply::json(&json!({"count": 5, "value": names.map(|name| json!({"name": name}))}))
         }
         ("GET", states) if states.starts_with("workitemtypes/") && states.ends_with("/states") => {
-            let states = STATES.map(|(name, category)| json!({"name": name, "category": category, "color": "b2b2b2"}));
+            let states =
+                STATES.map(|(name, category)| json!({"name": name, "category": category, "color": "b2b2b2"}));
             Reply::json(&json!({"count": states.len(), "value": states}))
         }
-        ("POST", made) if made.starts_with("workitems/$") => create(state, request, &rest["workitems/$".len()..], &base),
-        (_, item) if item.starts_with("workitems/") => one(state, request, &item["workitems/".len()..], &base),
+        ("POST", made) if made.starts_with("workitems/$") => {
+            create(state, request, &rest["workitems/$".len()..], &base)
+        }
+        (_, item) if item.starts_with("workitems/") => {
+            one(state, request, &item["workitems/".len()..], &base)
+        }
         _ => Reply::status(404, &json!({"message": "The controller is not there."})),
     }
 }
@@ -92,7 +99,10 @@ fn one(state: &State, request: &Request, id: &str, base: &str) -> Reply {
         _ => state.issues.lock().unwrap(),
     };
     let Some(issue) = issues.get_mut(&id).filter(|issue| !issue.deleted) else {
-        return refused(404, &format!("TF401232: Work item {id} does not exist, or you do not have permissions to read it."));
+        return refused(
+            404,
+            &format!("TF401232: Work item {id} does not exist, or you do not have permissions to read it."),
+        );
     };
     if request.method == "PATCH" {
         let mut changed = issue.clone();
@@ -141,7 +151,10 @@ fn patch(state: &State, issue: &mut Issue, request: &Request) -> Result<(), Repl
             }
             ("add" | "replace", "/fields/System.State") => {
                 let Some((name, category)) = STATES.iter().find(|(name, _)| *name == text) else {
-                    return Err(refused(400, &format!("TF401320: the value '{text}' for the field 'State' is not supported.")));
+                    return Err(refused(
+                        400,
+                        &format!("TF401320: the value '{text}' for the field 'State' is not supported."),
+                    ));
                 };
                 issue.state = Some((*name).to_owned());
                 issue.phase = match *category {
@@ -300,7 +313,10 @@ fn batch(state: &State, request: &Request, base: &str) -> Reply {
     let value: Vec<Value> = ids
         .iter()
         .map(|id| {
-            issues.get(id).filter(|issue| !issue.deleted).map_or(Value::Null, |issue| revision(issue, base, true))
+            issues
+                .get(id)
+                .filter(|issue| !issue.deleted)
+                .map_or(Value::Null, |issue| revision(issue, base, true))
         })
         .collect();
     Reply::json(&json!({"count": value.len(), "value": value}))

@@ -47,7 +47,9 @@ fn routed(state: &State, request: &Request) -> Reply {
         Some("/issues") if request.method == "POST" => create(state, request, &base, name),
         Some("/issues") => list(state, request, &base, name),
         Some("/milestones") => milestones(state, request, &base, name),
-        Some("") => Reply::json(&json!({"id": REPOSITORY_ID, "name": name, "full_name": name, "private": true})),
+        Some("") => {
+            Reply::json(&json!({"id": REPOSITORY_ID, "name": name, "full_name": name, "private": true}))
+        }
         Some(rest) if rest.starts_with("/issues/") => one(state, request, rest, &base, name),
         _ => Reply::status(404, &json!({"message": "Not Found"})),
     }
@@ -66,7 +68,9 @@ fn invalid(field: &str) -> Reply {
 
 fn create(state: &State, request: &Request, base: &str, name: &str) -> Reply {
     let body = body_of(request);
-    let Some(title) = body["title"].as_str().filter(|title| !title.is_empty() && title.chars().count() <= 256) else {
+    let Some(title) =
+        body["title"].as_str().filter(|title| !title.is_empty() && title.chars().count() <= 256)
+    else {
         return invalid("title");
     };
     let mut issues = state.issues.lock().unwrap();

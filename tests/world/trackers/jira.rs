@@ -84,7 +84,9 @@ fn issue(state: &State, request: &Request, base: &str, cloud: bool) -> Reply {
                 return refused(&text);
             }
             for change in body["update"]["labels"].as_array().into_iter().flatten() {
-                if let Some(label) = change["add"].as_str().filter(|label| !issue.labels.iter().any(|l| l == label)) {
+                if let Some(label) =
+                    change["add"].as_str().filter(|label| !issue.labels.iter().any(|l| l == label))
+                {
                     issue.labels.push(label.to_owned());
                 }
                 issue.labels.retain(|label| change["remove"].as_str() != Some(label));
@@ -158,14 +160,21 @@ fn set_fields(issue: &mut Issue, fields: &Value, cloud: bool) -> Result<(), Stri
     for (name, value) in fields.as_object().into_iter().flatten() {
         match name.as_str() {
             "summary" => value.as_str().unwrap_or("").clone_into(&mut issue.title),
-            "description" if cloud && (value.is_null() || is_document(value)) => issue.document = Some(value.clone()),
+            "description" if cloud && (value.is_null() || is_document(value)) => {
+                issue.document = Some(value.clone())
+            }
             "description" if !cloud && value.is_string() => {
                 issue.body = value.as_str().unwrap_or("").to_owned();
             }
             "description" => return Err("Operation value must be an Atlassian Document".into()),
             "labels" => {
-                let labels: Vec<String> =
-                    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+                let labels: Vec<String> = value
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect();
                 if labels.iter().any(|label| label.contains(' ')) {
                     return Err("The label can't contain spaces.".into());
                 }
@@ -180,7 +189,9 @@ fn set_fields(issue: &mut Issue, fields: &Value, cloud: bool) -> Result<(), Stri
                 issue.parent = key.rsplit('-').next().and_then(|number| number.parse().ok());
             }
             "project" | "issuetype" => {}
-            other => return Err(format!("Field '{other}' cannot be set. It is not on the appropriate screen.")),
+            other => {
+                return Err(format!("Field '{other}' cannot be set. It is not on the appropriate screen."));
+            }
         }
     }
     Ok(())
@@ -189,8 +200,24 @@ fn set_fields(issue: &mut Issue, fields: &Value, cloud: bool) -> Result<(), Stri
 /// Whether JIRA would take it: the node types that it knows, boxes with names, no empty text.
 fn is_document(node: &Value) -> bool {
     const KNOWN: [&str; 19] = [
-        "doc", "paragraph", "text", "heading", "bulletList", "orderedList", "listItem", "taskList", "taskItem",
-        "codeBlock", "blockquote", "rule", "hardBreak", "table", "tableRow", "tableHeader", "tableCell", "mention",
+        "doc",
+        "paragraph",
+        "text",
+        "heading",
+        "bulletList",
+        "orderedList",
+        "listItem",
+        "taskList",
+        "taskItem",
+        "codeBlock",
+        "blockquote",
+        "rule",
+        "hardBreak",
+        "table",
+        "tableRow",
+        "tableHeader",
+        "tableCell",
+        "mention",
         "extension",
     ];
     let kind = node["type"].as_str().unwrap_or("");
@@ -344,7 +371,8 @@ fn issue_json(issue: &Issue, base: &str, cloud: bool) -> Value {
         Kind::Task => ("Sub-task", -1),
     };
     let state = status_of(issue);
-    let category = STATUSES.iter().find(|(_, name, _)| *name == state).map_or("undefined", |(_, _, kind)| kind);
+    let category =
+        STATUSES.iter().find(|(_, name, _)| *name == state).map_or("undefined", |(_, _, kind)| kind);
     let paragraphs: Vec<Value> = issue
         .body
         .lines()

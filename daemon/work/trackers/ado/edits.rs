@@ -72,7 +72,8 @@ impl WorkItems {
         let address = self.server.address(&path).map_err(WriteError::Refused)?;
         let what = self.what();
         let mut ask = Ask::post(&what, address, &json!(patch)).by(method);
-        ask.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json-patch+json"));
+        ask.headers
+            .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json-patch+json"));
         self.server.send_once(ask).await
     }
 
@@ -186,10 +187,14 @@ impl Editor for WorkItems {
             set("System.Title", json!(title));
         }
         if let Some(priority) = change.priority {
-            set("Microsoft.VSTS.Common.Priority", json!(priority.map_or(4, |priority| u32::from(priority.min(3)) + 1)));
+            set(
+                "Microsoft.VSTS.Common.Priority",
+                json!(priority.map_or(4, |priority| u32::from(priority.min(3)) + 1)),
+            );
         }
         if !change.add_labels.is_empty() || !change.remove_labels.is_empty() {
-            let gone = |label: &&String| change.remove_labels.iter().any(|gone| gone.eq_ignore_ascii_case(label));
+            let gone =
+                |label: &&String| change.remove_labels.iter().any(|gone| gone.eq_ignore_ascii_case(label));
             let mut tags: Vec<&String> = item.labels.iter().filter(|label| !gone(label)).collect();
             tags.extend(change.add_labels.iter().filter(|label| !item.labels.contains(label)));
             let tags: Vec<&str> = tags.into_iter().map(String::as_str).collect();
@@ -232,9 +237,10 @@ impl Editor for WorkItems {
             {
                 Err(WriteError::Changed)
             }
-            Err(WriteError::Refused(TrackerError::Status { status: StatusCode::PRECONDITION_FAILED, .. })) => {
-                Err(WriteError::Changed)
-            }
+            Err(WriteError::Refused(TrackerError::Status {
+                status: StatusCode::PRECONDITION_FAILED,
+                ..
+            })) => Err(WriteError::Changed),
             Err(error) => Err(error),
         }
     }

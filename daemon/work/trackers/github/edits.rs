@@ -38,7 +38,8 @@ impl Issues {
         let server = &self.github.server;
         server
             .send_once_by(&what, || async {
-                let network = |error: octocrab::Error| TrackerError::Network(net::innermost(&error).to_string());
+                let network =
+                    |error: octocrab::Error| TrackerError::Network(net::innermost(&error).to_string());
                 let response = match method {
                     Method::PATCH => self.github.crab._patch(address, Some(body)).await,
                     _ => self.github.crab._post(address, Some(body)).await,
@@ -57,7 +58,8 @@ impl Issues {
             let Some(address) = next.take() else { break };
             let reply = self.github.get(&what, address).await?;
             let page: Vec<Milestone> = read(&what, &reply.body)?;
-            let is_it = |one: &Milestone| one.title == feature || one.title.starts_with(&format!("{feature}:"));
+            let is_it =
+                |one: &Milestone| one.title == feature || one.title.starts_with(&format!("{feature}:"));
             if let Some(found) = page.into_iter().find(is_it) {
                 return Ok(Some(Group { reference: found.number.to_string(), url: found.html_url }));
             }
@@ -182,7 +184,8 @@ impl Editor for Issues {
         if let Some(known) = self.milestone(feature).await.map_err(WriteError::Refused)? {
             return Ok(Some(known));
         }
-        let body = json!({"title": format!("{feature}: {title}"), "description": format!("Feature {feature}")});
+        let body =
+            json!({"title": format!("{feature}: {title}"), "description": format!("Feature {feature}")});
         match self.send(Method::POST, self.path("/milestones"), &body).await {
             Ok(reply) => {
                 let made: Milestone = read(&self.what(), &reply.body).map_err(WriteError::Unknown)?;
@@ -232,7 +235,9 @@ pub fn under_way(label: &str) -> Option<&str> {
 /// The label that tells apart what an open issue may be.
 fn status_label(state: &super::super::edits::State) -> String {
     match (&state.name, state.category) {
-        (Some(name), _) if !["open", "closed"].contains(&name.to_lowercase().as_str()) => format!("{STATUS}{name}"),
+        (Some(name), _) if !["open", "closed"].contains(&name.to_lowercase().as_str()) => {
+            format!("{STATUS}{name}")
+        }
         (_, Category::InProgress) => format!("{STATUS}active"),
         _ => String::new(),
     }

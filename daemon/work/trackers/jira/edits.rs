@@ -105,8 +105,13 @@ impl Issues {
         let way = ways.transitions.iter().find(fits).or_else(|| ways.transitions.iter().find(nearest));
         let Some(way) = way else {
             let known: Vec<&str> = ways.transitions.iter().map(|way| way.to.name.as_str()).collect();
-            let wanted = name.map_or_else(|| format!("a status of the kind {wanted}"), |name| format!("{name:?}"));
-            let said = format!("no transition leads from {} to {wanted}; they lead to: {}", item.state, known.join(", "));
+            let wanted =
+                name.map_or_else(|| format!("a status of the kind {wanted}"), |name| format!("{name:?}"));
+            let said = format!(
+                "no transition leads from {} to {wanted}; they lead to: {}",
+                item.state,
+                known.join(", ")
+            );
             return Err(WriteError::Refused(TrackerError::Refused { what: item.shown.clone(), said }));
         };
         self.send(Method::POST, &path, &json!({"transition": {"id": way.id}})).await?;
@@ -193,7 +198,8 @@ impl Editor for Issues {
         let mut kind = types.next().copied().unwrap_or_default();
         loop {
             fields.insert("issuetype".into(), json!({"name": kind}));
-            let sent = self.send(Method::POST, "issue", &json!({"fields": fields, "properties": property})).await;
+            let sent =
+                self.send(Method::POST, "issue", &json!({"fields": fields, "properties": property})).await;
             match sent {
                 Ok(reply) => {
                     let made: Made = read(&self.what(), &reply.body).map_err(WriteError::Unknown)?;
@@ -202,12 +208,14 @@ impl Editor for Issues {
                 // A project may have other types, and no priorities or labels on its screen. Nothing was made.
                 Err(WriteError::Refused(TrackerError::Refused { what, said })) => {
                     let lower = said.to_lowercase();
-                    let unwanted = ["priority", "parent"].into_iter().find(|name| {
-                        lower.contains(&format!("'{name}'")) && fields.contains_key(*name)
-                    });
+                    let unwanted = ["priority", "parent"]
+                        .into_iter()
+                        .find(|name| lower.contains(&format!("'{name}'")) && fields.contains_key(*name));
                     match (unwanted, types.next()) {
                         (Some(name), _) => drop(fields.shift_remove(name)),
-                        (None, Some(next)) if lower.contains("issue type") || lower.contains("issuetype") => kind = next,
+                        (None, Some(next)) if lower.contains("issue type") || lower.contains("issuetype") => {
+                            kind = next
+                        }
                         _ => return Err(WriteError::Refused(TrackerError::Refused { what, said })),
                     }
                 }
@@ -273,5 +281,7 @@ impl Editor for Issues {
 /// Whether a status of the kind done says that nothing came of it.
 pub fn is_cancelled(name: &str) -> bool {
     let name = name.to_lowercase();
-    ["cancel", "won't", "wont ", "reject", "declin", "abandon", "duplicate"].iter().any(|word| name.contains(word))
+    ["cancel", "won't", "wont ", "reject", "declin", "abandon", "duplicate"]
+        .iter()
+        .any(|word| name.contains(word))
 }

@@ -26,7 +26,8 @@ pub fn marked_adf(document: &Value, boxes: &[Checkbox]) -> Option<Value> {
             let line = format!("- [ ] {}", inline(content(node)));
             let known = Checkbox::parse(List::Criteria, &line);
             let place = known.and_then(|known| {
-                let same = |one: &&Checkbox| (one.id == known.id && !known.id.is_empty()) || one.text == known.text;
+                let same =
+                    |one: &&Checkbox| (one.id == known.id && !known.id.is_empty()) || one.text == known.text;
                 left.iter().position(same)
             });
             if let Some(one) = place.map(|place| left.remove(place)) {

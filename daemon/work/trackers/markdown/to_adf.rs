@@ -54,7 +54,8 @@ impl Builder {
             Event::End(tag) => self.end(tag),
             Event::Text(text) => self.text(&text),
             Event::Code(code) => {
-                let mut marks: Vec<Value> = self.marks.iter().filter(|mark| mark["type"] == "link").cloned().collect();
+                let mut marks: Vec<Value> =
+                    self.marks.iter().filter(|mark| mark["type"] == "link").cloned().collect();
                 marks.push(json!({"type": "code"}));
                 self.inline(json!({"type": "text", "text": &*code, "marks": marks}));
             }
@@ -72,7 +73,9 @@ impl Builder {
                     item.checked = Some(checked);
                 }
             }
-            Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => self.text(&text),
+            Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
+                self.text(&text)
+            }
         }
     }
 
@@ -93,9 +96,10 @@ impl Builder {
             Tag::TableCell => {
                 let in_head = self.open.last().is_some_and(|row| row.content.is_empty())
                     && self.open.iter().rev().nth(1).is_some_and(|table| table.content.is_empty());
-                let is_head = in_head || self.open.last().is_some_and(|row| {
-                    row.content.first().is_some_and(|cell| cell["type"] == "tableHeader")
-                });
+                let is_head = in_head
+                    || self.open.last().is_some_and(|row| {
+                        row.content.first().is_some_and(|cell| cell["type"] == "tableHeader")
+                    });
                 Open::new(if is_head { "tableHeader" } else { "tableCell" })
             }
             Tag::Emphasis => return self.marks.push(json!({"type": "em"})),
@@ -245,7 +249,10 @@ impl Builder {
                     self.boxes += 1;
                     let state = if checked { "DONE" } else { "TODO" };
                     let attributes = json!({"localId": format!("box-{}", self.boxes), "state": state});
-                    ("taskList", json!({"type": "taskItem", "attrs": attributes, "content": content[0]["content"]}))
+                    (
+                        "taskList",
+                        json!({"type": "taskItem", "attrs": attributes, "content": content[0]["content"]}),
+                    )
                 }
                 // A box with more than a line below it is no task of JIRA's.
                 Some(checked) => {
@@ -319,7 +326,8 @@ mod tests {
     #[test]
     fn every_box_has_a_name_and_every_list_its_items() {
         let document = to_adf("- [x] one\n- two\n- [ ] three\n\n  more");
-        let kinds: Vec<&str> = document["content"].as_array().unwrap().iter().filter_map(|n| n["type"].as_str()).collect();
+        let kinds: Vec<&str> =
+            document["content"].as_array().unwrap().iter().filter_map(|n| n["type"].as_str()).collect();
         assert_eq!(kinds, ["taskList", "bulletList"]);
         assert_eq!(document["content"][0]["content"][0]["attrs"]["state"], "DONE");
         assert!(document["content"][0]["attrs"]["localId"].is_string());
