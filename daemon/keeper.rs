@@ -246,6 +246,13 @@ impl Keeper {
         }
         let entry = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.clone();
         if self.runs.contains_key(id) {
+            if !self.callers.contains_key(id) && caller.brings_secrets() {
+                // This daemon took it up by itself, without anybody's token: it goes on with what comes now.
+                self.callers.insert(id.clone(), caller);
+                if let Some(run) = self.runs.get_mut(id) {
+                    run.start_over();
+                }
+            }
             return Ok(Resumed { entry, already_running: true });
         }
         if matches!(entry.job.state, State::Ended { outcome: Outcome::Completed, .. }) {
@@ -306,14 +313,20 @@ impl Keeper {
             return;
         }
         let mut run = self.runs.remove(id).expect("it was just found");
+        let goes_on = run.goes_on(&result);
         let event = match result {
             Ok(Finish::Complete) => Event::Ended(Outcome::Completed),
             Ok(Finish::WithWarnings(summary)) => Event::Ended(Outcome::CompletedWithWarnings { summary }),
             Err(Stop::Fail(error)) => Event::Ended(Outcome::Failed { error }),
             // Somebody's order outlasts a reason that would let the job go on by itself.
-            Err(Stop::Pause { reason, message, resume_at }) if !run.was_ended() => {
+            Err(Stop::Pause { reason, message, resume_at }) if !run.was_ended() && !goes_on => {
                 Event::Paused { reason, message, resume_at }
             }
+            Err(Stop::Pause { .. } | Stop::Cancelled) if goes_on => Event::Paused {
+                reason: PauseReason::Credentials,
+                message: "goes on with the token that was brought".to_owned(),
+                resume_at: None,
+            },
             Err(Stop::Pause { .. } | Stop::Cancelled) => run.pause_event(),
         };
         run.end(&self.project.job(id));
@@ -335,6 +348,9 @@ impl Keeper {
                 let _ = killer.send(durable.map(|()| entry.clone()));
             }
         }));
+        if goes_on && let Err(error) = self.launch(id, Cause::Person) {
+            tracing::error!(job = %id, %error, "a job could not go on");
+        }
         if self.board.jobs[id].job.has_ended() {
             self.callers.remove(id);
             self.prune(KEPT);

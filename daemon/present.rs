@@ -219,6 +219,10 @@ pub fn restart_command(order: &Order, files: &JobFiles) -> String {
 }
 
 fn sync_command(spec: &v1::SyncSpec) -> String {
+    if spec.resolve {
+        let story = spec.only.first().map_or_else(String::new, |story| quoted(story));
+        return format!("specweave-jobs resolve {story} --use {}", spec.on_conflict);
+    }
     let mut words = vec!["specweave-jobs".to_owned(), "sync".to_owned()];
     words.extend(
         Some(&spec.provider).filter(|provider| !provider.is_empty()).map(|provider| quoted(provider)),

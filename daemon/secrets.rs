@@ -70,6 +70,12 @@ impl Caller {
         }
     }
 
+    /// Whether there is something in it that a daemon which was started anew does not have.
+    pub fn brings_secrets(&self) -> bool {
+        let is_secret = |name: &String| specweave_jobs::environment::SECRETS.contains(&name.as_str());
+        !self.logins.is_empty() || self.variables.keys().any(is_secret)
+    }
+
     /// What a later request brings goes before what an earlier one brought.
     pub fn renew(&mut self, later: Self) {
         self.variables.extend(later.variables);

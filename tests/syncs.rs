@@ -399,9 +399,10 @@ fn another_project_under_the_same_profile_is_not_synced() {
     synced(&world, &["github"]);
     let file = files_below(&world.state().join("jobs-daemon/sync")).into_iter().next().unwrap();
     let text = read(&file);
-    let line = text.lines().next().unwrap()[9..].replace(":1\"", ":2\"");
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let line = first["line"].to_string().replace(":1\"", ":2\"");
     let rest: Vec<&str> = text.lines().skip(1).collect();
-    let line = format!("{:08x} {line}", crc32fast::hash(line.as_bytes()));
+    let line = format!("{{\"sum\":\"{:08x}\",\"line\":{line}}}", crc32fast::hash(line.as_bytes()));
     std::fs::write(&file, format!("{line}\n{}\n", rest.join("\n"))).unwrap();
     let writes = trackers.writes().len();
     let job = sync(&world, &["github"]);
@@ -806,8 +807,12 @@ fn only_what_is_named_is_synced() {
     assert_eq!(open_items(&trackers).into_keys().collect::<Vec<_>>(), ["[FS-001][US-002] Story 2"]);
     synced(&world, &["github", "--only", "FS-001"]);
     assert_eq!(open_items(&trackers).len(), 3);
-    let job = synced(&world, &["github", "--only", "US-404"]);
-    assert_eq!(job["progress"]["total"].as_u64().unwrap_or(0), 0);
+    let job = sync(&world, &["github", "--only", "US-404"]);
+    assert!(job["state"] == "failed" && job["error"] == "there is no story or item US-404", "{job}");
+    assert_eq!(
+        plan(&world, &["github", "--only", &format!("#{}", item_of(&trackers, 1).number)]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -1011,4 +1016,206 @@ fn new_words_of_a_criterion_are_pushed() {
         assert!(text_of(&item_of(&trackers, 1)).contains("it is very fast"), "{tracker}");
         assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
     }
+}
+
+#[test]
+fn a_decision_is_about_one_conflict_that_was_shown() {
+    let (world, trackers) = world();
+    write_stories(&world, 2);
+    let twin = specs(&world).join("app/FS-001/us-001-story.md");
+    std::fs::create_dir_all(twin.parent().unwrap()).unwrap();
+    std::fs::write(&twin, story(1, "Of the app")).unwrap();
+    synced(&world, &["github"]);
+    let refused = |story: &str, side: &str, why: &str| {
+        let said = world.run(["resolve", story, "--use", side, "--tracker", "github"]);
+        assert!(said.status == Some(1) && said.stdout.contains(why), "{said:?}");
+    };
+    refused("US-404", "local", "there is no story or item US-404");
+    refused("US-001", "local", "US-001 means several: app/FS-001/US-001, web/FS-001/US-001");
+    refused("US-002", "remote", "US-002 is not in conflict; nothing was changed");
+    let number = item_of(&trackers, 2).number;
+    edit(&world, 2, "title: \"Story 2\"", "title: \"Mine\"");
+    trackers.edit(number, |issue| issue.title = "[FS-001][US-002] Theirs".into());
+    refused("US-002", "local", "it was not shown yet");
+    assert_eq!(trackers.issue(number).title, "[FS-001][US-002] Theirs");
+    // What a person writes there is nobody else's to change.
+    let beside = path(&world, 2).with_extension("conflict.md");
+    let written = read(&beside).replace("<<<<<<< here", "HALF DONE");
+    std::fs::write(&beside, &written).unwrap();
+    sync(&world, &["github"]);
+    assert_eq!(read(&beside), written);
+    trackers.edit(number, |issue| issue.title = "[FS-001][US-002] Theirs, later".into());
+    sync(&world, &["github"]);
+    assert!(read(&beside).contains("Theirs, later"));
+    assert_eq!(read(&path(&world, 2).with_file_name("us-002-story-2.conflict.md")), written);
+    world.run(["resolve", "web/FS-001/US-002", "--use", "remote", "--tracker", "github"]).ok();
+    assert!(read(&path(&world, 2)).contains("title: \"Theirs, later\""));
+}
+
+#[test]
+fn a_story_that_cannot_be_read_is_not_a_story_that_is_gone() {
+    let (world, trackers) = world_with(&json!({"preset": "full-control"}));
+    write_stories(&world, 6);
+    synced(&world, &["github"]);
+    let texts: Vec<String> = (1..=3).map(|number| read(&path(&world, number))).collect();
+    edit(&world, 1, "title: \"Story 1\"", "title: [");
+    std::fs::write(path(&world, 2), [b'-', b'-', b'-', b'\n', 0xff]).unwrap();
+    edit(&world, 3, "/acme/web/issues/", "/acme/other/issues/");
+    let mut planned = plan(&world, &["github"]);
+    planned.sort();
+    assert_eq!(planned, ["broken web/FS-001/us-001-story.md", "broken web/FS-001/us-002-story.md"]);
+    sync(&world, &["github"]);
+    assert_eq!(open_items(&trackers).len(), 6, "nothing was closed");
+    (1..=3).for_each(|number| std::fs::write(path(&world, number), &texts[number as usize - 1]).unwrap());
+    assert_eq!(plan(&world, &["github"]), Vec::<String>::new(), "and nothing was forgotten");
+}
+
+#[test]
+fn a_copy_of_a_story_does_not_get_its_item() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    synced(&world, &["github"]);
+    let number = item_of(&trackers, 1).number;
+    let copy = specs(&world).join("app/FS-001/us-050-copy.md");
+    std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+    std::fs::write(&copy, read(&path(&world, 1)).replace("US-001", "US-050").replace("Story 1", "Copy"))
+        .unwrap();
+    assert_eq!(plan(&world, &["github"]), ["broken app/FS-001/US-050"], "the one that was linked keeps it");
+    std::fs::remove_file(path(&world, 1)).unwrap();
+    assert_eq!(
+        plan(&world, &["github"]),
+        ["conflict app/FS-001/US-050"],
+        "what the original met, the copy did not"
+    );
+    sync(&world, &["github"]);
+    assert_eq!(trackers.issue(number).title, "[FS-001][US-001] Story 1");
+}
+
+#[test]
+fn a_story_that_moves_takes_its_item_along() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 2);
+        synced(&world, &[tracker]);
+        let to = specs(&world).join("web/FS-002/us-001-story.md");
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::rename(path(&world, 1), &to).unwrap();
+        edit(&world, 2, "id: US-002", "id: US-077");
+        synced(&world, &[tracker]);
+        let titles: Vec<String> = open_items(&trackers).into_keys().collect();
+        assert_eq!(titles, ["[FS-001][US-077] Story 2", "[FS-002][US-001] Story 1"], "{tracker}");
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
+    }
+}
+
+#[test]
+fn what_is_taken_away_here_goes_there_or_is_left_to_the_tracker() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 1);
+        edit(&world, 1, "priority: P1\n", "priority: P1\nlabels: [one, two, specweave]\n");
+        synced(&world, &[tracker]);
+        assert!(
+            read(&path(&world, 1)).contains("labels: [one, two, specweave]"),
+            "{tracker}: what is managed stays here"
+        );
+        edit(&world, 1, "priority: P1\nlabels: [one, two, specweave]\n", "labels: [two]\n");
+        for _ in 0..2 {
+            synced(&world, &[tracker]);
+            let text = read(&path(&world, 1));
+            assert!(!text.contains("priority") && text.contains("labels: [two]"), "{tracker}: {text}");
+            let labels = item_of(&trackers, 1).labels;
+            assert!(
+                labels.contains(&"two".to_owned()) && !labels.contains(&"one".to_owned()),
+                "{tracker}: {labels:?}"
+            );
+        }
+        assert_eq!(plan(&world, &[tracker]), Vec::<String>::new(), "{tracker}");
+    }
+}
+
+#[test]
+fn states_of_a_projects_own_are_read_by_what_they_mean() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    synced(&world, &["ado"]);
+    let number = item_of(&trackers, 1).number;
+    trackers.edit(number, |issue| issue.state = Some("In Development".into()));
+    synced(&world, &["ado"]);
+    assert!(read(&path(&world, 1)).contains("status: active"));
+    assert_eq!(plan(&world, &["ado"]), Vec::<String>::new());
+}
+
+#[test]
+fn what_may_have_been_made_is_not_made_by_who_may_only_read() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    trackers.write_fault(2, WriteFault::LosesRequest);
+    trackers.write_fault(3, WriteFault::LosesRequest);
+    let job = sync(&world, &["github"]);
+    assert_eq!(job["state"], "completed_with_warnings", "{job}");
+    let writes = trackers.writes().len();
+    synced(&world, &["github", "--direction", "import"]);
+    assert_eq!(trackers.writes().len(), writes);
+    synced(&world, &["github"]);
+    assert_eq!(open_items(&trackers).len(), 1);
+}
+
+#[test]
+fn nobody_from_outside_gets_to_be_a_story() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    let mut planted = Issue::new(9, "[FS-001][US-001] Story 1");
+    planted.by_outsider = true;
+    planted.body =
+        "As a user I want Story 1.\n\n## Acceptance Criteria\n\n- [x] **AC-US1-02**: it is fast".into();
+    trackers.add(planted);
+    assert_eq!(
+        plan(&world, &["github", "--direction", "export"]),
+        ["group web/FS-001", "create web/FS-001/US-001"]
+    );
+    synced(&world, &["github", "--direction", "export"]);
+    assert!(
+        read(&path(&world, 1)).contains("- [ ] **AC-US1-02**")
+            && !read(&path(&world, 1)).contains("issue: 9")
+    );
+}
+
+#[test]
+fn a_job_that_the_daemon_took_up_alone_goes_on_with_the_token_that_is_brought() {
+    let (world, trackers) = world();
+    write_stories(&world, 30);
+    trackers.set_latency(Duration::from_millis(40));
+    let id = world.run(["sync", "github", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    eventually("some were made", || trackers.writes().len() >= 4);
+    let pid = world.daemon_pid().unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid as i32).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    world.run(["--resume", &id]).ok();
+    assert_eq!(world.wait(&id)["state"], "completed");
+    assert_eq!(open_items(&trackers).len(), 30);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_said_to_be() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    let said = |config: &str, what: &str| {
+        std::fs::write(world.project.join(".specweave/config.json"), config).unwrap();
+        let said = world.run(["sync", "github"]);
+        assert!(said.status == Some(2) && said.stderr.contains(what), "{said:?}");
+    };
+    said("{not json", "it is not JSON");
+    let github =
+        |more: &str| format!(r#"{{"sync": {{"github": {{"owner": "acme", "repo": "web"{more}}}}}}}"#);
+    said(&github(r#", "preset": "read"}, "x": {"#), "is no preset");
+    said(&github(r#", "rateLimits": {"writeGapMs": "fast"}"#), "rateLimits.writeGapMs");
+    said(r#"{"sync": {"defaultProfile": "y", "profiles": {"x": {}}}}"#, "there is no profile \"y\"");
+    std::fs::write(world.project.join(".specweave/config.json"), github(r#", "preset": "read-only""#))
+        .unwrap();
+    synced(&world, &["github"]);
+    assert!(trackers.writes().is_empty(), "a section may say what a profile may");
 }

@@ -64,6 +64,7 @@ fn next_step(job: &Job) -> String {
     let id = plain(&job.id);
     match job.state() {
         JobState::Paused => format!("\nResume: specweave-jobs --resume {id}\n"),
+        JobState::CompletedWithWarnings if is_in_conflict(job) => format!("\n{DECIDE}\n"),
         JobState::Failed | JobState::CompletedWithWarnings if !job.foreign => {
             format!("\nRetry: specweave-jobs --resume {id}\n")
         }
@@ -72,6 +73,13 @@ fn next_step(job: &Job) -> String {
         }
         _ => String::new(),
     }
+}
+
+const DECIDE: &str = "Decide: specweave-jobs resolve STORY --use local   (or remote, or file)";
+
+/// Whether only a person can bring it further.
+fn is_in_conflict(job: &Job) -> bool {
+    job.r#type() == JobType::SyncExternal && job.error.contains("in conflict")
 }
 
 /// `30s ago`.
@@ -139,6 +147,11 @@ pub fn ending(job: &Job) -> String {
             };
             format!("Job completed: {} {many}{skipped}\n", thousands(progress.total))
         }
+        JobState::CompletedWithWarnings if is_in_conflict(job) => format!(
+            "Job completed with warnings: {}\nFailed: {}\nReasons: specweave-jobs --id {id}\n{DECIDE}\n",
+            plain(&job.error),
+            failed_names(&progress)
+        ),
         JobState::CompletedWithWarnings => format!(
             "Job completed with warnings: {}\nFailed: {}\nReasons: specweave-jobs --id {id}\nRetry: specweave-jobs --resume {id}\n",
             plain(&job.error),

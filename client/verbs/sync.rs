@@ -19,6 +19,7 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
         on_conflict: arguments.on_conflict.unwrap_or_default(),
         only: arguments.only,
         force_deletes: arguments.force_deletes,
+        resolve: false,
     };
     let spec = JobSpec { work: Some(job_spec::Work::Sync(spec)) };
     let mut connection = connect::find_or_start(project).await?;
@@ -43,6 +44,7 @@ pub async fn resolve(project: &Project, arguments: ResolveArgs, json: bool) -> R
         profile: arguments.profile.unwrap_or_default(),
         on_conflict: arguments.side,
         only: vec![arguments.story],
+        resolve: true,
         ..SyncSpec::default()
     };
     let connection = connect::find_or_start(project).await?;

@@ -33,6 +33,8 @@ pub(super) struct Run {
     cancel: CancellationToken,
     /// Why it was cancelled; the first reason counts.
     reason: Option<PauseReason>,
+    /// Whether another run follows at once, with what a person has brought.
+    again: bool,
     /// Who waits for the run to be over.
     pub killers: Vec<Reply<Arc<Entry>>>,
     /// Dropping it dismisses the stand-in.
@@ -43,6 +45,19 @@ impl Run {
     pub(super) fn end_because(&mut self, reason: PauseReason) {
         self.reason.get_or_insert(reason);
         self.cancel.cancel();
+    }
+
+    /// Ends it, to go on with what a person has brought.
+    pub(super) fn start_over(&mut self) {
+        self.again = true;
+        self.cancel.cancel();
+    }
+
+    /// Whether another run is to follow one that came to this.
+    pub(super) fn goes_on(&self, result: &Result<Finish, Stop>) -> bool {
+        let unfinished =
+            matches!(result, Err(Stop::Cancelled | Stop::Pause { reason: PauseReason::Credentials, .. }));
+        self.again && self.reason.is_none() && unfinished
     }
 
     /// Whether somebody ordered its end.
@@ -118,7 +133,8 @@ impl Keeper {
             run: number,
             live: Live::default(),
         };
-        let run = Run { number, cancel, reason: None, killers: Vec::new(), _dismissal: dismissal };
+        let run =
+            Run { number, cancel, reason: None, again: false, killers: Vec::new(), _dismissal: dismissal };
         self.runs.insert(id.clone(), run);
         let (inbox, id) = (self.handle.inbox.clone(), id.clone());
         tokio::spawn(async move {

@@ -137,6 +137,9 @@ pub fn from_sync(failure: &SyncError, redactor: &Redactor) -> Status {
         SyncError::Tracker(TrackerError::Auth(_)) => {
             error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
         }
+        SyncError::Tracker(TrackerError::NotFound(_)) => {
+            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
+        }
         SyncError::Storage(_) => error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, []),
         SyncError::Busy => error(Code::FailedPrecondition, reason::TARGET_BUSY, text, []),
         SyncError::Tracker(_) | SyncError::Net(_) | SyncError::Cancelled => {

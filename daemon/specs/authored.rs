@@ -165,7 +165,9 @@ impl Authored {
 
     /// The increments whose folders the file names.
     pub fn increments(&self) -> Vec<String> {
-        let lines = self.lines.iter().filter_map(|line| line.trim().strip_prefix("**Increment**: ["));
+        // What stands in a description may be a tracker's.
+        let own = self.lines.iter().enumerate().filter(|(at, _)| !self.description.contains(at));
+        let lines = own.filter_map(|(_, line)| line.trim_end().strip_prefix("**Increment**: ["));
         let names = lines.filter_map(|rest| rest.split_once(']')).map(|(name, _)| name.to_owned());
         let safe = |name: &String| {
             name.starts_with(|c: char| c.is_ascii_digit())
@@ -241,19 +243,7 @@ impl Authored {
     }
 
     fn described(&self, description: &str) -> (Range<usize>, Vec<String>) {
-        let mut fence = Fence::default();
-        let mut lines: Vec<String> = description
-            .lines()
-            .map(|line| {
-                // Another section of this file would begin there.
-                match !fence.passes(line)
-                    && SECTIONS.iter().any(|heading| line.trim_end().trim_end_matches(':') == *heading)
-                {
-                    true => format!(" {line}"),
-                    false => line.to_owned(),
-                }
-            })
-            .collect();
+        let mut lines = harmless(description);
         if self.description.is_empty() && !lines.is_empty() {
             let before = self.description.start;
             if before > 0 && !self.lines[before - 1].trim().is_empty() {
@@ -322,10 +312,7 @@ impl Authored {
         if known.text == one.text {
             let mut lines: Vec<String> =
                 self.lines[range.clone()].iter().map(|line| line.trim_end().to_owned()).collect();
-            let mark = if one.checked { "[x]" } else { "[ ]" };
-            if let Some(at) = lines[0].find('[') {
-                lines[0].replace_range(at..at + 3, mark);
-            }
+            lines[0] = Checkbox::with_mark(&lines[0], one.checked);
             return lines;
         }
         lines_of(one)
@@ -461,6 +448,20 @@ fn lines_of(one: &Checkbox) -> Vec<String> {
     one.line().lines().map(str::to_owned).collect()
 }
 
+/// A description whose lines pass for nothing else in the file: no section, no link line, no end.
+fn harmless(description: &str) -> Vec<String> {
+    let mut fence = Fence::default();
+    let lines = description.lines().map(|line| {
+        let bare = line.trim_end();
+        let means = SECTIONS.contains(&bare.trim_end_matches(':')) || is_link_line(bare) || bare == "---";
+        match !fence.passes(line) && means {
+            true => format!(" {line}"),
+            false => line.to_owned(),
+        }
+    });
+    lines.collect()
+}
+
 /// A new file for a story whose own is gone.
 pub fn restored(id: &str, feature: &str, record: &Record, status: &str) -> String {
     let quote = |text: &str| serde_json::to_string(text).expect("a string serialises");
@@ -476,7 +477,7 @@ pub fn restored(id: &str, feature: &str, record: &Record, status: &str) -> Strin
     let title = super::text::heading(&record.title);
     out.push_str(&format!("---\n\n# {id}: {title}\n\n**Feature**: [{feature}](./FEATURE.md)\n\n"));
     if !record.description.is_empty() {
-        out.push_str(&format!("{}\n\n", record.description));
+        out.push_str(&format!("{}\n\n", harmless(&record.description).join("\n")));
     }
     for list in List::ALL {
         let lines: Vec<String> =

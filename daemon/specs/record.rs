@@ -167,14 +167,26 @@ impl Checkbox {
         }
     }
 
+    /// The line of a box with another mark, and nothing else changed.
+    pub fn with_mark(line: &str, checked: bool) -> String {
+        let marks = ["[ ]", "[x]", "[X]", "\\[ \\]", "\\[x\\]"];
+        let found = marks.iter().filter_map(|mark| Some((line.find(mark)?, mark.len()))).min();
+        match found {
+            Some((at, length)) => {
+                let mark = if checked { "[x]" } else { "[ ]" };
+                format!("{}{mark}{}", &line[..at], &line[at + length..])
+            }
+            None => line.to_owned(),
+        }
+    }
+
     /// The box of a line, if there is one at its beginning.
     pub fn parse(list: List, line: &str) -> Option<Self> {
         let rest = ["- ", "* ", "+ "].iter().find_map(|bullet| line.strip_prefix(bullet))?.trim_start();
-        let (checked, rest) = match rest.as_bytes() {
-            [b'[', b' ', b']', ..] => (false, &rest[3..]),
-            [b'[', b'x' | b'X', b']', ..] => (true, &rest[3..]),
-            _ => return None,
-        };
+        // As it is, or as converters escape it.
+        let marks = [("[ ]", false), ("[x]", true), ("[X]", true), ("\\[ \\]", false), ("\\[x\\]", true)];
+        let (rest, checked) =
+            marks.iter().find_map(|(mark, checked)| Some((rest.strip_prefix(mark)?, *checked)))?;
         let text = rest.strip_prefix(' ').filter(|text| !text.trim().is_empty())?.trim();
         let named = text.strip_prefix("**").and_then(|rest| rest.split_once("**"));
         let named = named.and_then(|(id, rest)| {

@@ -16,6 +16,7 @@ fn item(body: &str) -> Item {
         state: String::new(),
         revision: String::new(),
         is_html: false,
+        by_outsider: false,
         status: Status::Open,
         priority: Some(1),
         labels: vec!["bug".into(), "P1".into()],

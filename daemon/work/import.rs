@@ -224,6 +224,15 @@ pub enum Verdict {
     Broken(String),
 }
 
+/// What there is to do for who has no token.
+pub fn no_token(source: &SourceId) -> String {
+    format!(
+        "there is no token for {}: set {} (one of the environment does not go to a server that only .env names)",
+        source.shown(),
+        source.platform.variables()
+    )
+}
+
 /// What an error of a tracker means for the job. `had_login` says whether it was asked with one before.
 pub fn stops(
     context: &Context,
@@ -244,12 +253,9 @@ pub fn stops(
         TrackerError::Network(_) | TrackerError::Transient { .. } => {
             Verdict::Stop(Stop::offline(format!("{}: {text}", source.shown())))
         }
-        TrackerError::Auth(_) if !with_login => Verdict::Refused(format!(
-            "Authentication failed - there is no token for {}: set {} (one of the environment does not go to a server that \
-             only .env names)",
-            source.shown(),
-            source.platform.variables()
-        )),
+        TrackerError::Auth(_) if !with_login => {
+            Verdict::Refused(format!("Authentication failed - {}", no_token(source)))
+        }
         TrackerError::Auth(_) => Verdict::Refused(text),
         _ => Verdict::Broken(text),
     }

@@ -119,7 +119,12 @@ pub async fn preview(project: &Project, spec: &SyncSpec, secrets: &Secrets) -> R
     let run = Silent;
     let mut engine =
         Engine::new(&profile, &*editor, &mut docs, &mut store, &run, &spec.only, spec.force_deletes);
-    let plan = engine.plan().await?;
+    engine.resolve = spec.resolve;
+    let planned = engine.plan().await;
+    if let (Err(Ended::Tracker(TrackerError::Auth(_))), false) = (&planned, editor.server().has_login()) {
+        return Err(TrackerError::Auth(import::no_token(&profile.source)).into());
+    }
+    let plan = planned?;
     let duration = engine.duration(&plan.actions);
     let shown = plan.actions.iter().map(|action| Shown {
         verb: action.verb.word(),
@@ -219,6 +224,7 @@ pub async fn run(context: &Context, spec: &SyncSpec) -> Result<Finish, Stop> {
     let synced = {
         let mut engine =
             Engine::new(&profile, &*editor, &mut docs, &mut store, &job, &spec.only, spec.force_deletes);
+        engine.resolve = spec.resolve;
         sync(context, &job, &mut engine).await
     };
     synced.map_err(|ended| stopped(ended, had_login, with_login))?;

@@ -20,7 +20,7 @@ impl Page<'_> {
         let ledger = &self.shelf.ledger;
         for _ in 0..MOST_LEVELS {
             let Some(reference) = next.take() else { break };
-            let here = self.here.values().find(|item| item.key == reference);
+            let here = self.by_key.get(reference.as_str());
             let (id, is_feature, parent) = match here.or_else(|| self.here.get(&reference.to_lowercase())) {
                 Some(item) => {
                     let parent = item.parent.as_ref().map(|parent| parent.reference().to_owned());
@@ -196,6 +196,7 @@ impl Page<'_> {
             state: String::new(),
             revision: String::new(),
             is_html: false,
+            by_outsider: false,
             priority: None,
             labels: Vec::new(),
             created: 0,

@@ -41,6 +41,8 @@ pub(super) struct Page<'a> {
     pub(super) writes: Writes,
     /// The page's items by external id, in lower case.
     pub(super) here: HashMap<String, &'a Item>,
+    /// The same by their keys.
+    pub(super) by_key: HashMap<&'a str, &'a Item>,
     /// The name under which the source was asked for.
     pub(super) source: &'a str,
     /// Features whose file was seen.
@@ -62,7 +64,8 @@ type PlacedItem<'a> = (&'a Item, Result<(Placed, Option<String>), Misfit>);
 impl<'a> Page<'a> {
     pub(super) fn new(shelf: &'a mut Shelf, items: &[&'a Item], source: &'a str, wins: Option<Wins>) -> Self {
         let here = items.iter().map(|item| (item.external_id.to_lowercase(), *item)).collect();
-        Self { shelf, writes: Writes::default(), here, source, features: HashSet::new(), wins }
+        let by_key = items.iter().map(|item| (item.key.as_str(), *item)).collect();
+        Self { shelf, writes: Writes::default(), here, by_key, source, features: HashSet::new(), wins }
     }
 
     /// Places items, each once: what others stand below comes first, and of one that is there twice, the last is what
@@ -204,8 +207,7 @@ impl Page<'_> {
 
     /// The text of an item's file and where it stands, wherever a person or another tool has put it.
     pub(super) fn current(&self, key: &str) -> Result<Current, Misfit> {
-        let here =
-            self.here.values().find(|item| item.key == key).map(|item| item.external_id.to_lowercase());
+        let here = self.by_key.get(key).map(|item| item.external_id.to_lowercase());
         let entry = self.shelf.ledger.get(key);
         let mut ids: Vec<String> = entry.map(|entry| entry.external_id.to_lowercase()).into_iter().collect();
         ids.extend(here);

@@ -103,6 +103,15 @@ pub fn config(project: &Project) -> Value {
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
+/// The project's configuration, or why it cannot be read.
+pub fn read_config(project: &Project) -> Result<Value, String> {
+    match disk::read_regular(&project.config(), MOST_CONFIG) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error.to_string()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("it is not JSON: {error}")),
+    }
+}
+
 /// The one source that a section of the configuration names, or, without one, that all of it does.
 pub fn of_section(
     project: &Project,

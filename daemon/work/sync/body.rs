@@ -125,12 +125,10 @@ pub fn marked(text: &str, wanted: &[Checkbox]) -> (String, bool) {
                 || one.text == known.line()[6..]
         });
         let Some(one) = place.map(|place| left.remove(place)) else { return line.to_owned() };
-        let at = start + line[start..].find('[').unwrap_or(0);
-        let mark = if one.checked { "[x]" } else { "[ ]" };
-        if one.checked == known.checked {
-            return line.to_owned();
+        match one.checked == known.checked {
+            true => line.to_owned(),
+            false => Checkbox::with_mark(line, one.checked),
         }
-        format!("{}{mark}{}", &line[..at], &line[at + 3..])
     });
     let text = lines.collect::<Vec<_>>().join("\n");
     (text, left.is_empty())

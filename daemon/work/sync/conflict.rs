@@ -8,8 +8,8 @@ use crate::specs::text::hash;
 
 /// Says in the file what it was made from, so that nobody decides over something else.
 const STAMP: &str = "<!-- specweave-jobs conflict ";
-const OPEN: &str = "<!-- field ";
-const CLOSE: &str = "<!-- end of field -->";
+/// Says at the end what stood there before a person wrote in it.
+const SEAL: &str = "<!-- specweave-jobs seal ";
 const MINE: &str = "<<<<<<< here";
 const BEFORE: &str = "||||||| before";
 const MIDDLE: &str = "=======";
@@ -45,6 +45,12 @@ impl Stamp {
         Self { local: print(local), remote: print(remote) }
     }
 
+    /// The lines around what stands for a field.
+    fn marks(&self, field: &str) -> (String, String) {
+        let nonce = format!("{:08x}", (self.local ^ self.remote) as u32);
+        (format!("<!-- field {field} {nonce} -->"), format!("<!-- end of {field} {nonce} -->"))
+    }
+
     /// The stamp in a conflict's file.
     pub fn read(text: &str) -> Option<Self> {
         let rest = text.lines().find_map(|line| line.strip_prefix(STAMP))?;
@@ -72,13 +78,12 @@ pub fn text(
     local: &Record,
     remote: &Record,
 ) -> String {
-    let id = story.rsplit('/').take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("/");
     let stamp = Stamp::of(fields, local, remote);
     let mut out = format!(
         "# Conflict: {story} and {shown}\n\nBoth sides changed what stands below, and neither was touched. Decide with\n\n    \
-         specweave-jobs resolve {id} --use local     keeps what stands here\n    \
-         specweave-jobs resolve {id} --use remote    takes what stands in the tracker\n    \
-         specweave-jobs resolve {id} --use file      takes what you leave between the lines below\n\n\
+         specweave-jobs resolve {story} --use local     keeps what stands here\n    \
+         specweave-jobs resolve {story} --use remote    takes what stands in the tracker\n    \
+         specweave-jobs resolve {story} --use file      takes what you leave between the lines below\n\n\
          {STAMP}{:016x} {:016x} -->\n",
         stamp.local, stamp.remote
     );
@@ -93,9 +98,18 @@ pub fn text(
             let before = before.map_or(String::new(), |before| format!("{BEFORE}\n{before}\n"));
             format!("{MINE}\n{mine}\n{before}{MIDDLE}\n{theirs}\n{THEIRS}")
         });
-        out.push_str(&format!("\n## {}\n\n{OPEN}{} -->\n{both}\n{CLOSE}\n", field.name(), field.name()));
+        // A text that says so itself is no such mark: it does not know the stamp.
+        let (open, close) = stamp.marks(field.name());
+        out.push_str(&format!("\n## {}\n\n{open}\n{both}\n{close}\n", field.name()));
     }
-    out
+    let seal = hash(&out);
+    format!("{out}\n{SEAL}{seal:016x} -->\n")
+}
+
+/// Whether nobody has written in a conflict's file since it was made.
+pub fn is_untouched(text: &str) -> bool {
+    let Some((before, seal)) = text.rsplit_once(&format!("\n{SEAL}")) else { return false };
+    seal.trim_end().strip_suffix(" -->") == Some(&format!("{:016x}", hash(before)))
 }
 
 /// Both texts as one where they agree, with marks only where they do not.
@@ -115,11 +129,15 @@ fn woven(before: &str, mine: &str, theirs: &str) -> Option<String> {
 pub fn decided(text: &str, fields: &[Field], record: &mut Record) -> Result<(), ConflictError> {
     for field in fields {
         let name = field.name();
-        let opening = format!("{OPEN}{name} -->");
-        let mut lines = text.lines().skip_while(|line| line.trim() != opening).skip(1).peekable();
-        lines.peek().ok_or(ConflictError::Missing(name))?;
-        let lines: Vec<&str> = lines.take_while(|line| line.trim() != CLOSE).map(str::trim_end).collect();
-        if lines.iter().any(|line| [MINE, BEFORE, THEIRS].contains(line)) {
+        let (open, close) = Stamp::read(text).ok_or(ConflictError::Missing(name))?.marks(name);
+        let is = |line: &&str, mark: &str| line.trim() == mark;
+        let once = |mark: &str| text.lines().filter(|line| is(line, mark)).count() == 1;
+        if !once(&open) || !once(&close) {
+            return Err(ConflictError::Missing(name));
+        }
+        let lines = text.lines().skip_while(|line| !is(line, &open)).skip(1);
+        let lines: Vec<&str> = lines.take_while(|line| !is(line, &close)).map(str::trim_end).collect();
+        if lines.iter().any(|line| [MINE, BEFORE, MIDDLE, THEIRS].contains(line)) {
             return Err(ConflictError::Undecided(name));
         }
         let left = lines.join("\n").trim_matches('\n').to_owned();
@@ -167,9 +185,11 @@ mod tests {
         let text = text("web/FS-001/US-001", "#12", &FIELDS, Some(&met), &mine, &theirs);
         assert_eq!(Stamp::read(&text), Some(Stamp::of(&FIELDS, &mine, &theirs)));
         assert!(
-            text.contains("resolve FS-001/US-001 --use local") && text.contains("one\n<<<<<<< here\nTWO\n"),
+            text.contains("resolve web/FS-001/US-001 --use local")
+                && text.contains("one\n<<<<<<< here\nTWO\n"),
             "{text}"
         );
+        assert!(is_untouched(&text) && !is_untouched(&text.replace("Mine", "mine").replace("TWO", "2")));
         let mut decided_over = mine.clone();
         assert_eq!(decided(&text, &FIELDS, &mut decided_over), Err(ConflictError::Undecided("title")));
         let mut left = String::new();
@@ -185,7 +205,7 @@ mod tests {
         }
         decided(&left, &FIELDS, &mut decided_over).unwrap();
         assert_eq!(decided_over, mine);
-        let gone = left.replace("<!-- field title -->", "");
+        let gone = left.replace("<!-- field title", "<!-- title");
         assert_eq!(decided(&gone, &FIELDS, &mut decided_over), Err(ConflictError::Missing("title")));
     }
 }

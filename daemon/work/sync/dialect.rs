@@ -65,7 +65,11 @@ impl Dialect<'_> {
             Origin::Authored => {
                 let (description, boxes) = body::parse(&tidy(&item.body));
                 Record {
-                    title: text::title(split_title(&item.title).1),
+                    title: match item.marker() {
+                        Some(_) => text::title(split_title(&item.title).1),
+                        // SpecWeave's own titles end with the priority.
+                        None => without_priority(&text::title(split_title(&item.title).1)).to_owned(),
+                    },
                     status,
                     priority: item.priority,
                     labels: item.labels.iter().filter(|label| !self.is_managed(label)).cloned().collect(),
@@ -74,7 +78,8 @@ impl Dialect<'_> {
                 }
             }
             Origin::Imported => {
-                let boxes = boxes_of(&format!("{}\n{}", item.body, item.criteria.as_deref().unwrap_or("")));
+                // A box in HTML that is not ours could only be marked by writing all of it anew.
+                let boxes = if item.is_html { Vec::new() } else { boxes_of(&item.body) };
                 Record { status, boxes, ..imported(&Fields::of(item)) }
             }
         }
@@ -92,17 +97,33 @@ impl Dialect<'_> {
     /// What the tracker would say if it were told this.
     pub fn echo(&self, record: &Record) -> Record {
         let (description, boxes) = body::parse(&tidy(&self.tracker.echo(&body::text(record, None))));
+        let target = self.map.target(&record.status);
+        let status = match &target.name {
+            // Several words may mean one state.
+            Some(state) => self.map.of_remote(Told { category: target.category, state }),
+            None => record.status.clone(),
+        };
         Record {
             title: text::title(&record.title),
-            status: record.status.clone(),
+            status,
             priority: record.priority.map(|priority| match self.platform {
                 Platform::Ado => priority.min(3),
                 _ => priority,
             }),
-            labels: record.labels.iter().map(|label| self.label(label)).collect(),
+            labels: record
+                .labels
+                .iter()
+                .map(|label| self.label(label))
+                .filter(|label| !self.is_managed(label))
+                .collect(),
             description,
             boxes,
         }
+    }
+
+    /// Whether an item can be without a priority.
+    pub fn can_clear_priority(&self) -> bool {
+        self.platform == Platform::GitHub
     }
 
     /// A label as the tracker takes it.
@@ -201,6 +222,14 @@ impl Dialect<'_> {
             change.remove_labels = there.difference(&wanted).cloned().collect();
         }
         change
+    }
+}
+
+fn without_priority(title: &str) -> &str {
+    let bare = title.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (P"));
+    match bare {
+        Some((bare, digit)) if digit.len() == 1 && digit.as_bytes()[0].is_ascii_digit() => bare,
+        _ => title,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::conflict::{self, Stamp};
 use super::dialect::{self, Dialect, Origin};
-use super::merge::{Outcome, Policy};
+use super::merge::{Outcome, Policy, Rules};
 use super::pace::{Paced, Write};
 use super::plan::{self, Action, Foreseen, Guard, Imported, Plan, Story, Terms, Verb, View};
 use super::profile::{OnConflict, Profile};
@@ -23,8 +23,8 @@ use std::io;
 
 /// The living docs as a sync sees them. Everything here blocks.
 pub trait Docs: Send + Sync {
-    /// Files of stories with front matter: path and text.
-    fn authored(&mut self) -> io::Result<Vec<(String, String)>>;
+    /// Files of stories with front matter, and those that cannot be read.
+    fn authored(&mut self) -> io::Result<Vec<Found>>;
     fn read(&mut self, path: &str) -> io::Result<Option<String>>;
     /// Writes a file unless it is another by now; whether it was written.
     fn write(&mut self, path: &str, expected: Option<&str>, text: &str) -> io::Result<bool>;
@@ -43,6 +43,9 @@ pub trait Docs: Send + Sync {
         wins: Option<Wins>,
     ) -> io::Result<BTreeMap<String, String>>;
 }
+
+/// The path of a file, and its text or why there is none.
+pub type Found = (String, Result<String, String>);
 
 /// What an increment's `metadata.json` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,8 @@ pub struct Engine<'a> {
     pub run: &'a dyn Run,
     pub only: &'a [String],
     pub force_deletes: bool,
+    /// The one story that is named is in conflict, and a person has decided.
+    pub resolve: bool,
     paced: Paced,
     items: BTreeMap<String, Item>,
     stories: BTreeMap<String, Story>,
@@ -156,6 +161,7 @@ impl<'a> Engine<'a> {
             run,
             only,
             force_deletes,
+            resolve: false,
             paced,
             items: BTreeMap::new(),
             stories: BTreeMap::new(),
@@ -184,7 +190,7 @@ impl<'a> Engine<'a> {
         self.foresee()?;
         self.run.phase("");
         let dialect = self.dialect();
-        let groups = self.known_groups();
+        let (groups, unread) = (self.known_groups(), self.unread()?);
         let view = View {
             stories: &self.stories,
             broken: &self.broken,
@@ -195,17 +201,24 @@ impl<'a> Engine<'a> {
             foreseen: &self.foreseen,
             store: self.store,
             groups: &groups,
+            unread: &unread,
         };
         let profile = self.profile;
+        // What a person has decided over is looked at as what it is.
+        let rules = |origin| match self.resolve {
+            true => Rules { policy: Policy::Manual, ..profile.rules(origin) },
+            false => profile.rules(origin),
+        };
         let terms = Terms {
             dialect: &dialect,
-            authored: profile.rules(Origin::Authored),
-            imported: profile.rules(Origin::Imported),
+            authored: rules(Origin::Authored),
+            imported: rules(Origin::Imported),
             may_create: profile.may_create(),
             may_import: profile.may_import(),
             may_delete: profile.permissions.delete && profile.may_create(),
             only: self.only,
             force_deletes: self.force_deletes,
+            resolve: self.resolve,
         };
         plan::plan(&view, &terms).map_err(Ended::Guard)
     }
@@ -262,7 +275,7 @@ impl<'a> Engine<'a> {
     fn read_stories(&mut self) -> Result<(), Ended> {
         let files = self.docs.authored()?;
         for (path, text) in files {
-            match self.read_story(&path, &text) {
+            match text.and_then(|text| self.read_story(&path, &text)) {
                 Ok(Some(story)) => {
                     if let Some(other) = self.stories.get(&story.key) {
                         let error = format!("{} and {path} have the same id", other.path);
@@ -292,6 +305,9 @@ impl<'a> Engine<'a> {
             return Ok(None);
         }
         let mut record = parsed.record().clone();
+        if record.title.is_empty() {
+            return Err("it has no title".into());
+        }
         record.status = self.profile.map.of_local(&record.status);
         let word = self.profile.source.platform.word();
         let (key, reference) = (format!("{feature}/{id}"), parsed.link(word));
@@ -303,10 +319,26 @@ impl<'a> Engine<'a> {
         {
             return Ok(None);
         }
-        Ok(Some(Story { key, path: path.to_owned(), reference, record, feature }))
+        Ok(Some(Story {
+            key,
+            path: path.to_owned(),
+            reference,
+            record,
+            feature,
+            print: crate::specs::text::hash(text),
+        }))
     }
 
     /// What the listing did not have is asked for by itself: an index may be behind, and gone is gone for sure.
+    /// An item as it is now, if it still is one of this project under that name.
+    async fn look(&self, reference: &str) -> Result<Option<Item>, TrackerError> {
+        let found = self.editor.current(reference).await?;
+        Ok(found.filter(|item| {
+            let is_here = url::Url::parse(&item.url).is_ok_and(|address| self.editor.owns(&address));
+            is_here && item.reference() == reference
+        }))
+    }
+
     async fn look_for_missing(&mut self) -> Result<(), Ended> {
         let known: BTreeSet<&str> = self.items.values().map(Item::reference).collect();
         let named = self.stories.values().filter_map(|story| story.reference.clone());
@@ -320,7 +352,7 @@ impl<'a> Engine<'a> {
             return Err(Ended::Guard(Guard::NothingThere(missing.len())));
         }
         for reference in missing {
-            match self.editor.current(&reference).await {
+            match self.look(&reference).await {
                 Ok(Some(item)) => drop(self.items.insert(item.key.clone(), item)),
                 Ok(None) => {
                     let links = self.store.links().filter(|(_, link)| link.reference == reference);
@@ -336,7 +368,7 @@ impl<'a> Engine<'a> {
     }
 
     fn foresee(&mut self) -> Result<(), Ended> {
-        let groups = BTreeSet::new();
+        let (groups, unread) = (BTreeSet::new(), BTreeSet::new());
         let view = View {
             stories: &self.stories,
             broken: &self.broken,
@@ -347,6 +379,7 @@ impl<'a> Engine<'a> {
             foreseen: &self.foreseen,
             store: self.store,
             groups: &groups,
+            unread: &unread,
         };
         let taken: BTreeSet<String> = plan::pair(&view).taken.into_iter().map(str::to_owned).collect();
         let theirs: Vec<&Item> =
@@ -360,6 +393,18 @@ impl<'a> Engine<'a> {
             self.foreseen = self.docs.foresee(&theirs)?;
         }
         Ok(())
+    }
+
+    /// Linked stories that are not among those that were read, and whose files are there.
+    fn unread(&mut self) -> Result<BTreeSet<String>, Ended> {
+        let lost =
+            self.store.links().filter(|(key, link)| !link.imported && !self.stories.contains_key(*key));
+        let lost: Vec<(String, String)> =
+            lost.map(|(key, link)| (key.to_owned(), link.path.clone())).collect();
+        // One that cannot be read is there, too.
+        let there =
+            |docs: &mut dyn Docs, path: &str| !path.is_empty() && !matches!(docs.read(path), Ok(None));
+        Ok(lost.into_iter().filter(|(_, path)| there(self.docs, path)).map(|(key, _)| key).collect())
     }
 
     /// Features whose group is linked already.
@@ -420,6 +465,7 @@ impl<'a> Engine<'a> {
 
     /// Notes pairs that have become the same without a write.
     fn settle(&mut self, plan: &Plan) -> Result<(), Ended> {
+        let mut links = Vec::new();
         for (key, item, base) in &plan.settled {
             let (Some(item), Some(story)) = (self.items.get(item).cloned(), self.stories.get(key)) else {
                 continue;
@@ -430,9 +476,9 @@ impl<'a> Engine<'a> {
                 self.note(key, &item, &parsed, &base.remote.status)?;
             }
             self.drop_conflict(&beside(&path))?;
-            self.store.set(key, link_to(&item, &path, base.clone()))?;
+            links.push((key.clone(), link_to(&item, &path, base.clone())));
         }
-        Ok(())
+        Ok(self.store.set_all(links)?)
     }
 
     async fn tell(&mut self, action: &Action, went: Went) -> Result<(), Ended> {
@@ -481,12 +527,16 @@ impl<'a> Engine<'a> {
             Verb::Close => self.close(action).await,
             Verb::Heal => self.heal(action).await,
             Verb::Restore => self.restore(action),
-            Verb::Link | Verb::Push | Verb::Pull | Verb::Merge | Verb::Conflict | Verb::Import => {
-                match action.origin {
-                    Origin::Authored => self.sync_authored(action).await,
-                    Origin::Imported => self.sync_imported(action).await,
-                }
-            }
+            Verb::Link
+            | Verb::Push
+            | Verb::Pull
+            | Verb::Merge
+            | Verb::Conflict
+            | Verb::Settle
+            | Verb::Import => match action.origin {
+                Origin::Authored => self.sync_authored(action).await,
+                Origin::Imported => self.sync_imported(action).await,
+            },
         }
     }
 
@@ -573,7 +623,7 @@ impl<'a> Engine<'a> {
             && let Some(intent) = self.store.intent(key).cloned()
         {
             self.wait_for_index(intent.at).await?;
-            known = self.editor.marked(&marker).await?.into_iter().next();
+            known = self.editor.marked(&marker, intent.at).await?.into_iter().next();
         }
         let item = match known {
             Some(item) => item,
@@ -591,7 +641,7 @@ impl<'a> Engine<'a> {
                         return self.refused(error).map(Err);
                     }
                 };
-                match self.editor.current(&reference).await? {
+                match self.look(&reference).await? {
                     Some(item) => item,
                     None => return Ok(Err(Went::Unknown)),
                 }
@@ -642,6 +692,12 @@ impl<'a> Engine<'a> {
                     "its feature may have been made or not; the next sync finds out".into(),
                 ));
             }
+            // Its stories do without, and say so.
+            Err(Went::Failed(error)) => {
+                self.run.log(&format!("{} has no group there: {error}", story.feature));
+                self.groups.insert(story.feature.clone(), None);
+                None
+            }
             Err(went) => return Ok(went),
         };
         let draft = self.dialect().draft(key, &story.record, group);
@@ -664,7 +720,7 @@ impl<'a> Engine<'a> {
 
     /// An item has been made: what it is made from is known, and what it says is read.
     async fn born(&mut self, key: &str, reference: &str) -> Result<Went, Ended> {
-        let Some(item) = self.editor.current(reference).await? else { return Ok(Went::Unknown) };
+        let Some(item) = self.look(reference).await? else { return Ok(Went::Unknown) };
         self.adopt(key, item).await
     }
 
@@ -692,7 +748,7 @@ impl<'a> Engine<'a> {
         };
         self.wait_for_index(intent.at).await?;
         let marker = dialect::marker(&marked_by);
-        let mut found = self.editor.marked(&marker).await?;
+        let mut found = self.editor.marked(&marker, intent.at).await?;
         found.sort_by_key(|item| (item.created, item.reference().to_owned()));
         match found.into_iter().find(|item| !self.store.is_dropped(&item.key)) {
             Some(item) if action.verb != Verb::Group => self.adopt(key, item).await,
@@ -748,75 +804,40 @@ impl<'a> Engine<'a> {
                 return Ok(Went::Failed("its file has gone or cannot be read any more".into()));
             };
             let Some(item) = self.items.get(item_key).cloned() else { return Ok(Went::Done) };
-            let dialect = self.dialect();
-            let remote = dialect.record(&item, Origin::Authored);
-            let base = plan::base_of(self.store, &dialect, key, &item, &remote);
-            let mut rules = self.profile.rules(Origin::Authored);
-            let mut local = story.record.clone();
-            let beside = beside(&story.path);
-            let kept = self.docs.read(&beside)?.unwrap_or_default();
-            let mut out = plan::decide_authored(&dialect, base.as_ref(), &local, &remote, &rules);
-            // A decision is one over what was seen.
-            let fields = self.contradictions(&dialect, base.as_ref(), &local, &remote, &rules);
-            if !fields.is_empty()
-                && self.profile.on_conflict != OnConflict::Manual
-                && let Some(seen) = Stamp::read(&kept)
-            {
-                let now = Stamp::of(&fields, &local, &remote);
-                let is_seen = match self.profile.on_conflict {
-                    OnConflict::Local => seen.remote == now.remote,
-                    OnConflict::Remote => seen.local == now.local,
-                    _ => seen == now,
+            let decision = self.decide(&story, &item)?;
+            let (writes, pushes) = match &decision {
+                Decision::Write(out) => {
+                    (!out.pulled.is_empty() || !out.pushed.is_empty(), !out.pushed.is_empty())
+                }
+                Decision::Conflict(_) | Decision::Refused(_) => (true, false),
+            };
+            // Waited for before the last look, so that little time is left for somebody else between it and the write.
+            if pushes {
+                self.pace(Write::Change).await?;
+            }
+            if writes && !is_fresh {
+                // A listing may be behind, and minutes old.
+                let Some(now) = self.look(item.reference()).await? else {
+                    return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown)));
                 };
-                if !is_seen {
-                    rules.policy = Policy::Manual;
-                    let text = conflict::text(key, &item.shown, &fields, base.as_ref(), &local, &remote);
-                    self.docs.write(&beside, None, &text)?;
-                    return Ok(Went::Failed(
-                        "it was changed again since the conflict was shown; look at it once more".into(),
-                    ));
-                }
-            }
-            if self.profile.on_conflict == OnConflict::File && !fields.is_empty() {
-                if kept.is_empty() {
-                    return Ok(Went::Failed(format!("there is no {beside} to take it from")));
-                }
-                if let Err(error) = conflict::decided(&kept, &fields, &mut local) {
-                    return Ok(Went::Failed(error.to_string()));
-                }
-                local.status = self.profile.map.of_local(&local.status);
-                rules.policy = Policy::Local;
-                out = plan::decide_authored(&dialect, base.as_ref(), &local, &remote, &rules);
-                out.pulled.extend(fields.iter().filter(|field| !local.same(&story.record, **field)));
-            }
-            if !out.conflicts.is_empty() {
-                let text = conflict::text(key, &item.shown, &out.conflicts, base.as_ref(), &local, &remote);
-                if kept != text {
-                    self.docs.write(&beside, None, &text)?;
-                }
-                let what = plan::names(&out.conflicts);
-                return Ok(Went::Failed(format!(
-                    "conflict: {what} changed here and in {}; see {beside}",
-                    item.shown
-                )));
-            }
-            if !out.pushed.is_empty() && !is_fresh {
-                match self.editor.current(item.reference()).await? {
-                    None => return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown))),
-                    Some(now) => {
-                        is_fresh = true;
-                        let changed = dialect.record(&now, Origin::Authored) != remote;
-                        self.items.insert(item_key.to_owned(), now);
-                        if changed {
-                            continue;
-                        }
-                    }
+                is_fresh = true;
+                let dialect = self.dialect();
+                let changed =
+                    dialect.record(&now, Origin::Authored) != dialect.record(&item, Origin::Authored);
+                self.items.insert(item_key.to_owned(), now);
+                if changed {
+                    continue;
                 }
             }
             let item = self.items.get(item_key).cloned().unwrap_or(item);
-            match self.write_pair(key, &story, &item, out).await? {
+            let out = match decision {
+                Decision::Write(out) => *out,
+                Decision::Refused(error) => return Ok(Went::Failed(error)),
+                Decision::Conflict(contradiction) => return self.show(&story, &item, &contradiction),
+            };
+            match self.write_pair(&story, &item, out).await? {
                 Written::Done => {
-                    self.drop_conflict(&beside)?;
+                    self.drop_conflict(&beside(&story.path))?;
                     return Ok(Went::Done);
                 }
                 Written::Again => is_fresh = false,
@@ -826,27 +847,99 @@ impl<'a> Engine<'a> {
         Ok(Went::Failed("it was changed at the same time, again and again".into()))
     }
 
-    /// The fields that a person would have to decide over.
-    fn contradictions(
-        &self,
-        dialect: &Dialect,
-        base: Option<&super::merge::Base>,
-        local: &Record,
-        remote: &Record,
-        rules: &super::merge::Rules,
-    ) -> Vec<Field> {
-        let rules = super::merge::Rules { policy: Policy::Manual, ..rules.clone() };
-        plan::decide_authored(dialect, base, local, remote, &rules).conflicts
+    /// What is to become of a pair.
+    fn decide(&mut self, story: &Story, item: &Item) -> Result<Decision, Ended> {
+        let dialect = self.dialect();
+        let remote = dialect.record(item, Origin::Authored);
+        let base = plan::base_of(self.store, &dialect, story, item, &remote);
+        let rules = self.profile.rules(Origin::Authored);
+        let decide = |local: &Record, rules: &Rules| {
+            let mut out = plan::decide_authored(&dialect, base.as_ref(), local, &remote, rules);
+            plan::retitle(self.store, &story.key, item, rules, &mut out);
+            out
+        };
+        let fields = decide(&story.record, &Rules { policy: Policy::Manual, ..rules.clone() }).conflicts;
+        let contradiction = |fields: Vec<Field>, why| {
+            let (base, remote) = (base.clone(), remote.clone());
+            Decision::Conflict(Box::new(Contradiction { fields, base, remote, why }))
+        };
+        if fields.is_empty() || !self.resolve {
+            let out = decide(&story.record, &rules);
+            return Ok(match out.conflicts.is_empty() {
+                true => Decision::Write(Box::new(out)),
+                false => contradiction(out.conflicts, ""),
+            });
+        }
+        // A decision is one over what was shown.
+        let kept = self.docs.read(&beside(&story.path))?.unwrap_or_default();
+        let Some(seen) = Stamp::read(&kept) else {
+            return Ok(contradiction(fields, "it was not shown yet, "));
+        };
+        let now = Stamp::of(&fields, &story.record, &remote);
+        let on_conflict = self.profile.on_conflict;
+        let is_seen = match on_conflict {
+            OnConflict::Local => seen.remote == now.remote,
+            OnConflict::Remote => seen.local == now.local,
+            OnConflict::File | OnConflict::Manual => seen == now,
+        };
+        if !is_seen {
+            return Ok(contradiction(fields, "it was changed again since it was shown, "));
+        }
+        let may = |allowed: &BTreeSet<Field>| fields.iter().all(|field| allowed.contains(field));
+        if on_conflict != OnConflict::Remote && !may(&rules.push) {
+            return Ok(Decision::Refused(
+                "config.json or --direction does not let stories be written to the tracker".into(),
+            ));
+        }
+        if on_conflict != OnConflict::Local && !may(&rules.pull) {
+            return Ok(Decision::Refused(
+                "config.json or --direction does not let the tracker change stories".into(),
+            ));
+        }
+        if on_conflict != OnConflict::File {
+            return Ok(Decision::Write(Box::new(decide(&story.record, &rules))));
+        }
+        let mut local = story.record.clone();
+        if let Err(error) = conflict::decided(&kept, &fields, &mut local) {
+            return Ok(Decision::Refused(error.to_string()));
+        }
+        local.status = self.profile.map.of_local(&local.status);
+        let mut out = decide(&local, &Rules { policy: Policy::Local, ..rules });
+        out.pulled.extend(fields.iter().filter(|field| !local.same(&story.record, **field)));
+        Ok(Decision::Write(Box::new(out)))
     }
 
-    async fn write_pair(
-        &mut self,
-        key: &str,
-        story: &Story,
-        item: &Item,
-        mut out: Outcome,
-    ) -> Result<Written, Ended> {
+    /// Shows a contradiction beside its story. What a person has written there already stays.
+    fn show(&mut self, story: &Story, item: &Item, contradiction: &Contradiction) -> Result<Went, Ended> {
+        let Contradiction { fields, base, remote, why } = contradiction;
+        let place = beside(&story.path);
+        let kept = self.docs.read(&place)?;
+        let now = Stamp::of(fields, &story.record, remote);
+        if kept.as_deref().and_then(Stamp::read) != Some(now) {
+            if let Some(kept) = kept.as_deref().filter(|kept| !conflict::is_untouched(kept)) {
+                let stem = story.path.strip_suffix(".md").unwrap_or(&story.path);
+                for number in 2..MOST_KEPT {
+                    let aside = format!("{stem}-{number}.conflict.md");
+                    if self.docs.read(&aside)?.is_none() {
+                        self.docs.write(&aside, None, kept)?;
+                        break;
+                    }
+                }
+            }
+            let text = conflict::text(&story.key, &item.shown, fields, base.as_ref(), &story.record, remote);
+            self.docs.write(&place, kept.as_deref(), &text)?;
+        }
+        let what = plan::names(fields);
+        Ok(Went::Failed(format!("conflict: {why}{what} changed here and in {}; see {place}", item.shown)))
+    }
+
+    async fn write_pair(&mut self, story: &Story, item: &Item, mut out: Outcome) -> Result<Written, Ended> {
+        let key = story.key.as_str();
         let Some(text) = self.docs.read(&story.path)? else { return Ok(Written::Again) };
+        if crate::specs::text::hash(&text) != story.print {
+            // Somebody saved it since it was decided over.
+            return Ok(Written::Again);
+        }
         let failed = |error: authored::AuthoredError| Ok(Written::Failed(Went::Failed(error.to_string())));
         let parsed = match Authored::parse(&text) {
             Ok(parsed) => parsed,
@@ -889,7 +982,6 @@ impl<'a> Engine<'a> {
         }
         if !out.pushed.is_empty() {
             let change = self.dialect().change(key, item, &out.remote, &out.pushed, Origin::Authored);
-            self.pace(Write::Change).await?;
             match self.editor.update(item, &change).await {
                 Ok(state) => self.took_state(&mut out, state),
                 Err(WriteError::Changed) => {
@@ -944,7 +1036,7 @@ impl<'a> Engine<'a> {
     }
 
     async fn reread(&mut self, item: &Item) -> Result<(), Ended> {
-        if let Some(now) = self.editor.current(item.reference()).await? {
+        if let Some(now) = self.look(item.reference()).await? {
             self.items.insert(item.key.clone(), now);
         }
         Ok(())
@@ -952,8 +1044,10 @@ impl<'a> Engine<'a> {
 
     fn drop_conflict(&mut self, beside: &str) -> Result<(), Ended> {
         match self.docs.read(beside)? {
-            // One that a person or an import wrote is not ours to remove.
-            Some(text) if Stamp::read(&text).is_some() => Ok(self.docs.remove(beside)?),
+            // One that an import wrote, or that a person wrote in, is not ours to remove.
+            Some(text) if Stamp::read(&text).is_some() && (self.resolve || conflict::is_untouched(&text)) => {
+                Ok(self.docs.remove(beside)?)
+            }
             _ => Ok(()),
         }
     }
@@ -977,7 +1071,8 @@ impl<'a> Engine<'a> {
         let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
             return Ok(Went::Done);
         };
-        let Some(now) = self.editor.current(item.reference()).await? else {
+        self.pace(Write::Change).await?;
+        let Some(now) = self.look(item.reference()).await? else {
             self.store.forget(&action.story)?;
             return Ok(Went::Done);
         };
@@ -988,7 +1083,6 @@ impl<'a> Engine<'a> {
         }
         if dialect::told(&now).category as u8 <= Category::InProgress as u8 {
             let state = Some(State { category: Category::Cancelled, name: None });
-            self.pace(Write::Change).await?;
             if let Err(error) = self.editor.update(&now, &Change { state, ..Change::default() }).await {
                 return self.refused(error);
             }
@@ -1004,13 +1098,15 @@ impl<'a> Engine<'a> {
         };
         let story = action.story.split(' ').next().unwrap_or_default();
         let kept = self.store.link(story).map(|link| link.reference.clone()).unwrap_or_default();
-        let Some(now) = self.editor.current(twin.reference()).await? else { return Ok(Went::Done) };
+        let kept = if kept.parse::<u64>().is_ok() { format!("#{kept}") } else { kept };
+        self.pace(Write::Change).await?;
+        let Some(now) = self.look(twin.reference()).await? else { return Ok(Went::Done) };
         let change = Change {
-            body: Some(format!("Duplicate of #{}.\n\n{}", kept.trim_start_matches('#'), now.body)),
+            body: (!now.body.starts_with("Duplicate of "))
+                .then(|| format!("Duplicate of {kept}.\n\n{}", now.body)),
             state: Some(State { category: Category::Cancelled, name: None }),
             ..Change::default()
         };
-        self.pace(Write::Change).await?;
         match self.editor.update(&now, &change).await {
             Ok(_) => Ok(Went::Done),
             Err(error) => self.refused(error),
@@ -1095,6 +1191,10 @@ impl<'a> Engine<'a> {
             let (mut out, mut base) = plan::decide_imported(&dialect, link.as_ref(), &here, &item, &rules);
             let conflicts = self.contradictions_of_imported(&dialect, link.as_ref(), &here, &item);
             let policy = self.profile.on_conflict;
+            if policy == OnConflict::File {
+                let error = "an imported story has nothing to take from the conflict's file: edit the story, then --use local";
+                return Ok(Went::Failed(error.into()));
+            }
             if !conflicts.is_empty() && policy == OnConflict::Manual {
                 // The base stays what it was, so that it is one until somebody decides.
                 self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, base) })?;
@@ -1131,8 +1231,9 @@ impl<'a> Engine<'a> {
                         "settle {waits} first: take over what you want of it, then remove it"
                     )));
                 }
+                self.pace(Write::Change).await?;
                 if !is_fresh {
-                    let Some(now) = self.editor.current(item.reference()).await? else {
+                    let Some(now) = self.look(item.reference()).await? else {
                         return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown)));
                     };
                     is_fresh = true;
@@ -1145,7 +1246,6 @@ impl<'a> Engine<'a> {
                 }
                 let item = self.items.get(&key).cloned().unwrap_or(item.clone());
                 let change = dialect.change(&action.story, &item, &out.remote, &out.pushed, Origin::Imported);
-                self.pace(Write::Change).await?;
                 match self.editor.update(&item, &change).await {
                     Ok(state) => self.took_state(&mut out, state),
                     Err(WriteError::Changed) => {
@@ -1195,7 +1295,7 @@ impl<'a> Engine<'a> {
         here: &Imported,
         item: &Item,
     ) -> Vec<Field> {
-        let rules = super::merge::Rules { policy: Policy::Manual, ..self.profile.rules(Origin::Imported) };
+        let rules = Rules { policy: Policy::Manual, ..self.profile.rules(Origin::Imported) };
         plan::decide_imported(dialect, link, here, item, &rules).0.conflicts
     }
 
@@ -1216,6 +1316,25 @@ fn in_the_file(fields: &[Field]) -> Vec<story::Field> {
     };
     fields.iter().flat_map(in_file).collect()
 }
+
+/// What is to become of a pair.
+enum Decision {
+    Write(Box<Outcome>),
+    Conflict(Box<Contradiction>),
+    /// It may not be done.
+    Refused(String),
+}
+
+/// What a person has to decide over.
+struct Contradiction {
+    fields: Vec<Field>,
+    base: Option<super::merge::Base>,
+    remote: Record,
+    why: &'static str,
+}
+
+/// So many files that a person wrote in may wait beside a story.
+const MOST_KEPT: u32 = 100;
 
 /// How the writing of a pair went.
 enum Written {

@@ -1,7 +1,7 @@
 //! The living docs of a project as a sync sees them: stories with front matter, stories that were imported, and what
 //! increments are told.
 
-use super::engine::{Docs, Note};
+use super::engine::{Docs, Found, Note};
 use super::plan::{Foreseen, Imported};
 use crate::specs::authored;
 use crate::specs::ledger::Placed;
@@ -70,7 +70,7 @@ fn in_place<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl<D: Docs> Docs for InPlace<D> {
-    fn authored(&mut self) -> io::Result<Vec<(String, String)>> {
+    fn authored(&mut self) -> io::Result<Vec<Found>> {
         in_place(|| self.0.authored())
     }
     fn read(&mut self, path: &str) -> io::Result<Option<String>> {
@@ -122,12 +122,20 @@ fn from_shelf(error: ShelfError) -> io::Error {
 }
 
 impl Docs for LivingDocs {
-    fn authored(&mut self) -> io::Result<Vec<(String, String)>> {
+    fn authored(&mut self) -> io::Result<Vec<Found>> {
         let root = self.root();
         let mut found = Vec::new();
         let mut folders = vec![(root.clone(), 0)];
         while let Some((folder, depth)) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let entries = match std::fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // What cannot be seen is not gone.
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
+                }
+                Ok(entries) => entries,
+            };
+            for entry in entries.flatten() {
                 let Ok(kind) = entry.file_type() else { continue };
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 if kind.is_dir() && depth < MOST_DEPTH && !name.starts_with(['_', '.']) {
@@ -143,10 +151,10 @@ impl Docs for LivingDocs {
                 else {
                     continue;
                 };
-                if let Some(text) = self.read(&path)?
-                    && authored::has_front_matter(&text)
-                {
-                    found.push((path, text));
+                match self.read(&path) {
+                    Ok(Some(text)) if authored::has_front_matter(&text) => found.push((path, Ok(text))),
+                    Ok(_) => {}
+                    Err(error) => found.push((path, Err(error.to_string()))),
                 }
             }
         }
@@ -215,7 +223,14 @@ impl Docs for LivingDocs {
         noted(&mut metadata, self.platform, note);
         match metadata == before {
             true => Ok(()),
-            false => disk::replace(&path, &pretty(&metadata), 0o644),
+            false => {
+                let text = pretty(&metadata);
+                let mode = mode_of(&path);
+                // Where SpecWeave was faster, the next sync tells it.
+                let is_same = || disk::read_regular(&path, MOST_STORY).is_ok_and(|now| now == bytes);
+                let fill = |out: &mut dyn io::Write| out.write_all(&text);
+                disk::replace_if(&path, mode, fill, |_| Ok(true), is_same).map(|_| ())
+            }
         }
     }
 
@@ -269,6 +284,13 @@ impl Docs for LivingDocs {
         });
         Ok(failed.collect())
     }
+}
+
+/// The rights that a file has, or is to have.
+fn mode_of(path: &Path) -> u32 {
+    let mode =
+        |facts: std::fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777;
+    std::fs::metadata(path).map_or(0o644, mode)
 }
 
 /// Writes into an increment's metadata what SpecWeave looks for there, both the older place and the newer.

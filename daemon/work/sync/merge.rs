@@ -60,9 +60,11 @@ pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Recor
         let local_changed = base.is_none_or(|base| !local.same(&base.local, field));
         let remote_changed = base.is_none_or(|base| !remote.same(&base.remote, field));
         let (may_push, may_pull) = (rules.push.contains(&field), rules.pull.contains(&field));
+        // A story that never had a priority leaves it to the tracker, which may have one for all.
+        let is_left = base.is_none() && field == Field::Priority && local.priority.is_none();
         match (local_changed, remote_changed) {
             (false, false) => continue,
-            _ if same => {
+            _ if same || is_left => {
                 out.base.local.take(field, local);
                 out.base.remote.take(field, remote);
             }
@@ -78,15 +80,16 @@ pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Recor
                 None => match rules.policy {
                     Policy::Manual if may_push || may_pull => out.conflicts.push(field),
                     Policy::Manual => {}
-                    // What lost has been seen: it is no news the next time.
-                    Policy::Local => {
+                    // What lost has been seen: it is no news the next time. A side that may not be written has not won.
+                    Policy::Local if may_push => {
                         out.base.remote.take(field, remote);
                         out.push(field, local, may_push);
                     }
-                    Policy::Remote => {
+                    Policy::Remote if may_pull => {
                         out.base.local.take(field, local);
                         out.pull(field, remote, may_pull);
                     }
+                    Policy::Local | Policy::Remote => {}
                 },
             },
         }
@@ -168,19 +171,26 @@ fn merged(
     Some(both)
 }
 
-/// A label stays unless one side took away what both had.
+/// A label without what trackers spell in their own ways.
+fn spelling(label: &str) -> String {
+    label.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
+}
+
+/// A label stays unless one side took away what both had. One that is spelled in two ways is one, as it stands here.
 fn merged_labels(base: Option<&Base>, local: &Record, remote: &Record) -> BTreeSet<String> {
-    let gone = |label: &String| {
-        base.is_some_and(|base| {
-            (base.local.labels.contains(label)
-                && !local.labels.contains(label)
-                && base.remote.labels.contains(label))
-                || (base.remote.labels.contains(label)
-                    && !remote.labels.contains(label)
-                    && base.local.labels.contains(label))
-        })
+    let spelled =
+        |labels: &BTreeSet<String>| labels.iter().map(|label| spelling(label)).collect::<BTreeSet<_>>();
+    let (mine, theirs) = (spelled(&local.labels), spelled(&remote.labels));
+    let bases = base.map(|base| (spelled(&base.local.labels), spelled(&base.remote.labels)));
+    let stays = |label: &&String| {
+        let label = spelling(label);
+        let both_had =
+            bases.as_ref().is_some_and(|(mine, theirs)| mine.contains(&label) && theirs.contains(&label));
+        !both_had || (mine.contains(&label) && theirs.contains(&label))
     };
-    local.labels.union(&remote.labels).filter(|label| !gone(label)).cloned().collect()
+    let own = local.labels.iter();
+    let others = remote.labels.iter().filter(|label| !mine.contains(&spelling(label)));
+    own.chain(others).filter(stays).cloned().collect()
 }
 
 /// Texts that are longer are not put together: it would take too long to see what has changed.

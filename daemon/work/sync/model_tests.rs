@@ -3,7 +3,7 @@
 //! behind, clocks that are apart, a tracker that gives texts back in other words.
 
 use super::dialect::{self, Dialect, Origin};
-use super::engine::{Docs, Ended, Engine, Note, Run};
+use super::engine::{Docs, Ended, Engine, Found, Note, Run};
 use super::plan::{Action, Foreseen, Imported, Verb, story_of};
 use super::profile::{Direction, OnConflict, Profile};
 use super::status::StatusMap;
@@ -157,6 +157,7 @@ impl World {
             state: issue.closed.map_or("open".into(), |reason| format!("closed/{reason}")),
             revision: issue.version.to_string(),
             is_html: false,
+            by_outsider: false,
             priority: None,
             labels: issue.labels.clone(),
             created: issue.created,
@@ -266,7 +267,7 @@ impl Editor for Sim {
         Ok(issue.filter(|issue| !issue.deleted).map(|issue| world.item(issue)))
     }
 
-    async fn marked(&self, marker: &str) -> Result<Vec<Item>, TrackerError> {
+    async fn marked(&self, marker: &str, _: Millis) -> Result<Vec<Item>, TrackerError> {
         let world = self.step().ok_or_else(died)?;
         Ok(world.seen().into_iter().filter(|item| item.marker() == Some(marker)).collect())
     }
@@ -386,14 +387,14 @@ fn torn() -> io::Error {
 }
 
 impl Docs for Sim {
-    fn authored(&mut self) -> io::Result<Vec<(String, String)>> {
+    fn authored(&mut self) -> io::Result<Vec<Found>> {
         let world = self.step().ok_or_else(torn)?;
         let is_story = |path: &&String| path.contains("/us-") && !path.ends_with(".conflict.md");
         Ok(world
             .files
             .keys()
             .filter(is_story)
-            .map(|path| (path.clone(), world.files[path].clone()))
+            .map(|path| (path.clone(), Ok(world.files[path].clone())))
             .collect())
     }
     fn read(&mut self, path: &str) -> io::Result<Option<String>> {
@@ -1098,7 +1099,7 @@ impl Trial {
                         assert_eq!(busy.count(), 0, "a quiet sync has nothing to do: {again:?}");
                     }
                 }
-                if direction == Direction::Both {
+                if direction != Direction::Export {
                     self.dirty.clear();
                 }
             }
@@ -1193,7 +1194,8 @@ prop_state_machine! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 3_000,
-        ..ProptestConfig::with_cases(2_000)
+        // PROPTEST_CASES asks for more.
+        ..ProptestConfig::with_cases(ProptestConfig::default().cases.max(2_000))
     })]
 
     #[test]

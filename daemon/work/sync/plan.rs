@@ -21,6 +21,8 @@ pub struct Story {
     pub record: Record,
     /// Folder of its feature, from the folder of specs.
     pub feature: String,
+    /// Of the file's text, when it was read.
+    pub print: u64,
 }
 
 /// What an import would make of an item.
@@ -61,6 +63,8 @@ pub struct View<'a> {
     pub store: &'a Store,
     /// Features whose group in the tracker is known.
     pub groups: &'a BTreeSet<String>,
+    /// Linked stories whose files are there, although nobody can read them now, or they are another profile's.
+    pub unread: &'a BTreeSet<String>,
 }
 
 /// The terms on which is synced.
@@ -74,6 +78,8 @@ pub struct Terms<'a> {
     /// Only these stories; empty for all.
     pub only: &'a [String],
     pub force_deletes: bool,
+    /// The one story that is named is in conflict, and a person has decided.
+    pub resolve: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +96,8 @@ pub enum Verb {
     Merge,
     Import,
     Conflict,
+    /// What a person has decided over.
+    Settle,
     Restore,
     Unlink,
     Close,
@@ -99,7 +107,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Broken,
         Self::Group,
         Self::Create,
@@ -110,6 +118,7 @@ impl Verb {
         Self::Merge,
         Self::Import,
         Self::Conflict,
+        Self::Settle,
         Self::Restore,
         Self::Unlink,
         Self::Close,
@@ -129,6 +138,7 @@ impl Verb {
             Self::Merge => "merge",
             Self::Import => "import",
             Self::Conflict => "conflict",
+            Self::Settle => "settle",
             Self::Restore => "restore",
             Self::Unlink => "unlink",
             Self::Close => "close",
@@ -141,7 +151,14 @@ impl Verb {
     pub fn writes_there(self) -> bool {
         matches!(
             self,
-            Self::Group | Self::Create | Self::Recheck | Self::Push | Self::Merge | Self::Close | Self::Heal
+            Self::Group
+                | Self::Create
+                | Self::Recheck
+                | Self::Push
+                | Self::Merge
+                | Self::Settle
+                | Self::Close
+                | Self::Heal
         )
     }
 
@@ -199,6 +216,12 @@ pub enum Guard {
         "{gone} of {linked} linked stories are gone on one side; nothing was changed (--force-deletes goes on)"
     )]
     ManyGone { gone: usize, linked: usize },
+    #[error("there is no story or item {0}")]
+    NoStory(String),
+    #[error("{name} means several: {}", .meant.join(", "))]
+    Several { name: String, meant: Vec<String> },
+    #[error("{0} is not in conflict; nothing was changed")]
+    NoConflict(String),
 }
 
 /// More deletions are no person's: this many, or one in five.
@@ -210,6 +233,8 @@ pub fn newborn(dialect: &Dialect, sent: &Record, remote: &Record) -> Base {
     base.local.status.clone_from(&remote.status);
     base.remote.status.clone_from(&remote.status);
     base.remote.priority = remote.priority;
+    // A label that the tracker left out is not one that somebody took away.
+    base.remote.labels.retain(|label| remote.labels.contains(label));
     base
 }
 
@@ -226,6 +251,13 @@ pub fn decide_authored(
     if let Some(boxes) = &marks {
         out.remote.boxes.clone_from(boxes);
     }
+    if out.pushed.contains(&Field::Priority) && out.remote.priority.is_none() && !dialect.can_clear_priority()
+    {
+        // Every item there has one: who takes his away leaves it to the tracker.
+        out.pushed.retain(|field| *field != Field::Priority);
+        out.remote.priority = remote.priority;
+        out.base.remote.priority = remote.priority;
+    }
     // What the tracker will say of it is what is compared the next time.
     let echo = dialect.echo(&out.base.remote);
     for field in out.pushed.clone() {
@@ -237,6 +269,18 @@ pub fn decide_authored(
         }
     }
     out
+}
+
+/// A story that has another name by now has it in the title of its item, too.
+pub fn retitle(store: &Store, key: &str, item: &Item, rules: &Rules, out: &mut Outcome) {
+    let moved = store.story(&item.key).is_some_and(|known| known != key);
+    if moved
+        && out.conflicts.is_empty()
+        && rules.push.contains(&Field::Title)
+        && !out.pushed.contains(&Field::Title)
+    {
+        out.pushed.insert(0, Field::Title);
+    }
 }
 
 /// The tracker's own boxes with other marks, where marks are all in which they differ from those that are wanted: whose
@@ -324,6 +368,10 @@ pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
     let mut by_marker: HashMap<&str, Vec<&Item>> = HashMap::new();
     let mut by_title: HashMap<(&str, &str), Vec<&Item>> = HashMap::new();
     for item in view.items.values() {
+        // Whoever may open an issue may write any title and any marker.
+        if item.by_outsider && item.marker().is_none_or(|_| view.store.story(&item.key).is_none()) {
+            continue;
+        }
         if let Some(marker) = item.marker() {
             by_marker.entry(marker).or_default().push(item);
         } else if let (Some(names), _) = dialect::split_title(&item.title) {
@@ -346,11 +394,15 @@ pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
         }
         is_new
     };
-    for (key, story) in view.stories {
-        let named = story.reference.as_deref().and_then(|reference| by_reference.get(reference));
-        if let Some(item) = named {
-            take(&mut pairs, key, item);
-        }
+    // Of several that name one item, as copies do, the one that was linked to it is its story.
+    let named: Vec<(&str, &Item)> = view
+        .stories
+        .iter()
+        .filter_map(|(key, story)| Some((key.as_str(), *by_reference.get(story.reference.as_deref()?)?)))
+        .collect();
+    let is_known = |(key, item): &&(&'a str, &'a Item)| view.store.story(&item.key) == Some(*key);
+    for (key, item) in named.iter().filter(is_known).chain(named.iter().filter(|pair| !is_known(pair))) {
+        take(&mut pairs, key, item);
     }
     for (key, story) in view.stories {
         if pairs.items.contains_key(key.as_str()) || story.reference.is_some() {
@@ -409,26 +461,53 @@ fn is_imported(store: &Store, story: &str) -> bool {
     store.link(story).is_some_and(|link| link.imported)
 }
 
-/// Whether a request that names stories names this one.
-pub fn is_named(only: &[String], story: &str, path: &str) -> bool {
-    let fits = |name: &String| {
-        let story = story.split(' ').next().unwrap_or(story);
-        let (name, story) = (name.to_lowercase(), story.to_lowercase());
-        let file = path.rsplit('/').next().unwrap_or(path);
-        story == name
-            || story.ends_with(&format!("/{name}"))
-            || story.contains(&format!("/{name}/"))
-            || story.starts_with(&format!("{name}/"))
-            || story.ends_with(&format!("-{name}"))
-            || story.ends_with(&format!("#{}", name.trim_start_matches('#')))
-            || (name.starts_with("us-") && file.starts_with(&format!("{name}-")))
-    };
-    only.is_empty() || only.iter().any(fits)
+/// Whether a name means a story: its key or the end of it, its feature, its file, or its item.
+fn means(name: &str, story: &str, path: &str, item: Option<&Item>) -> bool {
+    let (name, story) = (name.to_lowercase(), story.split(' ').next().unwrap_or(story).to_lowercase());
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let bare = name.trim_start_matches('#');
+    story == name
+        || story.ends_with(&format!("/{name}"))
+        || story.contains(&format!("/{name}/"))
+        || story.starts_with(&format!("{name}/"))
+        || story.ends_with(&format!("-{name}"))
+        || (name.starts_with("us-") && file.starts_with(&format!("{name}-")))
+        || item.is_some_and(|item| {
+            item.reference().eq_ignore_ascii_case(bare) || item.external_id.eq_ignore_ascii_case(&name)
+        })
+}
+
+/// Everything that could be named: a story, its file, its item.
+fn nameable<'a>(view: &View<'a>, pairs: &Pairs<'a>) -> Vec<(&'a str, &'a str, Option<&'a Item>)> {
+    let stories = view
+        .stories
+        .iter()
+        .map(|(key, story)| (key.as_str(), story.path.as_str(), pairs.items.get(key.as_str()).copied()));
+    let broken = view.broken.keys().map(|path| (path.as_str(), path.as_str(), None));
+    let theirs =
+        view.items.iter().filter(|(key, _)| !pairs.taken.contains(key.as_str())).map(|(key, item)| {
+            let path = view.imported.get(key).map_or("", |here| here.path.as_str());
+            (item.external_id.as_str(), path, Some(item))
+        });
+    let lost = view.store.links().filter(|(key, link)| !link.imported && !view.stories.contains_key(*key));
+    let lost = lost.map(|(key, link)| (key, link.path.as_str(), view.items.get(&link.remote)));
+    stories.chain(broken).chain(theirs).chain(lost).collect()
 }
 
 /// Decides over everything.
 pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     let pairs = pair(view);
+    let known = if terms.only.is_empty() { Vec::new() } else { nameable(view, &pairs) };
+    for name in terms.only {
+        let fits = |(story, path, item): &&(&str, &str, Option<&Item>)| means(name, story, path, *item);
+        let meant: Vec<String> = known.iter().filter(fits).map(|(story, ..)| (*story).to_owned()).collect();
+        match meant.len() {
+            0 => return Err(Guard::NoStory(name.clone())),
+            1 => {}
+            _ if terms.resolve => return Err(Guard::Several { name: name.clone(), meant }),
+            _ => {}
+        }
+    }
     let mut plan = Plan::default();
     for (path, error) in view.broken {
         plan.act(Verb::Broken, path, Origin::Authored, path).reason.clone_from(error);
@@ -448,7 +527,10 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
             && !view.stories.contains_key(key)
             && !pairs.items.values().any(|item| item.key == link.remote)
         {
-            plan.lost(view, terms, key, link);
+            match view.unread.contains(key) {
+                true => plan.unchanged += 1,
+                false => plan.lost(view, terms, key, link),
+            }
         }
     }
     for (key, twin) in &pairs.twins {
@@ -463,7 +545,17 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     for (key, item) in view.items.iter().filter(|(key, _)| !pairs.taken.contains(key.as_str())) {
         plan.of_tracker(view, terms, key, item);
     }
-    plan.actions.retain(|action| is_named(terms.only, &action.story, &action.path));
+    plan.actions.retain(|action| {
+        let item = action.item.as_ref().and_then(|key| view.items.get(key));
+        terms.only.is_empty() || terms.only.iter().any(|name| means(name, &action.story, &action.path, item))
+    });
+    if terms.resolve {
+        plan.actions.retain(|action| action.verb == Verb::Conflict);
+        plan.actions.iter_mut().for_each(|action| action.verb = Verb::Settle);
+        if plan.actions.is_empty() {
+            return Err(Guard::NoConflict(terms.only.join(", ")));
+        }
+    }
     for action in &plan.actions {
         let feature = view.stories.get(&action.story).map(|story| story.feature.as_str());
         if let Some(feature) =
@@ -527,7 +619,7 @@ impl Plan {
                 let item = reference.unwrap_or_default();
                 action.reason = format!("its item {item} is another story's, or cannot be read");
             }
-            (false, false) if view.store.intent(&story.key).is_some() => {
+            (false, false) if terms.may_create && view.store.intent(&story.key).is_some() => {
                 let action = self.act(Verb::Recheck, &story.key, Origin::Authored, &story.path);
                 action.reason = "it may have been made already".into();
             }
@@ -542,8 +634,9 @@ impl Plan {
     /// A story and its item.
     fn together(&mut self, view: &View, terms: &Terms, story: &Story, item: &Item) {
         let remote = terms.dialect.record(item, Origin::Authored);
-        let base = base_of(view.store, terms.dialect, &story.key, item, &remote);
-        let out = decide_authored(terms.dialect, base.as_ref(), &story.record, &remote, &terms.authored);
+        let base = base_of(view.store, terms.dialect, story, item, &remote);
+        let mut out = decide_authored(terms.dialect, base.as_ref(), &story.record, &remote, &terms.authored);
+        retitle(view.store, &story.key, item, &terms.authored, &mut out);
         let unlinked = story.reference.as_deref() != Some(item.reference());
         let verb = match (out.conflicts.is_empty(), out.pulled.is_empty(), out.pushed.is_empty()) {
             (false, ..) => Verb::Conflict,
@@ -659,6 +752,7 @@ impl Plan {
             (true, Foreseen::New) if terms.may_import => Verb::Import,
             (true, Foreseen::Changed) if terms.may_import => Verb::Pull,
             (true, _) if pulls => Verb::Pull,
+            _ if terms.resolve && here.waits.is_some() => Verb::Conflict,
             _ => {
                 self.unchanged += 1;
                 return;
@@ -689,9 +783,20 @@ pub fn decide_imported(
     (merge::decide(Some(&base), &local, &local, &remote, rules), base)
 }
 
-/// The base of a pair, as far as it is known.
-pub fn base_of(store: &Store, dialect: &Dialect, key: &str, item: &Item, remote: &Record) -> Option<Base> {
-    let link = store.story(&item.key).and_then(|known| store.link(known));
+/// The base of a pair, as far as it is known. A copy that was left when its original went is not what met.
+pub fn base_of(
+    store: &Store,
+    dialect: &Dialect,
+    story: &Story,
+    item: &Item,
+    remote: &Record,
+) -> Option<Base> {
+    let key = story.key.as_str();
+    let id = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
+    let known = store.story(&item.key).and_then(|known| Some((known, store.link(known)?)));
+    let same =
+        known.filter(|(known, link)| id(known) == id(key) || link.path == story.path || link.path.is_empty());
+    let link = same.map(|(_, link)| link);
     let sent = link.and_then(|link| link.born.as_ref()).or(store.intent(key).map(|intent| &intent.record));
     link.and_then(|link| link.base.clone()).or_else(|| sent.map(|sent| newborn(dialect, sent, remote)))
 }

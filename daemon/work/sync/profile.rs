@@ -103,8 +103,12 @@ pub enum ProfileError {
     Preset(String),
     #[error("the preset {preset} of config.json does not allow --direction {direction}")]
     Forbidden { preset: String, direction: &'static str },
-    #[error("--on-conflict file settles one story: name it with --only")]
-    FileNeedsOne,
+    #[error("rateLimits.{0} in config.json is no number from 0 on")]
+    Limit(&'static str),
+    #[error("config.json cannot be used: {0}")]
+    Config(String),
+    #[error("one story is settled at a time: specweave-jobs resolve STORY --use local, remote or file")]
+    OneAtATime,
     #[error("{0:?} names no story: FS-001, US-001, FS-001/US-001 or the id of an imported item")]
     Only(String),
     #[error(transparent)]
@@ -141,8 +145,9 @@ pub fn check(spec: &SyncSpec) -> Result<(), ProfileError> {
     }
     direction(&spec.direction)?;
     let policy = on_conflict(&spec.on_conflict)?;
-    if policy == OnConflict::File && spec.only.is_empty() {
-        return Err(ProfileError::FileNeedsOne);
+    let settles_one = spec.resolve && spec.only.len() == 1 && policy != OnConflict::Manual;
+    if (spec.resolve || policy == OnConflict::File) && !settles_one {
+        return Err(ProfileError::OneAtATime);
     }
     let fits = |name: &&String| !name.is_empty() && !name.contains(['\n', '\r', '\0']) && name.len() < 300;
     match spec.only.iter().find(|name| !fits(name)) {
@@ -180,13 +185,20 @@ impl Profile {
     /// The profile that a request means.
     pub fn find(project: &Project, spec: &SyncSpec, secrets: &Secrets) -> Result<Self, ProfileError> {
         check(spec)?;
-        let config = sources::config(project);
+        let config = sources::read_config(project).map_err(ProfileError::Config)?;
         let sync = &config["sync"];
         let empty = serde_json::Map::new();
         let profiles = sync["profiles"].as_object().unwrap_or(&empty);
         let provider = |profile: &Value| {
             profile["provider"].as_str().or(profile["platform"].as_str()).unwrap_or("").to_owned()
         };
+        for default in [&sync["defaultProfile"], &sync["activeProfile"]].into_iter().filter_map(Value::as_str)
+        {
+            if spec.profile.is_empty() && !profiles.contains_key(default) {
+                let known = profiles.keys().cloned().collect();
+                return Err(ProfileError::NoProfile { name: default.to_owned(), known });
+            }
+        }
         let named = match spec.profile.as_str() {
             "" => [&sync["defaultProfile"], &sync["activeProfile"]]
                 .into_iter()
@@ -237,7 +249,8 @@ impl Profile {
                 (format!("{word}-default"), self::platform(word)?, None)
             }
         };
-        let profile = named.as_ref().map_or(&Value::Null, |name| &profiles[name]);
+        // What a profile may say, the section of a tracker may.
+        let profile = named.as_ref().map_or(&sync[platform.word()], |name| &profiles[name]);
         let source =
             sources::of_section(project, platform, section, secrets).map_err(|error| match error {
                 SourceError::Nothing(_) => ProfileError::NoProject(platform),
@@ -269,6 +282,11 @@ impl Profile {
             None => self::direction(configured)?.unwrap_or(Direction::Both),
         };
         let limits = &profile["rateLimits"];
+        for name in ["writeGapMs", "writesPerMinute", "writesPerHour", "indexLagSeconds"] {
+            if !limits[name].is_null() && limits[name].as_u64().is_none() {
+                return Err(ProfileError::Limit(name));
+            }
+        }
         let number =
             |name: &str| limits[name].as_u64().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let most = |name: &str, most: u32| number(name).map(|number| i64::from(number.min(most)));

@@ -72,10 +72,13 @@ impl StatusMap {
     /// The shared word for what a tracker says.
     pub fn of_remote(&self, told: Told) -> String {
         let state = normal(told.state);
-        let mut set = self.set.iter().filter(|(_, named)| normal(named) == state);
-        match set.next() {
-            Some((word, _)) => self.of_local(word),
-            None => shared(told.category).to_owned(),
+        let set = self.set.iter().filter(|(_, named)| normal(named) == state);
+        let words: Vec<String> = set.map(|(word, _)| self.of_local(word)).collect();
+        // Of several words for one state, the one that means the same as the state does.
+        let plain = shared(told.category);
+        match words.first() {
+            Some(first) if !words.iter().any(|word| word == plain) => first.clone(),
+            _ => plain.to_owned(),
         }
     }
 

@@ -5,6 +5,7 @@
 use super::merge::Base;
 use crate::specs::record::Record;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use specweave_jobs::clock::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -203,6 +204,18 @@ impl Store {
         self.keep(Line::Link(story.to_owned(), Box::new(link)))
     }
 
+    /// Notes many links at once: durable together.
+    pub fn set_all(&mut self, links: Vec<(String, Link)>) -> io::Result<()> {
+        let lines: Vec<Line> =
+            links.into_iter().map(|(story, link)| Line::Link(story, Box::new(link))).collect();
+        let bytes: Vec<u8> = lines.iter().flat_map(written).collect();
+        if !bytes.is_empty() {
+            self.log.append(&bytes)?;
+        }
+        lines.into_iter().for_each(|line| self.apply(line));
+        Ok(())
+    }
+
     pub fn forget(&mut self, story: &str) -> io::Result<()> {
         match self.links.get(story) {
             Some(link) => self.keep(Line::Dropped(story.to_owned(), link.remote.clone())),
@@ -211,18 +224,27 @@ impl Store {
     }
 }
 
+/// A line as it is kept: JSON, so that any tool can read it.
+#[derive(Serialize, Deserialize)]
+struct Kept<'a> {
+    sum: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    line: &'a RawValue,
+}
+
 fn written(line: &Line) -> Vec<u8> {
-    let text = serde_json::to_vec(line).expect("plain data serialises");
-    let mut out = format!("{:08x} ", crc32fast::hash(&text)).into_bytes();
-    out.extend(text);
+    let line = serde_json::value::to_raw_value(line).expect("plain data serialises");
+    let sum = format!("{:08x}", crc32fast::hash(line.get().as_bytes())).into();
+    let mut out = serde_json::to_vec(&Kept { sum, line: &line }).expect("plain data serialises");
     out.push(b'\n');
     out
 }
 
 fn parse(line: &[u8]) -> Option<Line> {
-    let (sum, text) = (line.get(..8)?, line.get(9..)?);
-    (format!("{:08x}", crc32fast::hash(text)).as_bytes() == sum).then_some(())?;
-    serde_json::from_slice(text).ok()
+    let kept: Kept = serde_json::from_slice(line).ok()?;
+    let text = kept.line.get();
+    (format!("{:08x}", crc32fast::hash(text.as_bytes())) == kept.sum).then_some(())?;
+    serde_json::from_str(text).ok()
 }
 
 /// What another log has, and nothing that is added: for looking without leaving a trace.

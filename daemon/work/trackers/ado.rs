@@ -279,9 +279,12 @@ impl WorkItems {
             text("System.Tags").split(';').any(|tag| tag.trim().starts_with(super::item::MARKER));
         let is_markdown = |name: &str| {
             let is_markdown = work_item.multiline_fields_format.get(name).and_then(Value::as_str);
-            // The feed does not tell the format; what was made from here is Markdown, or begins with an element.
-            let ours = is_markdown.is_none() && has_marker && !text(name).trim_start().starts_with('<');
-            ours || is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown"))
+            // The feed does not tell the format. What Azure DevOps' editor writes as HTML has elements or entities.
+            let html = ["</", "<br", "<p>", "<div", "&nbsp;", "&lt;", "&gt;", "&amp;", "&quot;"];
+            let untold =
+                is_markdown.is_none() && (has_marker || !html.iter().any(|sign| text(name).contains(sign)));
+            (untold && !text(name).trim_start().starts_with('<'))
+                || is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown"))
         };
         let as_markdown = |name: &str| match is_markdown(name) {
             true => text(name).to_owned(),
@@ -296,12 +299,14 @@ impl WorkItems {
             "Task" => Kind::Step,
             _ => Kind::Story,
         };
-        let status = match text("System.State").to_lowercase().as_str() {
+        let state = text("System.State");
+        let status = match (self.meaning(&type_name, state), state.to_lowercase().as_str()) {
             _ if is_deleted(fields) => Status::Removed,
-            "removed" => Status::Removed,
-            "active" | "in progress" | "committed" | "doing" => Status::InProgress,
-            "closed" | "done" | "resolved" | "completed" => Status::Completed,
-            _ => Status::Open,
+            (Some(status), _) => status,
+            (None, "removed") => Status::Removed,
+            (None, "active" | "in progress" | "committed" | "doing") => Status::InProgress,
+            (None, "closed" | "done" | "resolved" | "completed") => Status::Completed,
+            (None, _) => Status::Open,
         };
         let priority = number("Microsoft.VSTS.Common.Priority").map(|priority| match priority as i64 {
             first @ 1..=4 => first as u8 - 1,
@@ -332,6 +337,7 @@ impl WorkItems {
             created: moment(text("System.CreatedDate")).unwrap_or_default(),
             updated: moment(text("System.ChangedDate")).unwrap_or_default(),
             state: text("System.State").to_owned(),
+            by_outsider: false,
             is_html: !is_markdown("System.Description") && !text("System.Description").is_empty(),
             revision: work_item.rev.to_string(),
             url: format!("{organisation}/{}/_workitems/edit/{}", encode(&self.project), work_item.id),

@@ -61,9 +61,17 @@ fn is_limit(headers: &HeaderMap, said: &str) -> bool {
 fn words(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let list = json["errorMessages"].as_array().into_iter().flatten().filter_map(|one| one.as_str());
-    let fields = json["errors"].as_object().into_iter().flatten().filter_map(|(_, one)| one.as_str());
-    let listed: Vec<&str> = list.chain(fields).collect();
+    let fields = json["errors"].as_object().into_iter().flatten();
+    let fields = fields.filter_map(|(field, one)| Some(format!("{field}: {}", one.as_str()?)));
+    let listed: Vec<String> = list.map(str::to_owned).chain(fields).collect();
+    // GitHub says in a list what is wrong with what.
+    let details = json["errors"].as_array().into_iter().flatten().filter_map(|one| {
+        let text = one["message"].as_str().map(str::to_owned);
+        text.or_else(|| Some(format!("{} {}", one["field"].as_str()?, one["code"].as_str()?)))
+    });
+    let details: Vec<String> = details.collect();
     let text = match json["message"].as_str() {
+        Some(message) if !details.is_empty() => format!("{message}: {}", details.join("; ")),
         Some(message) => message.to_owned(),
         None if !listed.is_empty() => listed.join("; "),
         None => String::from_utf8_lossy(&body[..body.len().min(MOST_WORDS)]).into_owned(),

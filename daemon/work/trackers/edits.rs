@@ -118,8 +118,8 @@ pub trait Editor: Source {
     /// An item as it is at this very moment; `None` where it is gone.
     async fn current(&self, reference: &str) -> Result<Option<Item>, TrackerError>;
 
-    /// The items with a marker, as far as the tracker has them in its index.
-    async fn marked(&self, marker: &str) -> Result<Vec<Item>, TrackerError>;
+    /// The items with a marker that were made since a moment, as far as the tracker has them in its index.
+    async fn marked(&self, marker: &str, since: Millis) -> Result<Vec<Item>, TrackerError>;
 
     /// Makes an item, and gives its reference. Sent once.
     async fn create(&self, draft: &Draft) -> Result<String, WriteError>;

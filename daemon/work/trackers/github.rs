@@ -226,6 +226,8 @@ struct Issue {
     created_at: String,
     updated_at: String,
     state_reason: Option<String>,
+    #[serde(default)]
+    author_association: String,
     html_url: String,
     repository_url: Option<String>,
     parent_issue_url: Option<String>,
@@ -361,6 +363,8 @@ impl Issues {
                 _ => issue.state,
             },
             is_html: false,
+            by_outsider: !["", "OWNER", "MEMBER", "COLLABORATOR"]
+                .contains(&issue.author_association.as_str()),
             revision: issue.updated_at,
             url: issue.html_url,
             parent: parent.map(|external_id| Parent { key: String::new(), external_id }),

@@ -144,6 +144,9 @@ pub struct Item {
     /// Whether its text is HTML in the tracker; who changes it keeps that.
     #[serde(default)]
     pub is_html: bool,
+    /// Whether somebody made it who has no part in the project: whatever it says of itself, it is nobody's story.
+    #[serde(default)]
+    pub by_outsider: bool,
     /// Of this very version: another one has another.
     #[serde(default)]
     pub revision: String,

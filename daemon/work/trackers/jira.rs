@@ -37,6 +37,9 @@ pub enum Flavor {
     /// With the field that links an issue to its epic, where there is one.
     DataCenter {
         epic_link: Option<String>,
+        /// The field for an epic's own name, without which none is made there.
+        #[serde(default)]
+        epic_name: Option<String>,
     },
 }
 
@@ -83,8 +86,11 @@ pub async fn flavor(server: &Server) -> Result<Flavor, TrackerError> {
     }
     let reply = server.ask(Ask::get(what, server.address("rest/api/2/field")?)).await?;
     let fields: Vec<Field> = read(what, &reply.body)?;
-    let is_link = |field: &Field| field.schema["custom"] == "com.pyxis.greenhopper.jira:gh-epic-link";
-    Ok(Flavor::DataCenter { epic_link: fields.into_iter().find(is_link).map(|field| field.id) })
+    let find = |kind: &str| {
+        let is_it = |field: &&Field| field.schema["custom"] == format!("com.pyxis.greenhopper.jira:{kind}");
+        fields.iter().find(is_it).map(|field| field.id.clone())
+    };
+    Ok(Flavor::DataCenter { epic_link: find("gh-epic-link"), epic_name: find("gh-epic-label") })
 }
 
 /// Issues of one project.
@@ -235,7 +241,7 @@ impl Issues {
     ) -> Result<Found, TrackerError> {
         let what = self.what();
         let mut fields = FIELDS.to_owned();
-        if let Flavor::DataCenter { epic_link: Some(link) } = &self.flavor {
+        if let Flavor::DataCenter { epic_link: Some(link), .. } = &self.flavor {
             fields.push_str(&format!(",{link}"));
         }
         let path = match self.flavor {
@@ -304,7 +310,9 @@ impl Issues {
                 .map(|place| place as u8)
         });
         let epic = match &self.flavor {
-            Flavor::DataCenter { epic_link: Some(link) } => fields.others.get(link).and_then(Value::as_str),
+            Flavor::DataCenter { epic_link: Some(link), .. } => {
+                fields.others.get(link).and_then(Value::as_str)
+            }
             _ => None,
         };
         let parent = match (fields.parent, epic) {
@@ -336,6 +344,7 @@ impl Issues {
             created: moment(&fields.created).unwrap_or_default(),
             updated: moment(&fields.updated).unwrap_or_default(),
             state,
+            by_outsider: false,
             is_html: false,
             revision: fields.updated,
             url: format!("{base}/browse/{}", issue.key),

@@ -161,7 +161,19 @@ impl Server {
         F: Future<Output = Result<Reply, TrackerError>>,
     {
         self.pass_gate(&mut 0).await.map_err(WriteError::Refused)?;
-        self.attempt(what, send()).await.map_err(WriteError::of_sent)
+        let failed = std::sync::atomic::AtomicBool::new(false);
+        let sent = async {
+            let sent = send().await;
+            let is_theirs = |reply: &Reply| reply.status.is_server_error();
+            failed.store(sent.as_ref().is_ok_and(is_theirs), std::sync::atomic::Ordering::Relaxed);
+            sent
+        };
+        let judged = self.attempt(what, sent).await;
+        judged.map_err(|error| match failed.into_inner() {
+            // Also one that asks to wait may have been passed on before.
+            true => WriteError::Unknown(error),
+            false => WriteError::of_sent(error),
+        })
     }
 
     pub async fn send_once(&self, ask: Ask<'_>) -> Result<Reply, WriteError> {

@@ -36,7 +36,10 @@ pub fn answer(state: &State, request: &Request) -> Reply {
         ("POST", "workitemsbatch") => batch(state, request, &base),
         ("GET", "workitemtypes") => {
             let names = ["Bug", "Epic", "Feature", "Task", "User Story"];
-            Reply::json(&json!({"count": 5, "value": names.map(|name| json!({"name": name}))}))
+            let states =
+                STATES.map(|(name, category)| json!({"name": name, "category": category, "color": "b2b2b2"}));
+            let value = names.map(|name| json!({"name": name, "referenceName": name, "states": states}));
+            Reply::json(&json!({"count": 5, "value": value}))
         }
         ("GET", states) if states.starts_with("workitemtypes/") && states.ends_with("/states") => {
             let states =
@@ -54,9 +57,10 @@ pub fn answer(state: &State, request: &Request) -> Reply {
 }
 
 /// The states of a user story in the Agile process, and what they mean.
-const STATES: [(&str, &str); 5] = [
+const STATES: [(&str, &str); 6] = [
     ("New", "Proposed"),
     ("Active", "InProgress"),
+    ("In Development", "InProgress"),
     ("Resolved", "Resolved"),
     ("Closed", "Completed"),
     ("Removed", "Removed"),
@@ -142,9 +146,17 @@ fn patch(state: &State, issue: &mut Issue, request: &Request) -> Result<(), Repl
                 }
                 issue.is_markdown = text == "Markdown";
             }
-            ("add" | "replace", "/fields/System.Tags") => {
-                issue.labels =
-                    text.split(';').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+            (op @ ("add" | "replace"), "/fields/System.Tags") => {
+                let tags = text.split(';').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned);
+                if op == "replace" {
+                    issue.labels.clear();
+                }
+                // To add is to add: those that are there stay.
+                for tag in tags.collect::<Vec<_>>() {
+                    if !issue.labels.contains(&tag) {
+                        issue.labels.push(tag);
+                    }
+                }
             }
             ("add" | "replace", "/fields/Microsoft.VSTS.Common.Priority") => {
                 issue.priority = value.as_u64().map(|priority| priority as u8 - 1);

@@ -291,7 +291,7 @@ fn issue_json(issue: &Issue, base: &str, name: &str) -> Value {
         "created_at": iso(issue.created),
         "updated_at": iso(issue.updated),
         "closed_at": if closed { json!(iso(issue.updated)) } else { Value::Null },
-        "author_association": "OWNER",
+        "author_association": if issue.by_outsider { "NONE" } else { "OWNER" },
         "active_lock_reason": null,
         "body": if issue.body.is_empty() { Value::Null } else { json!(issue.body) },
         "timeline_url": format!("{url}/timeline"),

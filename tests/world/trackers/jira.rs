@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 const PROJECT: &str = "PAY";
 const EPIC_LINK: &str = "customfield_10100";
+const EPIC_NAME: &str = "customfield_10101";
 
 pub fn answer(state: &State, request: &Request, short: bool) -> Reply {
     let data_center = state.data_center.load(Ordering::Relaxed);
@@ -19,6 +20,8 @@ pub fn answer(state: &State, request: &Request, short: bool) -> Reply {
             {"id": "summary", "name": "Summary", "custom": false, "schema": {"type": "string", "system": "summary"}},
             {"id": EPIC_LINK, "name": "Epic Link", "custom": true,
              "schema": {"type": "any", "custom": "com.pyxis.greenhopper.jira:gh-epic-link", "customId": 10100}},
+            {"id": EPIC_NAME, "name": "Epic Name", "custom": true,
+             "schema": {"type": "string", "custom": "com.pyxis.greenhopper.jira:gh-epic-label", "customId": 10101}},
         ])),
         ("/rest/api/3/search/approximate-count", false) => {
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -144,6 +147,9 @@ fn create(state: &State, body: &Value, base: &str, cloud: bool) -> Reply {
     if fields["summary"].as_str().is_none_or(str::is_empty) {
         return refused("You must specify a summary of the issue.");
     }
+    if !cloud && issue.kind == Kind::Epic && fields[EPIC_NAME].as_str().is_none_or(str::is_empty) {
+        return refused("Epic Name is required.");
+    }
     if let Err(text) = set_fields(&mut issue, fields, cloud) {
         return refused(&text);
     }
@@ -189,6 +195,7 @@ fn set_fields(issue: &mut Issue, fields: &Value, cloud: bool) -> Result<(), Stri
                 issue.parent = key.rsplit('-').next().and_then(|number| number.parse().ok());
             }
             "project" | "issuetype" => {}
+            EPIC_NAME if !cloud && issue.kind == Kind::Epic => {}
             other => {
                 return Err(format!("Field '{other}' cannot be set. It is not on the appropriate screen."));
             }

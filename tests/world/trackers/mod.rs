@@ -71,6 +71,8 @@ pub struct Issue {
     pub milestone: Option<u64>,
     /// Azure DevOps: the body is Markdown.
     pub is_markdown: bool,
+    /// GitHub: somebody made it who has no part in the project.
+    pub by_outsider: bool,
     /// JIRA's properties.
     pub properties: Value,
     /// When a client made it; searches may be behind.
@@ -101,6 +103,7 @@ impl Issue {
             priority: None,
             milestone: None,
             is_markdown: false,
+            by_outsider: false,
             properties: Value::Null,
             made: None,
         }

@@ -2,7 +2,7 @@
 //! overwritten that was not seen.
 
 use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
-use super::super::item::Item;
+use super::super::item::{Item, Status};
 use super::super::server::{Ask, Reply};
 use super::super::{TrackerError, encode, markdown, read};
 use super::WorkItems;
@@ -10,6 +10,7 @@ use crate::work::sync::body;
 use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use specweave_jobs::clock::Millis;
 use std::sync::atomic::Ordering;
 
 /// Types for a story and for what holds stories, in whatever process: first choice first.
@@ -29,6 +30,9 @@ pub struct Named {
     /// `Proposed`, `InProgress`, `Resolved`, `Completed`, `Removed`; of a state alone.
     #[serde(default)]
     category: String,
+    /// Of a type alone.
+    #[serde(default)]
+    states: Vec<Named>,
 }
 
 impl WorkItems {
@@ -39,9 +43,26 @@ impl WorkItems {
         Ok(read::<Listed<Named>>(&what, &reply.body)?.value)
     }
 
+    /// The types of the project, with their states; asked for once.
+    async fn known_types(&self) -> Result<&[Named], TrackerError> {
+        self.types.get_or_try_init(|| self.list("workitemtypes")).await.map(Vec::as_slice)
+    }
+
+    /// What a state of a type means, once the types are known: a project may call its states as it likes.
+    pub(super) fn meaning(&self, kind: &str, state: &str) -> Option<Status> {
+        let kind = self.types.get()?.iter().find(|known| known.name == kind)?;
+        let state = kind.states.iter().find(|known| known.name == state)?;
+        Some(match state.category.as_str() {
+            "InProgress" => Status::InProgress,
+            "Resolved" | "Completed" => Status::Completed,
+            "Removed" => Status::Removed,
+            _ => Status::Open,
+        })
+    }
+
     /// The type that this project has for a story, or for what holds stories.
     async fn type_for(&self, is_group: bool) -> Result<String, TrackerError> {
-        let types = self.types.get_or_try_init(|| self.list("workitemtypes")).await?;
+        let types = self.known_types().await?;
         let wanted = if is_group { &GROUPS[..] } else { &STORIES[..] };
         let found = wanted.iter().find(|name| types.iter().any(|known| known.name == **name));
         found.map(|name| (*name).to_owned()).ok_or_else(|| TrackerError::Refused {
@@ -52,7 +73,8 @@ impl WorkItems {
 
     /// The state of a type that means so.
     async fn state_for(&self, kind: &str, category: Category) -> Result<String, TrackerError> {
-        let states = self.list(&format!("workitemtypes/{}/states", encode(kind))).await?;
+        let types = self.known_types().await?;
+        let states = types.iter().find(|known| known.name == kind).map_or(&[][..], |known| &known.states);
         let wanted: &[&str] = match category {
             Category::Open => &["Proposed"],
             Category::InProgress => &["InProgress"],
@@ -104,6 +126,8 @@ impl Editor for WorkItems {
         let what = self.what();
         let path = format!("_apis/projects/{}?api-version=7.1", encode(&self.project));
         let reply = self.server.ask(Ask::get(&what, self.server.address(&path)?)).await?;
+        // From here on states are read by what they mean.
+        self.known_types().await?;
         Ok(format!("ado:project:{}", read::<Project>(&what, &reply.body)?.id))
     }
 
@@ -127,7 +151,7 @@ impl Editor for WorkItems {
         }
     }
 
-    async fn marked(&self, marker: &str) -> Result<Vec<Item>, TrackerError> {
+    async fn marked(&self, marker: &str, _: Millis) -> Result<Vec<Item>, TrackerError> {
         let condition = format!("[System.Tags] CONTAINS '{marker}'");
         let ids = self.query(0, None, super::PER_PAGE, Some(&condition)).await?;
         if ids.is_empty() {
@@ -198,8 +222,12 @@ impl Editor for WorkItems {
             let mut tags: Vec<&String> = item.labels.iter().filter(|label| !gone(label)).collect();
             tags.extend(change.add_labels.iter().filter(|label| !item.labels.contains(label)));
             let tags: Vec<&str> = tags.into_iter().map(String::as_str).collect();
-            set("System.Tags", json!(tags.join("; ")));
+            // To add would leave those that are to go.
+            patch.push(json!({"op": "replace", "path": "/fields/System.Tags", "value": tags.join("; ")}));
         }
+        let mut set = |name: &str, value: Value| {
+            patch.push(json!({"op": "add", "path": format!("/fields/{name}"), "value": value}));
+        };
         let mut went_to = None;
         if let Some(state) = &change.state {
             let name = match &state.name {

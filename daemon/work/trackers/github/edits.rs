@@ -11,6 +11,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use specweave_jobs::clock::{self, Millis};
 
 #[derive(Deserialize)]
 struct Numbered {
@@ -24,6 +25,9 @@ struct Milestone {
     #[serde(default)]
     html_url: String,
 }
+
+/// A clock need not be known to the second.
+const CLOCKS_APART: Millis = 600_000;
 
 /// How a label begins that says where an open issue stands.
 const STATUS: &str = "status:";
@@ -99,9 +103,12 @@ impl Editor for Issues {
     }
 
     /// GitHub's listing knows at once what was made; its search does not, and is not asked.
-    async fn marked(&self, marker: &str) -> Result<Vec<Item>, TrackerError> {
+    async fn marked(&self, marker: &str, since: Millis) -> Result<Vec<Item>, TrackerError> {
         let mut found = Vec::new();
-        let mut at = self.first(&Window::default());
+        // By the server's clock, and some more.
+        let ahead = self.github.server.now().0 - clock::now();
+        let since = Some(since + ahead - CLOCKS_APART);
+        let mut at = self.first(&Window { since, ..Window::default() });
         loop {
             let page = self.page(&at).await?;
             found.extend(page.items.into_iter().flatten().filter(|item| item.marker() == Some(marker)));

@@ -11,6 +11,7 @@ use crate::work::sync::body;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use specweave_jobs::clock::Millis;
 
 #[derive(Deserialize)]
 struct Transitions {
@@ -64,7 +65,7 @@ impl Issues {
     async fn raw(&self, reference: &str) -> Result<Option<Reply>, TrackerError> {
         let what = format!("issue {reference}");
         let mut fields = FIELDS.to_owned();
-        if let Flavor::DataCenter { epic_link: Some(link) } = &self.flavor {
+        if let Flavor::DataCenter { epic_link: Some(link), .. } = &self.flavor {
             fields.push_str(&format!(",{link}"));
         }
         let mut address = self.server.address(&format!("{}/issue/{}", self.api(), encode(reference)))?;
@@ -83,6 +84,9 @@ impl Issues {
         category: Category,
         name: Option<&str>,
     ) -> Result<(Category, String), WriteError> {
+        if name.is_some_and(|name| item.state.eq_ignore_ascii_case(name)) {
+            return Ok((category, item.state.clone()));
+        }
         let what = self.what();
         let path = format!("issue/{}/transitions", encode(item.reference()));
         let address = self.server.address(&format!("{}/{path}", self.api())).map_err(WriteError::Refused)?;
@@ -134,7 +138,8 @@ impl Issues {
         let before = &issue["fields"]["description"];
         let after = match markdown::marked_adf(before, boxes) {
             Some(document) => document,
-            // Boxes of another kind than JIRA's own: the text is written anew.
+            // What somebody else wrote is not written anew for a box: it may hold what Markdown does not know.
+            None if item.marker().is_none() => return Err(no_such_box(item)),
             None => {
                 let (text, all) = body::marked(&item.body, boxes);
                 all.then_some(()).ok_or_else(|| no_such_box(item))?;
@@ -165,7 +170,7 @@ impl Editor for Issues {
         self.item(&raw).map(Some).map_err(|(_, cause)| TrackerError::Malformed { what, cause })
     }
 
-    async fn marked(&self, marker: &str) -> Result<Vec<Item>, TrackerError> {
+    async fn marked(&self, marker: &str, _: Millis) -> Result<Vec<Item>, TrackerError> {
         self.all(&format!("project = \"{}\" AND labels = \"{marker}\"", self.key)).await
     }
 
@@ -187,11 +192,16 @@ impl Editor for Issues {
         if let Some(group) = &draft.group {
             match &self.flavor {
                 Flavor::Cloud => drop(fields.insert("parent".into(), json!({"key": group.reference}))),
-                Flavor::DataCenter { epic_link: Some(link) } => {
+                Flavor::DataCenter { epic_link: Some(link), .. } => {
                     drop(fields.insert(link.clone(), json!(group.reference)))
                 }
-                Flavor::DataCenter { epic_link: None } => {}
+                Flavor::DataCenter { epic_link: None, .. } => {}
             }
+        }
+        if let Flavor::DataCenter { epic_name: Some(name), .. } = &self.flavor
+            && draft.is_group
+        {
+            fields.insert(name.clone(), json!(draft.title));
         }
         let property = json!([{"key": PROPERTY, "value": {"marker": draft.marker}}]);
         let mut types = if draft.is_group { &GROUPS[..] } else { &STORIES[..] }.iter();
@@ -210,7 +220,7 @@ impl Editor for Issues {
                     let lower = said.to_lowercase();
                     let unwanted = ["priority", "parent"]
                         .into_iter()
-                        .find(|name| lower.contains(&format!("'{name}'")) && fields.contains_key(*name));
+                        .find(|name| lower.contains(*name) && fields.contains_key(*name));
                     match (unwanted, types.next()) {
                         (Some(name), _) => drop(fields.shift_remove(name)),
                         (None, Some(next)) if lower.contains("issue type") || lower.contains("issuetype") => {
@@ -248,7 +258,16 @@ impl Editor for Issues {
         }
         if !fields.is_empty() || !update.is_empty() {
             let path = format!("issue/{}", encode(item.reference()));
-            self.send(Method::PUT, &path, &json!({"fields": fields, "update": update})).await?;
+            match self.send(Method::PUT, &path, &json!({"fields": fields, "update": update})).await {
+                // A project may have no priorities; nothing was changed.
+                Err(WriteError::Refused(TrackerError::Refused { said, .. }))
+                    if said.to_lowercase().contains("priority") && fields.len() + update.len() > 1 =>
+                {
+                    fields.shift_remove("priority");
+                    self.send(Method::PUT, &path, &json!({"fields": fields, "update": update})).await?;
+                }
+                sent => drop(sent?),
+            }
         }
         match &change.state {
             Some(state) => self.transition(item, state.category, state.name.as_deref()).await.map(Some),

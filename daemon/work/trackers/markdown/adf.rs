@@ -22,12 +22,19 @@ pub fn from_adf(document: &Value) -> String {
 /// have them all.
 pub fn marked_adf(document: &Value, boxes: &[Checkbox]) -> Option<Value> {
     fn walk(node: &mut Value, left: &mut Vec<&Checkbox>, depth: usize) {
-        if kind(node) == "taskItem" {
-            let line = format!("- [ ] {}", inline(content(node)));
+        if matches!(kind(node), "taskItem" | "blockTaskItem") {
+            let text = match kind(node) {
+                "taskItem" => inline(content(node)),
+                _ => tight(content(node), 0),
+            };
+            let line = format!("- [ ] {}", text.lines().next().unwrap_or(""));
             let known = Checkbox::parse(List::Criteria, &line);
             let place = known.and_then(|known| {
-                let same =
-                    |one: &&Checkbox| (one.id == known.id && !known.id.is_empty()) || one.text == known.text;
+                let same = |one: &&Checkbox| {
+                    (one.id == known.id && !known.id.is_empty())
+                        || one.text == known.text
+                        || one.text == known.line()[6..]
+                };
                 left.iter().position(same)
             });
             if let Some(one) = place.map(|place| left.remove(place)) {

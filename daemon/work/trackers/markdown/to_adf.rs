@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// The document of a text.
 pub fn to_adf(text: &str) -> Value {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
-    let mut builder = Builder { open: vec![Open::new("doc")], marks: Vec::new(), boxes: 0 };
+    let mut builder = Builder { open: vec![Open::new("doc")], marks: Vec::new(), boxes: 0, ignored: 0 };
     for event in Parser::new_ext(text, options) {
         builder.take(event);
     }
@@ -42,7 +42,12 @@ struct Builder {
     marks: Vec<Value>,
     /// Boxes so far: each needs a name of its own.
     boxes: u32,
+    /// Blocks that are open deeper than any editor goes: what is in them stands where they begin.
+    ignored: u32,
 }
+
+/// So many blocks may stand within each other.
+const MOST_DEPTH: usize = 40;
 
 /// Nodes that hold inline content and nothing else.
 const INLINE: [&str; 3] = ["paragraph", "heading", "codeBlock"];
@@ -110,6 +115,10 @@ impl Builder {
             }
             _ => return,
         };
+        if self.open.len() >= MOST_DEPTH || self.ignored > 0 {
+            self.ignored += 1;
+            return;
+        }
         let is_block = !INLINE.contains(&open.kind) || open.kind == "paragraph";
         if is_block && self.open.last().is_some_and(|last| last.kind == "paragraph") {
             self.close();
@@ -135,6 +144,10 @@ impl Builder {
             TagEnd::Link | TagEnd::Image => return self.unmark("link"),
             _ => return,
         };
+        if self.ignored > 0 {
+            self.ignored -= 1;
+            return;
+        }
         if !self.open.iter().any(|open| open.kind == kind || kind.is_empty()) {
             return;
         }
@@ -191,11 +204,8 @@ impl Builder {
         let kind = open.kind;
         let node = self.completed(open);
         let parent = self.open.last_mut().expect("there was another");
-        match kind {
-            // A list of nothing but boxes is a task list.
-            "bulletList" | "orderedList" => parent.content.extend(node),
-            _ => parent.content.extend(node.into_iter().take(1)),
-        }
+        let inside = parent.kind;
+        parent.content.extend(node.into_iter().flat_map(|node| fitting(node, inside)));
         kind
     }
 
@@ -282,6 +292,29 @@ impl Builder {
     }
 }
 
+/// What of a node may stand in another: JIRA refuses a whole text for one that may not.
+fn fitting(mut node: Value, inside: &str) -> Vec<Value> {
+    let kind = node["type"].as_str().unwrap_or("").to_owned();
+    match (inside, kind.as_str()) {
+        ("blockquote" | "listItem", "heading") => {
+            node["type"] = "paragraph".into();
+            node.as_object_mut().map(|node| node.shift_remove("attrs"));
+            vec![node]
+        }
+        ("listItem" | "blockquote", "blockquote") => match node["content"].take() {
+            Value::Array(content) => content,
+            _ => Vec::new(),
+        },
+        ("blockquote" | "listItem" | "tableCell" | "tableHeader", "rule") => Vec::new(),
+        ("listItem" | "blockquote", "table") => {
+            let rows = node["content"].as_array().into_iter().flatten();
+            let cells = rows.flat_map(|row| row["content"].as_array().into_iter().flatten());
+            cells.flat_map(|cell| cell["content"].as_array().cloned().unwrap_or_default()).collect()
+        }
+        _ => vec![node],
+    }
+}
+
 fn number(level: HeadingLevel) -> u8 {
     level as u8
 }
@@ -321,6 +354,20 @@ mod tests {
         ]});
         let again = to_adf(&from_adf(&document));
         assert_eq!(again["content"][0], document["content"][0]);
+    }
+
+    #[test]
+    fn no_depth_and_no_nesting_is_too_much() {
+        let deep = to_adf(&">".repeat(20_000));
+        from_adf(&deep);
+        let document = to_adf("> # title\n>\n> > inner\n\n- > quoted\n- a\n\n  # head");
+        let text = document.to_string();
+        assert!(
+            text.contains("title")
+                && text.contains("inner")
+                && text.contains("quoted")
+                && !text.contains("heading")
+        );
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub fn to_wiki(text: &str) -> String {
         match event {
             Event::Start(tag) => match tag {
                 Tag::Paragraph if bullets.is_empty() => block(&mut out),
+                // A further paragraph of an item goes on below it.
+                Tag::Paragraph if !out.ends_with(' ') => out.push('\n'),
                 Tag::Heading { level, .. } => {
                     block(&mut out);
                     out.push_str(&format!("h{}. ", level as u8));
@@ -90,7 +92,11 @@ pub fn to_wiki(text: &str) -> String {
                 }
                 _ => {}
             },
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => out.push_str(&text),
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) if in_code => out.push_str(&text),
+            // A brace opens a macro.
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
+                out.push_str(&text.replace('{', "\\{"))
+            }
             Event::Code(code) if !in_code => out.push_str(&format!("{{{{{code}}}}}")),
             Event::Code(code) => out.push_str(&code),
             Event::SoftBreak | Event::HardBreak => out.push('\n'),

@@ -92,7 +92,7 @@ fn inline(text: &str) -> String {
     let text = BARE.replace_all(&text, "<$1>");
     let text = ITALIC.replace_all(&text, "${1}\u{0}${2}\u{0}${3}");
     let text = BOLD.replace_all(&text, "$1**$2**$3");
-    text.replace('\u{0}', "*")
+    text.replace('\u{0}', "*").replace("\\{", "{")
 }
 
 #[cfg(test)]
