@@ -1,12 +1,20 @@
 //! What a sync does, decided before any of it is done. Pure: a dry run prints this, and a run carries it out.
 
+mod outcomes;
+mod pairing;
+
+pub use outcomes::{base_of, decide_authored, decide_imported, nothing, retitle};
+pub use pairing::pair;
+
 use super::dialect::{self, Dialect, Origin};
-use super::merge::{self, Base, Outcome, Rules};
+use super::merge::{Base, Rules};
 use super::store::{Link, Store};
-use crate::specs::record::{self, BoxKey, Checkbox, Field, Record};
-use crate::specs::story::{self, Fields, Prints};
+use crate::specs::record::{Field, Record};
+use crate::specs::story::{self, Fields};
 use crate::work::trackers::item::{Item, Kind};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use outcomes::newborn;
+use pairing::{means, nameable};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A story that was written here.
 #[derive(Clone, Debug)]
@@ -226,273 +234,6 @@ pub enum Guard {
 
 /// More deletions are no person's: this many, or one in five.
 const MOST_GONE: usize = 25;
-
-/// What an item was when it was made: what was sent, but for what its tracker decides itself.
-pub fn newborn(dialect: &Dialect, sent: &Record, remote: &Record) -> Base {
-    let mut base = Base { local: sent.clone(), remote: dialect.echo(sent) };
-    base.local.status.clone_from(&remote.status);
-    base.remote.status.clone_from(&remote.status);
-    base.remote.priority = remote.priority;
-    // A label that the tracker left out is not one that somebody took away.
-    base.remote.labels.retain(|label| remote.labels.contains(label));
-    base
-}
-
-/// The outcome for a story and its item.
-pub fn decide_authored(
-    dialect: &Dialect,
-    base: Option<&Base>,
-    local: &Record,
-    remote: &Record,
-    rules: &Rules,
-) -> Outcome {
-    let mut out = merge::decide(base, local, &dialect.echo(local), remote, rules);
-    let marks = only_marks(&out.remote.boxes, &dialect.echo(&out.remote).boxes, &remote.boxes);
-    if let Some(boxes) = &marks {
-        out.remote.boxes.clone_from(boxes);
-    }
-    if out.pushed.contains(&Field::Priority) && out.remote.priority.is_none() && !dialect.can_clear_priority()
-    {
-        // Every item there has one: who takes his away leaves it to the tracker.
-        out.pushed.retain(|field| *field != Field::Priority);
-        out.remote.priority = remote.priority;
-        out.base.remote.priority = remote.priority;
-    }
-    // What the tracker will say of it is what is compared the next time.
-    let echo = dialect.echo(&out.base.remote);
-    for field in out.pushed.clone() {
-        match only_marks(&out.base.remote.boxes, &echo.boxes, &remote.boxes)
-            .filter(|_| marks.is_some() && field == Field::Boxes)
-        {
-            Some(boxes) => out.base.remote.boxes = boxes,
-            None => out.base.remote.take(field, &echo),
-        }
-    }
-    out
-}
-
-/// A story that has another name by now has it in the title of its item, too.
-pub fn retitle(store: &Store, key: &str, item: &Item, rules: &Rules, out: &mut Outcome) {
-    let moved = store.story(&item.key).is_some_and(|known| known != key);
-    if moved
-        && out.conflicts.is_empty()
-        && rules.push.contains(&Field::Title)
-        && !out.pushed.contains(&Field::Title)
-    {
-        out.pushed.insert(0, Field::Title);
-    }
-}
-
-/// The tracker's own boxes with other marks, where marks are all in which they differ from those that are wanted: whose
-/// words are the same as they stand, or as the tracker would give them back.
-pub fn only_marks(wanted: &[Checkbox], echo: &[Checkbox], remote: &[Checkbox]) -> Option<Vec<Checkbox>> {
-    let (wanted, echo) = (record::by_key(wanted), record::by_key(echo));
-    let theirs = record::keys(remote);
-    let marked = |(one, key): (&Checkbox, &BoxKey)| {
-        let mine = wanted.get(key)?;
-        let same_words = mine.text == one.text || echo.get(key).is_some_and(|echo| echo.text == one.text);
-        same_words.then(|| Checkbox { checked: mine.checked, ..one.clone() })
-    };
-    (wanted.len() == theirs.len()).then_some(())?;
-    remote.iter().zip(&theirs).map(marked).collect()
-}
-
-/// What no side ever says: a side that is compared with it has changed.
-pub fn nothing() -> Record {
-    let unsaid = || "\u{0}".to_owned();
-    Record {
-        title: unsaid(),
-        status: unsaid(),
-        priority: Some(u8::MAX),
-        labels: BTreeSet::from([unsaid()]),
-        description: unsaid(),
-        boxes: Vec::new(),
-    }
-}
-
-/// The base of a story that an import wrote, as far as its hashes tell: a side that has changed is like no other.
-pub fn remembered(
-    bases: &[story::Base],
-    fields: &Fields,
-    item: &Item,
-    local: &Record,
-    remote: &Record,
-) -> Base {
-    let (ours, theirs) = (fields.prints(), Fields::of(item).prints());
-    let was = |prints: &dyn Fn(&story::Base) -> Prints, now: &Prints, place: usize| {
-        bases.iter().any(|base| prints(base).0[place] == now.0[place])
-    };
-    let places = [(Field::Title, 0), (Field::Status, 1), (Field::Priority, 2), (Field::Description, 3)];
-    let other = nothing();
-    let mut base = Base { local: local.clone(), remote: remote.clone() };
-    for (field, place) in places {
-        let criteria = field == Field::Description;
-        let local_is_old =
-            was(&|base| base.local, &ours, place) && (!criteria || was(&|base| base.local, &ours, 4));
-        let remote_is_old = bases.first().is_some_and(|base| {
-            base.remote.0[place] == theirs.0[place] && (!criteria || base.remote.0[4] == theirs.0[4])
-        });
-        if !local_is_old {
-            base.local.take(field, &other);
-        }
-        if !remote_is_old {
-            base.remote.take(field, &other);
-        }
-    }
-    if bases.first().is_some_and(|base| base.checks == Fields::of(item).checks()) {
-        base.local.boxes.clone_from(&remote.boxes);
-        return base;
-    }
-    // A box that is marked on one side alone was marked there.
-    for (mine, theirs) in base.local.boxes.iter_mut().zip(&mut base.remote.boxes) {
-        if mine.checked != theirs.checked {
-            (mine.checked, theirs.checked) = (false, false);
-        }
-    }
-    base
-}
-
-/// Which item each story is.
-pub struct Pairs<'a> {
-    pub items: BTreeMap<&'a str, &'a Item>,
-    /// Items that were made for a story that has another.
-    pub twins: Vec<(&'a str, &'a Item)>,
-    /// Items that are some story's, also of one that is not here.
-    pub taken: BTreeSet<&'a str>,
-}
-
-/// Finds the item of each story: by the link in its file, by what is remembered, by the marker, by the title.
-pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
-    let by_reference: HashMap<&str, &Item> =
-        view.items.values().map(|item| (item.reference(), item)).collect();
-    let mut by_marker: HashMap<&str, Vec<&Item>> = HashMap::new();
-    let mut by_title: HashMap<(&str, &str), Vec<&Item>> = HashMap::new();
-    for item in view.items.values() {
-        // Whoever may open an issue may write any title and any marker.
-        if item.by_outsider && item.marker().is_none_or(|_| view.store.story(&item.key).is_none()) {
-            continue;
-        }
-        if let Some(marker) = item.marker() {
-            by_marker.entry(marker).or_default().push(item);
-        } else if let (Some(names), _) = dialect::split_title(&item.title) {
-            by_title.entry(names).or_default().push(item);
-        }
-    }
-    let mut pairs = Pairs { items: BTreeMap::new(), twins: Vec::new(), taken: BTreeSet::new() };
-    let mut names: HashMap<(&str, &str), usize> = HashMap::new();
-    let parts = |key: &'a str| {
-        let (rest, id) = key.rsplit_once('/')?;
-        Some((rest.rsplit('/').next().unwrap_or(rest), id))
-    };
-    for key in view.stories.keys() {
-        *names.entry(parts(key).unwrap_or_default()).or_default() += 1;
-    }
-    let take = |pairs: &mut Pairs<'a>, key: &'a str, item: &'a Item| {
-        let is_new = pairs.taken.insert(item.key.as_str());
-        if is_new {
-            pairs.items.insert(key, item);
-        }
-        is_new
-    };
-    // Of several that name one item, as copies do, the one that was linked to it is its story.
-    let named: Vec<(&str, &Item)> = view
-        .stories
-        .iter()
-        .filter_map(|(key, story)| Some((key.as_str(), *by_reference.get(story.reference.as_deref()?)?)))
-        .collect();
-    let is_known = |(key, item): &&(&'a str, &'a Item)| view.store.story(&item.key) == Some(*key);
-    for (key, item) in named.iter().filter(is_known).chain(named.iter().filter(|pair| !is_known(pair))) {
-        take(&mut pairs, key, item);
-    }
-    for (key, story) in view.stories {
-        if pairs.items.contains_key(key.as_str()) || story.reference.is_some() {
-            continue;
-        }
-        if let Some(item) = view.store.link(key).and_then(|link| view.items.get(&link.remote)) {
-            take(&mut pairs, key, item);
-        }
-    }
-    for (key, story) in view.stories {
-        let marker = dialect::marker(key);
-        let mut marked = by_marker.get(marker.as_str()).cloned().unwrap_or_default();
-        marked.sort_by_key(|item| (item.created, item.reference().len(), item.reference().to_owned()));
-        if !pairs.items.contains_key(key.as_str())
-            && story.reference.is_none()
-            && view.store.link(key).is_none()
-        {
-            let titled = parts(key).filter(|names_of| names.get(names_of) == Some(&1)).and_then(|names_of| {
-                match by_title.get(&names_of).map(Vec::as_slice) {
-                    Some([one]) => Some(*one),
-                    _ => None,
-                }
-            });
-            let free = |item: &&&Item| {
-                !pairs.taken.contains(item.key.as_str())
-                    && view.store.story(&item.key).is_none()
-                    && !view.store.is_dropped(&item.key)
-            };
-            let found = marked.iter().find(free).or(titled.as_ref().filter(free)).copied();
-            if let Some(item) = found {
-                take(&mut pairs, key, item);
-            }
-        }
-        let own = pairs.items.get(key.as_str()).map(|item| item.key.as_str());
-        if own.is_some() {
-            for twin in marked {
-                let names = dialect::split_title(&twin.title).0;
-                let is_copy = names == parts(key) && !view.store.is_dropped(&twin.key);
-                if Some(twin.key.as_str()) != own && is_copy && pairs.taken.insert(twin.key.as_str()) {
-                    pairs.twins.push((key, twin));
-                }
-            }
-        }
-    }
-    for (key, item) in view.items {
-        if item.marker().is_some()
-            || view.store.story(key).is_some_and(|story| !is_imported(view.store, story))
-        {
-            pairs.taken.insert(key);
-        }
-    }
-    pairs
-}
-
-fn is_imported(store: &Store, story: &str) -> bool {
-    store.link(story).is_some_and(|link| link.imported)
-}
-
-/// Whether a name means a story: its key or the end of it, its feature, its file, or its item.
-fn means(name: &str, story: &str, path: &str, item: Option<&Item>) -> bool {
-    let (name, story) = (name.to_lowercase(), story.split(' ').next().unwrap_or(story).to_lowercase());
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let bare = name.trim_start_matches('#');
-    story == name
-        || story.ends_with(&format!("/{name}"))
-        || story.contains(&format!("/{name}/"))
-        || story.starts_with(&format!("{name}/"))
-        || story.ends_with(&format!("-{name}"))
-        || (name.starts_with("us-") && file.starts_with(&format!("{name}-")))
-        || item.is_some_and(|item| {
-            item.reference().eq_ignore_ascii_case(bare) || item.external_id.eq_ignore_ascii_case(&name)
-        })
-}
-
-/// Everything that could be named: a story, its file, its item.
-fn nameable<'a>(view: &View<'a>, pairs: &Pairs<'a>) -> Vec<(&'a str, &'a str, Option<&'a Item>)> {
-    let stories = view
-        .stories
-        .iter()
-        .map(|(key, story)| (key.as_str(), story.path.as_str(), pairs.items.get(key.as_str()).copied()));
-    let broken = view.broken.keys().map(|path| (path.as_str(), path.as_str(), None));
-    let theirs =
-        view.items.iter().filter(|(key, _)| !pairs.taken.contains(key.as_str())).map(|(key, item)| {
-            let path = view.imported.get(key).map_or("", |here| here.path.as_str());
-            (item.external_id.as_str(), path, Some(item))
-        });
-    let lost = view.store.links().filter(|(key, link)| !link.imported && !view.stories.contains_key(*key));
-    let lost = lost.map(|(key, link)| (key, link.path.as_str(), view.items.get(&link.remote)));
-    stories.chain(broken).chain(theirs).chain(lost).collect()
-}
 
 /// Decides over everything.
 pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
@@ -766,39 +507,6 @@ impl Plan {
         action.fields.dedup();
         action.reason = reason;
     }
-}
-
-/// The outcome for a story that came from the tracker, and the base that it was compared with.
-pub fn decide_imported(
-    dialect: &Dialect,
-    link: Option<&Link>,
-    here: &Imported,
-    item: &Item,
-    rules: &Rules,
-) -> (Outcome, Base) {
-    let remote = dialect.record(item, Origin::Imported);
-    let local = dialect::imported_here(dialect.map, &here.fields, &remote, &here.text);
-    let known = link.and_then(|link| link.base.clone());
-    let base = known.unwrap_or_else(|| remembered(&here.bases, &here.fields, item, &local, &remote));
-    (merge::decide(Some(&base), &local, &local, &remote, rules), base)
-}
-
-/// The base of a pair, as far as it is known. A copy that was left when its original went is not what met.
-pub fn base_of(
-    store: &Store,
-    dialect: &Dialect,
-    story: &Story,
-    item: &Item,
-    remote: &Record,
-) -> Option<Base> {
-    let key = story.key.as_str();
-    let id = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
-    let known = store.story(&item.key).and_then(|known| Some((known, store.link(known)?)));
-    let same =
-        known.filter(|(known, link)| id(known) == id(key) || link.path == story.path || link.path.is_empty());
-    let link = same.map(|(_, link)| link);
-    let sent = link.and_then(|link| link.born.as_ref()).or(store.intent(key).map(|intent| &intent.record));
-    link.and_then(|link| link.base.clone()).or_else(|| sent.map(|sent| newborn(dialect, sent, remote)))
 }
 
 pub fn names(fields: &[Field]) -> String {

@@ -1,0 +1,107 @@
+//! Stories and items that are gone on one side, and items that are there twice.
+
+use super::{Ended, Engine, Went, item_link, link_to, nameless};
+use crate::specs::authored::{self, Authored};
+use crate::work::sync::dialect::{self, Origin};
+use crate::work::sync::pace::Write;
+use crate::work::sync::plan::Action;
+use crate::work::trackers::edits::{Category, Change, State};
+
+impl Engine<'_> {
+    pub(super) fn orphan(&mut self, action: &Action) -> Result<Went, Ended> {
+        let story = self.stories.get(&action.story);
+        let reference = story.and_then(|story| story.reference.clone());
+        let known = self.store.link(&action.story).cloned();
+        let remote = reference.clone().unwrap_or_default();
+        let mut link = known.unwrap_or_else(|| nameless(&format!("gone:{remote}")));
+        link.orphaned = true;
+        link.reference = reference.unwrap_or(link.reference);
+        self.store.set(&action.story, link)?;
+        Ok(Went::Failed(format!(
+            "{}; take the link out of its front matter to have a new item made",
+            action.reason
+        )))
+    }
+
+    pub(super) async fn close(&mut self, action: &Action) -> Result<Went, Ended> {
+        let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
+            return Ok(Went::Done);
+        };
+        self.pace(Write::Change).await?;
+        let Some(now) = self.look(item.reference()).await? else {
+            self.store.forget(&action.story)?;
+            return Ok(Went::Done);
+        };
+        let dialect = self.dialect();
+        // Edit beats delete, also in the last moment.
+        if dialect.record(&now, Origin::Authored) != dialect.record(&item, Origin::Authored) {
+            return Ok(Went::Failed(format!("{} was changed there at the same time", item.shown)));
+        }
+        if dialect::told(&now).category as u8 <= Category::InProgress as u8 {
+            let state = Some(State { category: Category::Cancelled, name: None });
+            if let Err(error) = self.editor.update(&now, &Change { state, ..Change::default() }).await {
+                return self.refused(error);
+            }
+        }
+        self.store.forget(&action.story)?;
+        Ok(Went::Done)
+    }
+
+    /// Closes an item that was made twice; it says which one counts.
+    pub(super) async fn heal(&mut self, action: &Action) -> Result<Went, Ended> {
+        let Some(twin) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
+            return Ok(Went::Done);
+        };
+        let story = action.story.split(' ').next().unwrap_or_default();
+        let kept = self.store.link(story).map(|link| link.reference.clone()).unwrap_or_default();
+        let kept = if kept.parse::<u64>().is_ok() { format!("#{kept}") } else { kept };
+        self.pace(Write::Change).await?;
+        let Some(now) = self.look(twin.reference()).await? else { return Ok(Went::Done) };
+        let change = Change {
+            body: (!now.body.starts_with("Duplicate of "))
+                .then(|| format!("Duplicate of {kept}.\n\n{}", now.body)),
+            state: Some(State { category: Category::Cancelled, name: None }),
+            ..Change::default()
+        };
+        match self.editor.update(&now, &change).await {
+            Ok(_) => Ok(Went::Done),
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// Writes a story's file again whose item has changed since it went.
+    pub(super) fn restore(&mut self, action: &Action) -> Result<Went, Ended> {
+        let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
+            return Ok(Went::Done);
+        };
+        let (folder, id) = action.story.rsplit_once('/').unwrap_or(("", &action.story));
+        let feature = folder.rsplit('/').next().unwrap_or(folder);
+        let record = self.dialect().record(&item, Origin::Authored);
+        let word = self.profile.map.local_word(&record.status, "");
+        let path = match action.path.as_str() {
+            "" => {
+                format!("{folder}/{}-{}.md", id.to_lowercase(), crate::specs::text::slug(&record.title, 50))
+            }
+            path => path.to_owned(),
+        };
+        let text = authored::restored(id, feature, &record, &word);
+        let linked = Authored::parse(&text).and_then(|parsed| {
+            let link = item_link(&item);
+            parsed.linked(
+                &["external"],
+                self.profile.source.platform.word(),
+                link.as_object().expect("it was made as one"),
+            )
+        });
+        let text = linked.unwrap_or(text);
+        if self.docs.read(&path)?.is_some() || !self.docs.write(&path, None, &text)? {
+            return Ok(Went::Failed(format!("{path} is another file by now")));
+        }
+        let base = match self.read_story(&path, &text) {
+            Ok(Some(story)) => crate::work::sync::merge::Base { local: story.record, remote: record },
+            _ => return Ok(Went::Failed(format!("{path} cannot be read again"))),
+        };
+        self.store.set(&action.story, link_to(&item, &path, base))?;
+        Ok(Went::Done)
+    }
+}

@@ -1,0 +1,183 @@
+//! Stories that came from the tracker: what may be changed from here is pushed, then they are imported as they are.
+
+use super::{Ended, Engine, MOST_TRIES, Went, link_to};
+use crate::specs::record::Field;
+use crate::specs::shelf::Wins;
+use crate::specs::story;
+use crate::work::sync::dialect::{self, Dialect, Origin};
+use crate::work::sync::merge::{Policy, Rules};
+use crate::work::sync::pace::Write;
+use crate::work::sync::plan::{self, Action, Imported, Verb};
+use crate::work::sync::profile::OnConflict;
+use crate::work::sync::store::Link;
+use crate::work::trackers::edits::WriteError;
+use crate::work::trackers::item::Item;
+
+impl Engine<'_> {
+    /// Whether an action only brings what the tracker says into its file.
+    pub(super) fn is_plain_import(&self, action: &Action) -> bool {
+        action.origin == Origin::Imported
+            && matches!(action.verb, Verb::Import | Verb::Pull)
+            && !action.fields.contains(&Field::Boxes)
+            && self.store.link(&action.story).is_none()
+    }
+
+    pub(super) async fn import(&mut self, actions: Vec<Action>) -> Result<(), Ended> {
+        let items: Vec<Item> =
+            actions.iter().filter_map(|action| self.items.get(action.item.as_ref()?)).cloned().collect();
+        let failed = self.docs.import(&items, &self.items, None)?;
+        let (mut done, mut wrong) = (Vec::new(), Vec::new());
+        for action in &actions {
+            match action.item.as_ref().and_then(|key| failed.get(key)) {
+                None => done.push(action.story.clone()),
+                Some(error) => wrong.push((action, error.clone())),
+            }
+        }
+        self.run.log(&format!("[import] {} items", done.len()));
+        self.run.done(&done).await?;
+        for (action, error) in wrong {
+            self.tell(action, Went::Failed(error)).await?;
+        }
+        Ok(())
+    }
+
+    /// A story that came from the tracker: what may be changed from here is pushed first, then it is imported as it is.
+    pub(super) async fn sync_imported(&mut self, action: &Action) -> Result<Went, Ended> {
+        let Some(key) = action.item.clone() else { return Ok(Went::Done) };
+        let rules = self.profile.rules(Origin::Imported);
+        let dialect = self.dialect();
+        let mut is_fresh = false;
+        for _ in 0..MOST_TRIES {
+            let Some(item) = self.items.get(&key).cloned() else { return Ok(Went::Done) };
+            let Some(here) = self.docs.imported(&item)? else {
+                return self.import_one(&item, None).map(|failed| failed.map_or(Went::Done, Went::Failed));
+            };
+            let link = self.store.link(&action.story).cloned();
+            let (mut out, mut base) = plan::decide_imported(&dialect, link.as_ref(), &here, &item, &rules);
+            let conflicts = self.contradictions_of_imported(&dialect, link.as_ref(), &here, &item);
+            let policy = self.profile.on_conflict;
+            if policy == OnConflict::File {
+                let error = "an imported story has nothing to take from the conflict's file: edit the story, then --use local";
+                return Ok(Went::Failed(error.into()));
+            }
+            if !conflicts.is_empty() && policy == OnConflict::Manual {
+                // The base stays what it was, so that it is one until somebody decides.
+                self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, base) })?;
+                let what = plan::names(&conflicts);
+                let told = self.import_one(&item, None)?;
+                return Ok(Went::Failed(told.unwrap_or_else(|| {
+                    format!(
+                        "conflict: {what} changed here and in {}: specweave-jobs resolve {} --use local|remote",
+                        item.shown, action.story
+                    )
+                })));
+            }
+            let mut wins = None;
+            if policy != OnConflict::Manual && (!conflicts.is_empty() || here.waits.is_some()) {
+                let (local, remote) = (out.local.clone(), dialect.record(&item, Origin::Imported));
+                let fields = if conflicts.is_empty() { local.differing(&remote) } else { conflicts };
+                let from_tracker = policy == OnConflict::Remote;
+                for field in &fields {
+                    // As if only the side that is right had changed.
+                    let here = dialect::imported_here(dialect.map, &here.fields, &remote, &here.text);
+                    let other = plan::nothing();
+                    base.local.take(*field, if from_tracker { &here } else { &other });
+                    base.remote.take(*field, if from_tracker { &other } else { &remote });
+                }
+                let decided_over = Link { imported: true, ..link_to(&item, &here.path, base.clone()) };
+                out = plan::decide_imported(&dialect, Some(&decided_over), &here, &item, &rules).0;
+                wins = Some(Wins(if from_tracker { in_the_file(&fields) } else { Vec::new() }));
+            }
+            if !out.pushed.is_empty() {
+                if wins.is_none()
+                    && let Some(waits) = &here.waits
+                {
+                    return Ok(Went::Failed(format!(
+                        "settle {waits} first: take over what you want of it, then remove it"
+                    )));
+                }
+                self.pace(Write::Change).await?;
+                if !is_fresh {
+                    let Some(now) = self.look(item.reference()).await? else {
+                        return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown)));
+                    };
+                    is_fresh = true;
+                    let changed =
+                        dialect.record(&now, Origin::Imported) != dialect.record(&item, Origin::Imported);
+                    self.items.insert(key.clone(), now);
+                    if changed {
+                        continue;
+                    }
+                }
+                let item = self.items.get(&key).cloned().unwrap_or(item.clone());
+                let change = dialect.change(&action.story, &item, &out.remote, &out.pushed, Origin::Imported);
+                match self.editor.update(&item, &change).await {
+                    Ok(state) => self.took_state(&mut out, state),
+                    Err(WriteError::Changed) => {
+                        is_fresh = false;
+                        self.reread(&item).await?;
+                        continue;
+                    }
+                    Err(error) => return self.refused(error),
+                }
+                self.reread(&item).await?;
+            }
+            if out.pulled.contains(&Field::Boxes) {
+                let (text, _) = crate::work::sync::body::marked(&here.text, &out.local.boxes);
+                if text != here.text && !self.docs.write(&here.path, Some(&here.text), &text)? {
+                    continue;
+                }
+            }
+            let item = self.items.get(&key).cloned().unwrap_or(item);
+            if self.profile.may_import()
+                && let Some(error) = self.import_one(&item, wins.clone())?
+            {
+                return Ok(Went::Failed(error));
+            }
+            // What was imported is what both sides say now.
+            if let Some(after) = self.docs.imported(&item)? {
+                let local = dialect::imported_here(dialect.map, &after.fields, &out.remote, &after.text);
+                for field in out
+                    .pulled
+                    .iter()
+                    .filter(|field| out.base.local.same(&out.local, **field))
+                    .copied()
+                    .collect::<Vec<_>>()
+                {
+                    out.base.local.take(field, &local);
+                }
+            }
+            self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, out.base) })?;
+            return Ok(Went::Done);
+        }
+        Ok(Went::Failed("it was changed at the same time, again and again".into()))
+    }
+
+    fn contradictions_of_imported(
+        &self,
+        dialect: &Dialect,
+        link: Option<&Link>,
+        here: &Imported,
+        item: &Item,
+    ) -> Vec<Field> {
+        let rules = Rules { policy: Policy::Manual, ..self.profile.rules(Origin::Imported) };
+        plan::decide_imported(dialect, link, here, item, &rules).0.conflicts
+    }
+
+    fn import_one(&mut self, item: &Item, wins: Option<Wins>) -> Result<Option<String>, Ended> {
+        let failed = self.docs.import(std::slice::from_ref(item), &self.items, wins)?;
+        Ok(failed.into_values().next())
+    }
+}
+
+/// The fields as the file of an imported story has them.
+fn in_the_file(fields: &[Field]) -> Vec<story::Field> {
+    let in_file = |field: &Field| match field {
+        Field::Title => vec![story::Field::Title],
+        Field::Status => vec![story::Field::Status],
+        Field::Priority => vec![story::Field::Priority],
+        Field::Description => vec![story::Field::Description, story::Field::Criteria],
+        Field::Labels | Field::Boxes => Vec::new(),
+    };
+    fields.iter().flat_map(in_file).collect()
+}

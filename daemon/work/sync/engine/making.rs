@@ -1,0 +1,221 @@
+//! What is made in the tracker: announced on the disk, sent once, and looked for where no answer came.
+
+use super::{Ended, Engine, Went, group_key, nameless, number_or_text};
+use crate::specs::authored::Authored;
+use crate::specs::record::Record;
+use crate::work::sync::dialect;
+use crate::work::sync::pace::Write;
+use crate::work::sync::plan::{Action, Verb};
+use crate::work::sync::store::Link;
+use crate::work::trackers::TrackerError;
+use crate::work::trackers::edits::{Group, WriteError};
+use crate::work::trackers::item::Item;
+use specweave_jobs::clock::Millis;
+
+impl Engine<'_> {
+    /// The group of a feature, found or made.
+    pub(super) async fn group_of(&mut self, feature: &str) -> Result<Result<Option<Group>, Went>, Ended> {
+        if let Some(known) = self.groups.get(feature) {
+            return Ok(Ok(known.clone()));
+        }
+        let key = group_key(feature);
+        let id = feature.rsplit('/').next().unwrap_or(feature).to_owned();
+        let group = match self.known_group(feature) {
+            Some(group) => Some(group),
+            None => match self.make_group(feature, &key, &id).await? {
+                Ok(group) => group,
+                Err(went) => return Ok(Err(went)),
+            },
+        };
+        if let Some(group) = &group {
+            self.link_feature(feature, group)?;
+        }
+        self.groups.insert(feature.to_owned(), group.clone());
+        Ok(Ok(group))
+    }
+
+    async fn make_group(
+        &mut self,
+        feature: &str,
+        key: &str,
+        id: &str,
+    ) -> Result<Result<Option<Group>, Went>, Ended> {
+        let title = self.feature_title(feature)?;
+        self.pace(Write::Create).await?;
+        match self.editor.group(id, &title).await {
+            Ok(Some(group)) => {
+                // It is found by its name; there is nothing to compare.
+                let link =
+                    Link { reference: group.reference.clone(), url: group.url.clone(), ..nameless(key) };
+                self.store.set(key, link)?;
+                return Ok(Ok(Some(group)));
+            }
+            Ok(None) => {}
+            Err(error) => return self.refused(error).map(Err),
+        }
+        let marker = dialect::marker(feature);
+        let mut known = self.items.values().find(|item| item.marker() == Some(marker.as_str())).cloned();
+        if known.is_none()
+            && let Some(intent) = self.store.intent(key).cloned()
+        {
+            self.wait_for_index(intent.at).await?;
+            known = self.editor.marked(&marker, intent.at).await?.into_iter().next();
+        }
+        let item = match known {
+            Some(item) => item,
+            None => {
+                let draft = self.dialect().group_draft(feature, id, &title);
+                self.store.intend(key, self.run.now(), &Record { title, ..Record::default() })?;
+                let reference = match self.editor.create(&draft).await {
+                    Ok(reference) => reference,
+                    Err(WriteError::Unknown(TrackerError::Cancelled)) => {
+                        return Err(TrackerError::Cancelled.into());
+                    }
+                    Err(WriteError::Unknown(_)) => return Ok(Err(Went::Unknown)),
+                    Err(error) => {
+                        self.store.refuse(key)?;
+                        return self.refused(error).map(Err);
+                    }
+                };
+                match self.look(&reference).await? {
+                    Some(item) => item,
+                    None => return Ok(Err(Went::Unknown)),
+                }
+            }
+        };
+        let group = Group { reference: item.reference().to_owned(), url: item.url.clone() };
+        let link = Link { reference: group.reference.clone(), url: group.url.clone(), ..nameless(&item.key) };
+        self.store.set(key, link)?;
+        self.items.insert(item.key.clone(), item);
+        Ok(Ok(Some(group)))
+    }
+
+    fn feature_title(&mut self, feature: &str) -> Result<String, Ended> {
+        let text = self.docs.read(&format!("{feature}/FEATURE.md"))?.unwrap_or_default();
+        let title = Authored::parse(&text).map(|parsed| parsed.record().title.clone()).unwrap_or_default();
+        let id = feature.rsplit('/').next().unwrap_or(feature);
+        Ok(if title.is_empty() { id.to_owned() } else { title })
+    }
+
+    /// Writes the link to its group into a feature's file.
+    fn link_feature(&mut self, feature: &str, group: &Group) -> Result<(), Ended> {
+        let path = format!("{feature}/FEATURE.md");
+        let Some(text) = self.docs.read(&path)? else { return Ok(()) };
+        let provider = self.profile.source.platform.word();
+        let link = serde_json::json!({
+            "type": if provider == "github" { "milestone" } else if provider == "jira" { "epic" } else { "feature" },
+            "id": number_or_text(&group.reference),
+            "url": group.url,
+        });
+        let linked = Authored::parse(&text).and_then(|parsed| {
+            parsed.linked(&["external_tools"], provider, link.as_object().expect("it was made as one"))
+        });
+        match linked {
+            Ok(linked) if linked != text => drop(self.docs.write(&path, Some(&text), &linked)?),
+            Ok(_) => {}
+            Err(error) => self.run.log(&format!("{path} is not linked: {error}")),
+        }
+        Ok(())
+    }
+
+    pub(super) fn known_group(&self, feature: &str) -> Option<Group> {
+        let link = self.store.link(&group_key(feature))?;
+        Some(Group { reference: link.reference.clone(), url: link.url.clone() })
+    }
+
+    /// Makes the item of a story: announced, sent once, linked.
+    pub(super) async fn create(&mut self, key: &str) -> Result<Went, Ended> {
+        let Some(story) = self.fresh(key)? else { return Ok(Went::Done) };
+        let group = match self.group_of(&story.feature).await? {
+            Ok(group) => group,
+            Err(Went::Unknown) => {
+                return Ok(Went::Failed(
+                    "its feature may have been made or not; the next sync finds out".into(),
+                ));
+            }
+            // Its stories do without, and say so.
+            Err(Went::Failed(error)) => {
+                self.run.log(&format!("{} has no group there: {error}", story.feature));
+                self.groups.insert(story.feature.clone(), None);
+                None
+            }
+            Err(went) => return Ok(went),
+        };
+        let draft = self.dialect().draft(key, &story.record, group);
+        self.pace(Write::Create).await?;
+        self.store.intend(key, self.run.now(), &story.record)?;
+        match self.editor.create(&draft).await {
+            Ok(reference) => self.born(key, &reference).await,
+            // Who kills a job does not wait; the next run finds out.
+            Err(WriteError::Unknown(TrackerError::Cancelled)) => Err(TrackerError::Cancelled.into()),
+            Err(WriteError::Unknown(error)) => {
+                self.run.log(&format!("{key}: {error}; looking for it later"));
+                Ok(Went::Unknown)
+            }
+            Err(error) => {
+                self.store.refuse(key)?;
+                self.refused(error)
+            }
+        }
+    }
+
+    /// An item has been made: what it is made from is known, and what it says is read.
+    async fn born(&mut self, key: &str, reference: &str) -> Result<Went, Ended> {
+        let Some(item) = self.look(reference).await? else { return Ok(Went::Unknown) };
+        self.adopt(key, item).await
+    }
+
+    /// Takes an item that was made for a story as the story's.
+    async fn adopt(&mut self, key: &str, item: Item) -> Result<Went, Ended> {
+        let born = self.store.intent(key).map(|intent| intent.record.clone());
+        let path = self.stories.get(key).map(|story| story.path.clone()).unwrap_or_default();
+        let (remote, reference, url) = (item.key.clone(), item.reference().to_owned(), item.url.clone());
+        let link = Link { remote, reference, url, base: None, born, orphaned: false, imported: false, path };
+        self.store.set(key, link)?;
+        let item_key = item.key.clone();
+        self.items.insert(item_key.clone(), item);
+        self.sync_pair(key, &item_key, Verb::Create).await
+    }
+
+    /// Looks for what may have been made, and makes it if it was not.
+    pub(super) async fn recheck(&mut self, action: &Action) -> Result<Went, Ended> {
+        let key = &action.story;
+        let (intent_key, marked_by) = match action.verb {
+            Verb::Group => (group_key(key), key.clone()),
+            _ => (key.clone(), key.clone()),
+        };
+        let Some(intent) = self.store.intent(&intent_key).cloned() else {
+            return self.act_again(action).await;
+        };
+        self.wait_for_index(intent.at).await?;
+        let marker = dialect::marker(&marked_by);
+        let mut found = self.editor.marked(&marker, intent.at).await?;
+        found.sort_by_key(|item| (item.created, item.reference().to_owned()));
+        match found.into_iter().find(|item| !self.store.is_dropped(&item.key)) {
+            Some(item) if action.verb != Verb::Group => self.adopt(key, item).await,
+            Some(item) => {
+                self.items.insert(item.key.clone(), item);
+                self.act_again(action).await
+            }
+            None => {
+                self.store.refuse(&intent_key)?;
+                self.act_again(action).await
+            }
+        }
+    }
+
+    async fn act_again(&mut self, action: &Action) -> Result<Went, Ended> {
+        match action.verb {
+            Verb::Group => Ok(self.group_of(&action.story).await?.map_or_else(|went| went, |_| Went::Done)),
+            _ => self.create(&action.story).await,
+        }
+    }
+
+    /// Until what was made is found by its marker.
+    async fn wait_for_index(&self, made: Millis) -> Result<(), Ended> {
+        let lag = self.profile.pace(self.editor.pace()).lag;
+        let now = self.run.now();
+        // A clock that was ahead makes nobody wait for it.
+        Ok(self.run.sleep_until((made + lag).min(now + lag)).await?)
+    }
+}

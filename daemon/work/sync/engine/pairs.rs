@@ -1,0 +1,319 @@
+//! A story and its item: decided over with what both say at this moment, and written. Nothing is written that was not seen.
+
+use super::{Ended, Engine, MOST_TRIES, Note, Went, beside, item_link, link_to};
+use crate::specs::authored::{self, Authored};
+use crate::specs::record::{Field, Record};
+use crate::work::sync::conflict::{self, Stamp};
+use crate::work::sync::dialect::Origin;
+use crate::work::sync::merge::{Outcome, Policy, Rules};
+use crate::work::sync::pace::Write;
+use crate::work::sync::plan::{self, Action, Story, Verb};
+use crate::work::sync::profile::OnConflict;
+use crate::work::trackers::TrackerError;
+use crate::work::trackers::edits::{Category, WriteError};
+use crate::work::trackers::item::Item;
+use std::collections::BTreeSet;
+
+impl Engine<'_> {
+    /// A story as its file stands at this moment.
+    pub(super) fn fresh(&mut self, key: &str) -> Result<Option<Story>, Ended> {
+        let Some(path) = self.stories.get(key).map(|story| story.path.clone()) else { return Ok(None) };
+        let Some(text) = self.docs.read(&path)? else { return Ok(None) };
+        match self.read_story(&path, &text) {
+            Ok(Some(story)) if story.key == *key => {
+                self.stories.insert(key.to_owned(), story.clone());
+                Ok(Some(story))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn sync_authored(&mut self, action: &Action) -> Result<Went, Ended> {
+        let Some(item) = action.item.clone() else { return Ok(Went::Done) };
+        self.sync_pair(&action.story, &item, action.verb).await
+    }
+
+    /// Decides over a pair with what both sides say now, and writes it.
+    pub(super) async fn sync_pair(&mut self, key: &str, item_key: &str, verb: Verb) -> Result<Went, Ended> {
+        let mut is_fresh = verb == Verb::Create;
+        for _ in 0..MOST_TRIES {
+            let Some(story) = self.fresh(key)? else {
+                return Ok(Went::Failed("its file has gone or cannot be read any more".into()));
+            };
+            let Some(item) = self.items.get(item_key).cloned() else { return Ok(Went::Done) };
+            let decision = self.decide(&story, &item)?;
+            let (writes, pushes) = match &decision {
+                Decision::Write(out) => {
+                    (!out.pulled.is_empty() || !out.pushed.is_empty(), !out.pushed.is_empty())
+                }
+                Decision::Conflict(_) | Decision::Refused(_) => (true, false),
+            };
+            // Waited for before the last look, so that little time is left for somebody else between it and the write.
+            if pushes {
+                self.pace(Write::Change).await?;
+            }
+            if writes && !is_fresh {
+                // A listing may be behind, and minutes old.
+                let Some(now) = self.look(item.reference()).await? else {
+                    return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown)));
+                };
+                is_fresh = true;
+                let dialect = self.dialect();
+                let changed =
+                    dialect.record(&now, Origin::Authored) != dialect.record(&item, Origin::Authored);
+                self.items.insert(item_key.to_owned(), now);
+                if changed {
+                    continue;
+                }
+            }
+            let item = self.items.get(item_key).cloned().unwrap_or(item);
+            let out = match decision {
+                Decision::Write(out) => *out,
+                Decision::Refused(error) => return Ok(Went::Failed(error)),
+                Decision::Conflict(contradiction) => return self.show(&story, &item, &contradiction),
+            };
+            match self.write_pair(&story, &item, out).await? {
+                Written::Done => {
+                    self.drop_conflict(&beside(&story.path))?;
+                    return Ok(Went::Done);
+                }
+                Written::Again => is_fresh = false,
+                Written::Failed(went) => return Ok(went),
+            }
+        }
+        Ok(Went::Failed("it was changed at the same time, again and again".into()))
+    }
+
+    /// What is to become of a pair.
+    fn decide(&mut self, story: &Story, item: &Item) -> Result<Decision, Ended> {
+        let dialect = self.dialect();
+        let remote = dialect.record(item, Origin::Authored);
+        let base = plan::base_of(self.store, &dialect, story, item, &remote);
+        let rules = self.profile.rules(Origin::Authored);
+        let decide = |local: &Record, rules: &Rules| {
+            let mut out = plan::decide_authored(&dialect, base.as_ref(), local, &remote, rules);
+            plan::retitle(self.store, &story.key, item, rules, &mut out);
+            out
+        };
+        let fields = decide(&story.record, &Rules { policy: Policy::Manual, ..rules.clone() }).conflicts;
+        let contradiction = |fields: Vec<Field>, why| {
+            let (base, remote) = (base.clone(), remote.clone());
+            Decision::Conflict(Box::new(Contradiction { fields, base, remote, why }))
+        };
+        if fields.is_empty() || !self.resolve {
+            let out = decide(&story.record, &rules);
+            return Ok(match out.conflicts.is_empty() {
+                true => Decision::Write(Box::new(out)),
+                false => contradiction(out.conflicts, ""),
+            });
+        }
+        // A decision is one over what was shown.
+        let kept = self.docs.read(&beside(&story.path))?.unwrap_or_default();
+        let Some(seen) = Stamp::read(&kept) else {
+            return Ok(contradiction(fields, "it was not shown yet, "));
+        };
+        let now = Stamp::of(&fields, &story.record, &remote);
+        let on_conflict = self.profile.on_conflict;
+        let is_seen = match on_conflict {
+            OnConflict::Local => seen.remote == now.remote,
+            OnConflict::Remote => seen.local == now.local,
+            OnConflict::File | OnConflict::Manual => seen == now,
+        };
+        if !is_seen {
+            return Ok(contradiction(fields, "it was changed again since it was shown, "));
+        }
+        let may = |allowed: &BTreeSet<Field>| fields.iter().all(|field| allowed.contains(field));
+        if on_conflict != OnConflict::Remote && !may(&rules.push) {
+            return Ok(Decision::Refused(
+                "config.json or --direction does not let stories be written to the tracker".into(),
+            ));
+        }
+        if on_conflict != OnConflict::Local && !may(&rules.pull) {
+            return Ok(Decision::Refused(
+                "config.json or --direction does not let the tracker change stories".into(),
+            ));
+        }
+        if on_conflict != OnConflict::File {
+            return Ok(Decision::Write(Box::new(decide(&story.record, &rules))));
+        }
+        let mut local = story.record.clone();
+        if let Err(error) = conflict::decided(&kept, &fields, &mut local) {
+            return Ok(Decision::Refused(error.to_string()));
+        }
+        local.status = self.profile.map.of_local(&local.status);
+        let mut out = decide(&local, &Rules { policy: Policy::Local, ..rules });
+        out.pulled.extend(fields.iter().filter(|field| !local.same(&story.record, **field)));
+        Ok(Decision::Write(Box::new(out)))
+    }
+
+    /// Shows a contradiction beside its story. What a person has written there already stays.
+    fn show(&mut self, story: &Story, item: &Item, contradiction: &Contradiction) -> Result<Went, Ended> {
+        let Contradiction { fields, base, remote, why } = contradiction;
+        let place = beside(&story.path);
+        let kept = self.docs.read(&place)?;
+        let now = Stamp::of(fields, &story.record, remote);
+        if kept.as_deref().and_then(Stamp::read) != Some(now) {
+            if let Some(kept) = kept.as_deref().filter(|kept| !conflict::is_untouched(kept)) {
+                let stem = story.path.strip_suffix(".md").unwrap_or(&story.path);
+                for number in 2..MOST_KEPT {
+                    let aside = format!("{stem}-{number}.conflict.md");
+                    if self.docs.read(&aside)?.is_none() {
+                        self.docs.write(&aside, None, kept)?;
+                        break;
+                    }
+                }
+            }
+            let text = conflict::text(&story.key, &item.shown, fields, base.as_ref(), &story.record, remote);
+            self.docs.write(&place, kept.as_deref(), &text)?;
+        }
+        let what = plan::names(fields);
+        Ok(Went::Failed(format!("conflict: {why}{what} changed here and in {}; see {place}", item.shown)))
+    }
+
+    async fn write_pair(&mut self, story: &Story, item: &Item, mut out: Outcome) -> Result<Written, Ended> {
+        let key = story.key.as_str();
+        let Some(text) = self.docs.read(&story.path)? else { return Ok(Written::Again) };
+        if crate::specs::text::hash(&text) != story.print {
+            // Somebody saved it since it was decided over.
+            return Ok(Written::Again);
+        }
+        let failed = |error: authored::AuthoredError| Ok(Written::Failed(Went::Failed(error.to_string())));
+        let parsed = match Authored::parse(&text) {
+            Ok(parsed) => parsed,
+            Err(error) => return failed(error),
+        };
+        let word = self.profile.map.local_word(&out.local.status, &parsed.status);
+        let new = match parsed.with(&out.local, &out.pulled, &word) {
+            Ok(new) => new,
+            Err(error) => return failed(error),
+        };
+        let platform = self.profile.source.platform;
+        let link = item_link(item);
+        // SpecWeave looks for JIRA's and Azure DevOps' in another place.
+        let places: &[&str] = match platform {
+            crate::work::trackers::item::Platform::GitHub => &["external"],
+            _ => &["external", "external_tools"],
+        };
+        let new = match Authored::parse(&new).and_then(|parsed| {
+            parsed.linked(places, platform.word(), link.as_object().expect("it was made as one"))
+        }) {
+            Ok(new) => new,
+            Err(error) => return failed(error),
+        };
+        if new != text && !self.docs.write(&story.path, Some(&text), &new)? {
+            return Ok(Written::Again);
+        }
+        // What was written may say a little else than what was pulled: a line that would be a heading of the file.
+        if let Ok(written) = Authored::parse(&new) {
+            let mut record = written.record().clone();
+            record.status = self.profile.map.of_local(&record.status);
+            for field in out
+                .pulled
+                .iter()
+                .filter(|field| out.base.local.same(&out.local, **field))
+                .copied()
+                .collect::<Vec<_>>()
+            {
+                out.base.local.take(field, &record);
+            }
+        }
+        if !out.pushed.is_empty() {
+            let change = self.dialect().change(key, item, &out.remote, &out.pushed, Origin::Authored);
+            match self.editor.update(item, &change).await {
+                Ok(state) => self.took_state(&mut out, state),
+                Err(WriteError::Changed) => {
+                    self.reread(item).await?;
+                    return Ok(Written::Again);
+                }
+                // A change that got no answer is looked at, and made again where it was not made.
+                Err(WriteError::Unknown(
+                    error @ (TrackerError::Network(_) | TrackerError::Transient { .. }),
+                )) => {
+                    self.run.log(&format!("{key}: {error}; looking again"));
+                    self.reread(item).await?;
+                    return Ok(Written::Again);
+                }
+                Err(error) => return self.refused(error).map(Written::Failed),
+            }
+        }
+        // Told before it counts as done: a daemon that dies in between comes by here or through `settle`.
+        self.note(key, item, &parsed, &out.base.remote.status)?;
+        self.store.set(key, link_to(item, &story.path, out.base.clone()))?;
+        Ok(Written::Done)
+    }
+
+    /// Tells the increments of a story about its item.
+    pub(super) fn note(
+        &mut self,
+        key: &str,
+        item: &Item,
+        parsed: &Authored,
+        status: &str,
+    ) -> Result<(), Ended> {
+        let is_closed = matches!(status, "completed" | "cancelled");
+        let feature = key.rsplit_once('/').map_or("", |(feature, _)| feature);
+        let note = Note {
+            story: key.rsplit('/').next().unwrap_or(key).to_owned(),
+            reference: item.reference().to_owned(),
+            url: item.url.clone(),
+            status: if is_closed { "closed" } else { "open" }.to_owned(),
+            group: self.known_group(feature),
+        };
+        for increment in parsed.increments() {
+            self.docs.note(&increment, &note)?;
+        }
+        Ok(())
+    }
+
+    /// The state that an item went to may have another meaning than the one that was asked for.
+    pub(super) fn took_state(&self, out: &mut Outcome, state: Option<(Category, String)>) {
+        if let Some((category, state)) = state {
+            out.base.remote.status =
+                self.profile.map.of_remote(crate::work::sync::status::Told { category, state: &state });
+        }
+    }
+
+    pub(super) async fn reread(&mut self, item: &Item) -> Result<(), Ended> {
+        if let Some(now) = self.look(item.reference()).await? {
+            self.items.insert(item.key.clone(), now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_conflict(&mut self, beside: &str) -> Result<(), Ended> {
+        match self.docs.read(beside)? {
+            // One that an import wrote, or that a person wrote in, is not ours to remove.
+            Some(text) if Stamp::read(&text).is_some() && (self.resolve || conflict::is_untouched(&text)) => {
+                Ok(self.docs.remove(beside)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is to become of a pair.
+enum Decision {
+    Write(Box<Outcome>),
+    Conflict(Box<Contradiction>),
+    /// It may not be done.
+    Refused(String),
+}
+
+/// What a person has to decide over.
+struct Contradiction {
+    fields: Vec<Field>,
+    base: Option<crate::work::sync::merge::Base>,
+    remote: Record,
+    why: &'static str,
+}
+
+/// So many files that a person wrote in may wait beside a story.
+const MOST_KEPT: u32 = 100;
+
+/// How the writing of a pair went.
+enum Written {
+    Done,
+    /// Somebody changed a side in the meantime.
+    Again,
+    Failed(Went),
+}
