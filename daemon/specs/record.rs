@@ -103,7 +103,7 @@ fn plain(text: &str) -> String {
 #[serde(default)]
 pub struct Record {
     pub title: String,
-    /// In the words that both sides share: see [`crate::work::sync::status`].
+    /// In the words that both sides share: `work::sync::status` has them.
     pub status: String,
     /// 0 is the most urgent.
     #[serde(skip_serializing_if = "Option::is_none")]
