@@ -362,7 +362,8 @@ fn wait_until_gone(project: &Project, leaving: &LockState) -> Result<(), Failure
     Ok(())
 }
 
-/// Makes a call that changes something; once more with a new daemon when this one is just leaving.
+/// Makes a call that changes something and may be made again; once more with a new daemon when this one is just leaving,
+/// or died.
 pub async fn call<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
     project: &Project,
     connection: &mut Connection,
@@ -372,7 +373,7 @@ pub async fn call<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
         Ok(response) => return Ok(response.into_inner()),
         Err(status) => Failure::from(status),
     };
-    if !failure.is_shutting_down() {
+    if !failure.is_shutting_down() && !failure.is_broken() {
         return Err(failure);
     }
     wait_until_gone(project, &lock_state(project))?;

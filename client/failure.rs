@@ -14,6 +14,9 @@ pub const UNREACHABLE: u8 = 4;
 pub const TIMED_OUT: u8 = 124;
 pub const INTERRUPTED: u8 = 130;
 
+/// A connection that was there is no more.
+const BROKE: &str = "the connection broke";
+
 /// Everything that can go wrong in the client.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -52,7 +55,7 @@ impl From<tonic::Status> for Failure {
         match status.code() {
             // A daemon that was killed gives `Unknown` with a transport error beneath.
             Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => {
-                Self::Silent("the connection broke".into())
+                Self::Silent(BROKE.into())
             }
             Code::DeadlineExceeded => Self::Silent("it took too long".into()),
             _ => Self::Refused(Box::new(status)),
@@ -74,6 +77,16 @@ impl Failure {
             Self::Ambiguous { .. } | Self::Usage(_) => 2,
             Self::Closed => 0,
             _ => GENERAL,
+        }
+    }
+
+    /// Whether the daemon died while it was asked.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::Silent(why) => why == BROKE,
+            // Nobody listens any more: what a daemon itself refuses has a reason.
+            Self::Refused(status) => status.code() == Code::Unavailable && reason(status).is_empty(),
+            _ => false,
         }
     }
 

@@ -1188,12 +1188,9 @@ fn a_job_that_the_daemon_took_up_alone_goes_on_with_the_token_that_is_brought() 
     trackers.set_latency(Duration::from_millis(40));
     let id = world.run(["sync", "github", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
     eventually("some were made", || trackers.writes().len() >= 4);
-    let pid = world.daemon_pid().unwrap();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(pid as i32).unwrap(),
-        rustix::process::Signal::KILL,
-    )
-    .unwrap();
+    // At once, while the dead daemon's lock may still be held: that is the client's to wait for.
+    let pid = rustix::process::Pid::from_raw(world.daemon_pid().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     world.run(["--resume", &id]).ok();
     assert_eq!(world.wait(&id)["state"], "completed");
     assert_eq!(open_items(&trackers).len(), 30);

@@ -180,15 +180,12 @@ impl Engine<'_> {
     /// Looks for what may have been made, and makes it if it was not.
     pub(super) async fn recheck(&mut self, action: &Action) -> Result<Went, Ended> {
         let key = &action.story;
-        let (intent_key, marked_by) = match action.verb {
-            Verb::Group => (group_key(key), key.clone()),
-            _ => (key.clone(), key.clone()),
-        };
+        let intent_key = if action.verb == Verb::Group { group_key(key) } else { key.clone() };
         let Some(intent) = self.store.intent(&intent_key).cloned() else {
             return self.act_again(action).await;
         };
         self.wait_for_index(intent.at).await?;
-        let marker = dialect::marker(&marked_by);
+        let marker = dialect::marker(key);
         let mut found = self.editor.marked(&marker, intent.at).await?;
         found.sort_by_key(|item| (item.created, item.reference().to_owned()));
         match found.into_iter().find(|item| !self.store.is_dropped(&item.key)) {

@@ -3,6 +3,7 @@
 use super::{Ended, Engine, MOST_TRIES, Note, Went, beside, item_link, link_to};
 use crate::specs::authored::{self, Authored};
 use crate::specs::record::{Field, Record};
+use crate::specs::shelf::SPECS;
 use crate::work::sync::conflict::{self, Stamp};
 use crate::work::sync::dialect::Origin;
 use crate::work::sync::merge::{Outcome, Policy, Rules};
@@ -167,7 +168,10 @@ impl Engine<'_> {
             self.docs.write(&place, kept.as_deref(), &text)?;
         }
         let what = plan::names(fields);
-        Ok(Went::Failed(format!("conflict: {why}{what} changed here and in {}; see {place}", item.shown)))
+        Ok(Went::Failed(format!(
+            "conflict: {why}{what} changed here and in {}; see {SPECS}/{place}",
+            item.shown
+        )))
     }
 
     async fn write_pair(&mut self, story: &Story, item: &Item, mut out: Outcome) -> Result<Written, Ended> {
