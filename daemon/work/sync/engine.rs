@@ -182,6 +182,23 @@ impl<'a> Engine<'a> {
         Dialect { platform: self.profile.source.platform, map: &self.profile.map, tracker: self.editor }
     }
 
+    /// Both sides as they were read, with the features whose group is linked and the stories that
+    /// could not be read.
+    fn view<'v>(&'v self, groups: &'v BTreeSet<String>, unread: &'v BTreeSet<String>) -> View<'v> {
+        View {
+            stories: &self.stories,
+            broken: &self.broken,
+            items: &self.items,
+            gone: &self.gone,
+            dead: &self.dead,
+            imported: &self.imported,
+            foreseen: &self.foreseen,
+            store: self.store,
+            groups,
+            unread,
+        }
+    }
+
     /// Reads both sides, and decides.
     pub async fn plan(&mut self) -> Result<Plan, Ended> {
         self.run.phase("reading the tracker");
@@ -194,18 +211,7 @@ impl<'a> Engine<'a> {
         self.run.phase("");
         let dialect = self.dialect();
         let (groups, unread) = (self.known_groups(), self.unread()?);
-        let view = View {
-            stories: &self.stories,
-            broken: &self.broken,
-            items: &self.items,
-            gone: &self.gone,
-            dead: &self.dead,
-            imported: &self.imported,
-            foreseen: &self.foreseen,
-            store: self.store,
-            groups: &groups,
-            unread: &unread,
-        };
+        let view = self.view(&groups, &unread);
         let profile = self.profile;
         // What a person has decided over is looked at as what it is.
         let rules = |origin| match self.resolve {

@@ -2,7 +2,7 @@
 
 use super::{Docs, Ended, Engine, group_key};
 use crate::specs::authored::Authored;
-use crate::work::sync::plan::{self, Guard, Story, View};
+use crate::work::sync::plan::{self, Guard, Story};
 use crate::work::sync::store::Link;
 use crate::work::trackers::item::{Item, Kind};
 use crate::work::trackers::{Position, TrackerError, Window};
@@ -143,19 +143,9 @@ impl Engine<'_> {
     }
 
     pub(super) fn foresee(&mut self) -> Result<(), Ended> {
-        let (groups, unread) = (BTreeSet::new(), BTreeSet::new());
-        let view = View {
-            stories: &self.stories,
-            broken: &self.broken,
-            items: &self.items,
-            gone: &self.gone,
-            dead: &self.dead,
-            imported: &self.imported,
-            foreseen: &self.foreseen,
-            store: self.store,
-            groups: &groups,
-            unread: &unread,
-        };
+        // Which items are stories' own depends on neither groups nor what could not be read.
+        let none = BTreeSet::new();
+        let view = self.view(&none, &none);
         let taken: BTreeSet<String> = plan::pair(&view).taken.into_iter().map(str::to_owned).collect();
         let theirs: Vec<&Item> =
             self.items.iter().filter(|(key, _)| !taken.contains(*key)).map(|(_, item)| item).collect();
