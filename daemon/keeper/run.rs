@@ -137,7 +137,10 @@ impl Keeper {
             Run { number, cancel, reason: None, again: false, killers: Vec::new(), _dismissal: dismissal };
         self.runs.insert(id.clone(), run);
         let (inbox, id) = (self.handle.inbox.clone(), id.clone());
+        let mut shown = self.published.subscribe();
         tokio::spawn(async move {
+            // The work reads its plan from the board: it begins when its job stands there as it is now.
+            let _ = shown.changed().await;
             let result = outcome(tokio::spawn(work::run(context)).await);
             log_end(&log, &result);
             let _ = inbox.send(Command::Over { id, run: number, result }).await;
