@@ -149,6 +149,23 @@ pub async fn resume(project: &Project, id: &str, json: bool) -> Result<u8, Failu
     Ok(0)
 }
 
+/// Asks what a request would do, and shows it.
+async fn preview(
+    mut connection: connect::Connection,
+    spec: JobSpec,
+    json: bool,
+    plan: impl FnOnce(&PreviewJobResponse) -> String,
+) -> Result<PreviewJobResponse, Failure> {
+    // Listings of thousands of repositories take their time; the daemon bounds each request.
+    let request = PreviewJobRequest { spec: Some(spec), environment: environment::carried() };
+    let preview = connection.client.preview_job(request).await?.into_inner();
+    match json {
+        true => print_json(&preview)?,
+        false => print(&plan(&preview))?,
+    }
+    Ok(preview)
+}
+
 /// Starts a job and says so, or follows it.
 pub async fn start(
     project: &Project,

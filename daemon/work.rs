@@ -14,6 +14,7 @@ use crate::secrets::Secrets;
 use crate::work::trackers::server::Session;
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -43,11 +44,25 @@ pub const STORAGE_RETRY_MS: Millis = 10_000;
 /// A network that was lost is tried again this often.
 const NETWORK_RETRY_MS: Millis = 60_000;
 
+/// Whether the disk has no room or cannot be written.
+pub fn has_no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded)
+}
+
 impl Stop {
     /// The disk refuses: tried again by itself.
     pub fn no_room(message: String) -> Self {
         let resume_at = Some(clock::now() + STORAGE_RETRY_MS);
         Self::Pause { reason: PauseReason::Storage, message, resume_at }
+    }
+
+    /// What a failure of the disk means: one that has no room is tried again by itself.
+    pub fn of_disk(error: &io::Error, message: String) -> Self {
+        match has_no_room(error) {
+            true => Self::no_room(message),
+            false => Self::Fail(message),
+        }
     }
 
     /// A remote's limit: goes on by itself when it opens.

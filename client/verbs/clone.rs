@@ -1,11 +1,10 @@
 //! `clone`: gather the sources, show the plan or start the job.
 
-use super::{print, print_json, start};
+use super::{preview, start};
 use crate::cli::CloneArgs;
 use crate::connect;
 use crate::failure::Failure;
 use crate::render::table;
-use specweave_jobs::environment;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
@@ -15,16 +14,9 @@ use std::path::{Path, PathBuf};
 pub async fn clone(project: &Project, arguments: CloneArgs, json: bool) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
     let spec = JobSpec { work: Some(job_spec::Work::Clone(spec(arguments)?)) };
-    let environment = environment::carried();
-    let mut connection = connect::find_or_start(project).await?;
+    let connection = connect::find_or_start(project).await?;
     if dry_run {
-        // Listings of thousands of repositories take their time; the daemon bounds each request.
-        let request = PreviewJobRequest { spec: Some(spec), environment };
-        let preview = connection.client.preview_job(request).await?.into_inner();
-        match json {
-            true => print_json(&preview)?,
-            false => print(&plan(&preview))?,
-        }
+        preview(connection, spec, json, plan).await?;
         return Ok(0);
     }
     start(project, connection, spec, follow, json).await

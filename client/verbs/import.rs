@@ -1,11 +1,10 @@
 //! `import`: show what would come, or start the job.
 
-use super::{print, print_json, start};
+use super::{preview, start};
 use crate::cli::ImportArgs;
 use crate::connect;
 use crate::failure::Failure;
 use crate::render::table;
-use specweave_jobs::environment;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::{plain, thousands};
 use specweave_jobs::v1::*;
@@ -13,14 +12,9 @@ use specweave_jobs::v1::*;
 pub async fn import(project: &Project, arguments: ImportArgs, json: bool) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
     let spec = JobSpec { work: Some(job_spec::Work::Import(spec(arguments))) };
-    let mut connection = connect::find_or_start(project).await?;
+    let connection = connect::find_or_start(project).await?;
     if dry_run {
-        let request = PreviewJobRequest { spec: Some(spec), environment: environment::carried() };
-        let preview = connection.client.preview_job(request).await?.into_inner();
-        match json {
-            true => print_json(&preview)?,
-            false => print(&plan(&preview))?,
-        }
+        let preview = preview(connection, spec, json, plan).await?;
         return Ok(u8::from(preview.items.iter().any(|item| item.action == "refuse")));
     }
     start(project, connection, spec, follow, json).await

@@ -1,11 +1,10 @@
 //! `sync` and `resolve`: show what would be done, or start the job.
 
-use super::{print, print_json, start};
+use super::{preview, start};
 use crate::cli::{ResolveArgs, SyncArgs};
 use crate::connect;
 use crate::failure::Failure;
 use crate::render::table;
-use specweave_jobs::environment;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
@@ -22,14 +21,9 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
         resolve: false,
     };
     let spec = JobSpec { work: Some(job_spec::Work::Sync(spec)) };
-    let mut connection = connect::find_or_start(project).await?;
+    let connection = connect::find_or_start(project).await?;
     if dry_run {
-        let request = PreviewJobRequest { spec: Some(spec), environment: environment::carried() };
-        let preview = connection.client.preview_job(request).await?.into_inner();
-        match json {
-            true => print_json(&preview)?,
-            false => print(&plan(&preview))?,
-        }
+        let preview = preview(connection, spec, json, plan).await?;
         return Ok(u8::from(
             preview.items.iter().any(|item| ["conflict", "broken"].contains(&item.action.as_str())),
         ));

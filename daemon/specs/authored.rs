@@ -1,7 +1,7 @@
 //! A story that people or SpecWeave wrote: front matter, a description, boxes. What is ours to change in it is changed
 //! line by line; everything else stays to the byte. Pure.
 
-use super::record::{Checkbox, Field, List, MOST_BOXES, Record};
+use super::record::{self, Checkbox, Field, List, MOST_BOXES, Record};
 use super::text::Fence;
 use serde_json::{Map, Value};
 use std::ops::Range;
@@ -120,7 +120,7 @@ impl Authored {
         let record = Record {
             title,
             status: text_of("status"),
-            priority: priority(&text_of("priority")),
+            priority: record::priority(&text_of("priority").to_ascii_uppercase()),
             labels: labels(meta.get("labels")),
             description,
             boxes: boxes.iter().map(|(one, _)| one.clone()).collect(),
@@ -145,22 +145,21 @@ impl Authored {
 
     /// The item of a tracker that the front matter names: a number or a key.
     pub fn link(&self, provider: &str) -> Option<String> {
-        let places = [&self.meta.get("external"), &self.meta.get("external_tools")];
-        places.into_iter().flatten().find_map(|place| {
-            let own = place.get(provider)?;
-            let names = ["issue", "key", "id", "number", "workItem", "work_item_id"];
-            names.iter().map(|name| scalar(own.get(name))).find(|found| !found.is_empty())
-        })
+        self.linked_as(provider, &["issue", "key", "id", "number", "workItem", "work_item_id"])
     }
 
     /// The address of that item, where the front matter has it.
     pub fn link_address(&self, provider: &str) -> Option<String> {
+        self.linked_as(provider, &["url"])
+    }
+
+    /// What the front matter says of a tracker under the first of these names, wherever links stand.
+    fn linked_as(&self, provider: &str, names: &[&str]) -> Option<String> {
         let places = [self.meta.get("external"), self.meta.get("external_tools")];
-        let addresses = places
-            .into_iter()
-            .flatten()
-            .map(|place| scalar(place.get(provider).and_then(|own| own.get("url"))));
-        addresses.into_iter().find(|address| !address.is_empty())
+        places.into_iter().flatten().find_map(|place| {
+            let own = place.get(provider)?;
+            names.iter().map(|name| scalar(own.get(name))).find(|found| !found.is_empty())
+        })
     }
 
     /// The increments whose folders the file names.
@@ -530,14 +529,6 @@ fn labels(value: Option<&Value>) -> std::collections::BTreeSet<String> {
             text.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
         }
         _ => Default::default(),
-    }
-}
-
-/// `P1`, `p1`; other words mean nothing here.
-fn priority(text: &str) -> Option<u8> {
-    match text.to_ascii_uppercase().as_bytes() {
-        [b'P', digit @ b'0'..=b'4'] => Some(digit - b'0'),
-        _ => None,
     }
 }
 

@@ -98,6 +98,14 @@ fn plain(text: &str) -> String {
     }
 }
 
+/// `P1`; other words mean nothing here.
+pub fn priority(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [b'P', digit @ b'0'..=b'4'] => Some(digit - b'0'),
+        _ => None,
+    }
+}
+
 /// One side's story.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -165,6 +173,13 @@ impl Checkbox {
             "" => format!("- [{mark}] {}", self.text),
             id => format!("- [{mark}] **{id}**: {}", self.text),
         }
+    }
+
+    /// Whether this is the box that a tracker has under these words: by its id, or by its words with or without one.
+    pub fn stands_as(&self, known: &Self) -> bool {
+        (self.id == known.id && !known.id.is_empty())
+            || self.text == known.text
+            || self.text == known.line()["- [ ] ".len()..]
     }
 
     /// The line of a box with another mark, and nothing else changed.

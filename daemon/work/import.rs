@@ -22,7 +22,6 @@ use serde_json::{Map, Value};
 use sources::{SourceError, SourceId};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::v1::ImportSpec;
-use std::io;
 use std::sync::{Arc, Mutex};
 use wanted::{Since, Wanted, months_ago};
 
@@ -263,14 +262,7 @@ pub fn stops(
 
 pub fn stop_for_shelf(error: ShelfError) -> Stop {
     let ShelfError::Io { source, .. } = &error;
-    let no_room = matches!(
-        source.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded
-    );
-    match no_room {
-        true => Stop::no_room(error.to_string()),
-        false => Stop::Fail(error.to_string()),
-    }
+    Stop::of_disk(source, error.to_string())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {

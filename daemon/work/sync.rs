@@ -277,11 +277,7 @@ fn items(context: &Context) -> BTreeMap<String, u32> {
 }
 
 fn no_room(error: &io::Error) -> Stop {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error.kind() {
-        StorageFull | ReadOnlyFilesystem | QuotaExceeded => Stop::no_room(error.to_string()),
-        _ => Stop::Fail(error.to_string()),
-    }
+    Stop::of_disk(error, error.to_string())
 }
 
 /// Writes the result, and says how it went.

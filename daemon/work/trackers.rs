@@ -122,6 +122,15 @@ fn read<T: serde::de::DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Tr
         .map_err(|error| TrackerError::Malformed { what: what.to_owned(), cause: error.to_string() })
 }
 
+/// The reply about something that may be gone; `None` where it is.
+fn unless_gone(asked: Result<server::Reply, TrackerError>) -> Result<Option<server::Reply>, TrackerError> {
+    match asked {
+        Ok(reply) => Ok(Some(reply)),
+        Err(TrackerError::NotFound(_) | TrackerError::Gone { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// A position or a mark as text.
 fn text(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("plain data serialises")

@@ -119,11 +119,7 @@ pub fn marked(text: &str, wanted: &[Checkbox]) -> (String, bool) {
         let Some(known) = Checkbox::parse(List::Criteria, line[start..].trim_end()) else {
             return line.to_owned();
         };
-        let place = left.iter().position(|one| {
-            (one.id == known.id && !known.id.is_empty())
-                || one.text == known.text
-                || one.text == known.line()[6..]
-        });
+        let place = left.iter().position(|one| one.stands_as(&known));
         let Some(one) = place.map(|place| left.remove(place)) else { return line.to_owned() };
         match one.checked == known.checked {
             true => line.to_owned(),

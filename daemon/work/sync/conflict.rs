@@ -3,7 +3,7 @@
 
 use super::body;
 use super::merge::Base;
-use crate::specs::record::{Field, Record};
+use crate::specs::record::{self, Field, Record};
 use crate::specs::text::hash;
 
 /// Says in the file what it was made from, so that nobody decides over something else.
@@ -148,10 +148,9 @@ pub fn decided(text: &str, fields: &[Field], record: &mut Record) -> Result<(), 
             Field::Title => record.title = left.trim().to_owned(),
             Field::Status => record.status = left.trim().to_owned(),
             Field::Priority => {
-                record.priority = match left.trim().to_uppercase().as_bytes() {
-                    [] => None,
-                    [b'P', digit @ b'0'..=b'4'] => Some(digit - b'0'),
-                    _ => return Err(ConflictError::Wrong(name, left)),
+                record.priority = record::priority(&left.trim().to_uppercase());
+                if record.priority.is_none() && !left.trim().is_empty() {
+                    return Err(ConflictError::Wrong(name, left));
                 }
             }
             Field::Labels => {

@@ -278,10 +278,7 @@ fn imported(fields: &Fields) -> Record {
     Record {
         title: fields.title.clone(),
         status: String::new(),
-        priority: match fields.priority.as_bytes() {
-            [b'P', digit @ b'0'..=b'4'] => Some(digit - b'0'),
-            _ => None,
-        },
+        priority: record::priority(&fields.priority),
         labels: BTreeSet::new(),
         description: format!("{}\n\n{}", unmarked.join("\n"), criteria.join("\n")).trim().to_owned(),
         boxes: Vec::new(),

@@ -418,30 +418,18 @@ fn group_key(feature: &str) -> String {
     format!("{feature}/*")
 }
 
-fn nameless(remote: &str) -> Link {
-    Link {
-        remote: remote.to_owned(),
-        reference: String::new(),
-        url: String::new(),
-        base: None,
-        born: None,
-        orphaned: false,
-        imported: false,
-        path: String::new(),
-    }
-}
-
 fn link_to(item: &Item, path: &str, base: crate::work::sync::merge::Base) -> Link {
     Link {
         reference: item.reference().to_owned(),
         url: item.url.clone(),
         base: Some(base),
         path: path.to_owned(),
-        ..nameless(&item.key)
+        ..Link::to(&item.key)
     }
 }
 
-fn number_or_text(reference: &str) -> serde_json::Value {
+/// A reference as files have it: a number where it is one.
+pub(super) fn number_or_text(reference: &str) -> serde_json::Value {
     reference.parse::<u64>().map_or_else(|_| reference.into(), Into::into)
 }
 

@@ -1,7 +1,7 @@
 //! The living docs of a project as a sync sees them: stories with front matter, stories that were imported, and what
 //! increments are told.
 
-use super::engine::{Docs, Found, Note};
+use super::engine::{Docs, Found, Note, number_or_text};
 use super::plan::{Foreseen, Imported};
 use crate::specs::authored;
 use crate::specs::ledger::Placed;
@@ -177,8 +177,7 @@ impl Docs for LivingDocs {
         if let Some(folder) = place.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mode = std::fs::metadata(&place)
-            .map_or(0o644, |facts| std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777);
+        let mode = mode_of(&place);
         let is_same = || match expected {
             None => true,
             Some(expected) => {
@@ -296,13 +295,11 @@ fn mode_of(path: &Path) -> u32 {
 /// Writes into an increment's metadata what SpecWeave looks for there, both the older place and the newer.
 fn noted(metadata: &mut Map<String, Value>, platform: Platform, note: &Note) {
     let now = clock::iso(clock::now());
-    let number =
-        |reference: &str| reference.parse::<u64>().map_or_else(|_| json!(reference), |number| json!(number));
     let links = object(object(metadata, "externalLinks"), platform.word());
     let before = links.clone();
     let group = |links: &mut Map<String, Value>, name: &str, url: Option<&str>| {
         if let Some(group) = &note.group {
-            links.insert(name.to_owned(), number(&group.reference));
+            links.insert(name.to_owned(), number_or_text(&group.reference));
             if let Some(url) = url {
                 links.insert(url.to_owned(), json!(group.url));
             }
@@ -310,8 +307,9 @@ fn noted(metadata: &mut Map<String, Value>, platform: Platform, note: &Note) {
     };
     match platform {
         Platform::GitHub => {
-            let issue =
-                json!({"issueNumber": number(&note.reference), "issueUrl": note.url, "status": note.status});
+            let issue = json!({
+                "issueNumber": number_or_text(&note.reference), "issueUrl": note.url, "status": note.status,
+            });
             merge(object(links, "issues"), &note.story, issue);
             group(links, "milestone", None);
         }
@@ -321,7 +319,7 @@ fn noted(metadata: &mut Map<String, Value>, platform: Platform, note: &Note) {
             group(links, "epicKey", Some("epicUrl"));
         }
         Platform::Ado => {
-            let item = json!({"workItemId": number(&note.reference), "workItemUrl": note.url});
+            let item = json!({"workItemId": number_or_text(&note.reference), "workItemUrl": note.url});
             merge(object(links, "userStories"), &note.story, item);
             group(links, "featureId", Some("featureUrl"));
         }
@@ -337,7 +335,8 @@ fn noted(metadata: &mut Map<String, Value>, platform: Platform, note: &Note) {
             && !issues.iter().any(|one| one["userStory"] == note.story.as_str())
         {
             issues.push(json!({
-                "userStory": note.story, "number": number(&note.reference), "url": note.url, "createdAt": now,
+                "userStory": note.story, "number": number_or_text(&note.reference),
+                "url": note.url, "createdAt": now,
             }));
         }
         older.insert("lastSync".into(), json!(now));

@@ -47,6 +47,17 @@ pub struct Outcome {
     pub base: Base,
 }
 
+impl Outcome {
+    /// What was pulled stands here as this says: it may be in a little other words.
+    pub fn stands_here_as(&mut self, written: &Record) {
+        for field in &self.pulled {
+            if self.base.local.same(&self.local, *field) {
+                self.base.local.take(*field, written);
+            }
+        }
+    }
+}
+
 /// Decides over a pair. `echo` is what the tracker would say if it were told what `local` says.
 pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Record, rules: &Rules) -> Outcome {
     let mut out = Outcome {

@@ -48,6 +48,22 @@ pub struct Link {
     pub path: String,
 }
 
+impl Link {
+    /// A link to an item of which no more is known.
+    pub fn to(remote: &str) -> Self {
+        Self {
+            remote: remote.to_owned(),
+            reference: String::new(),
+            url: String::new(),
+            base: None,
+            born: None,
+            orphaned: false,
+            imported: false,
+            path: String::new(),
+        }
+    }
+}
+
 /// An item that was about to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
@@ -361,27 +377,13 @@ mod tests {
         }
     }
 
-    fn link(remote: &str) -> Link {
-        let (reference, url, path) = Default::default();
-        Link {
-            remote: remote.into(),
-            reference,
-            url,
-            base: None,
-            born: None,
-            orphaned: false,
-            imported: false,
-            path,
-        }
-    }
-
     #[test]
     fn every_torn_end_leaves_what_was_before_it() {
         let kept = Kept::default();
         let mut store = Store::open(Box::new(kept.clone())).unwrap();
         store.set_project("p").unwrap();
         store.intend("a", 5, &Record::default()).unwrap();
-        store.set("a", link("r1")).unwrap();
+        store.set("a", Link::to("r1")).unwrap();
         store.intend("b", 6, &Record::default()).unwrap();
         let whole = kept.0.lock().unwrap().clone();
         for end in 0..whole.len() {
@@ -390,7 +392,7 @@ mod tests {
             let lines = whole[..end].iter().filter(|byte| **byte == b'\n').count();
             assert_eq!((store.project.is_some(), store.link("a").is_some()), (lines >= 1, lines >= 3));
             assert_eq!(store.intent("a").is_some(), lines == 2);
-            store.set("z", link("rz")).unwrap();
+            store.set("z", Link::to("rz")).unwrap();
             let again = Store::open(Box::new(torn)).unwrap();
             assert!(again.link("z").is_some() && again.link("a").is_some() == (lines >= 3));
         }
@@ -399,10 +401,10 @@ mod tests {
     #[test]
     fn a_story_has_one_item_and_an_item_one_story() {
         let mut store = Store::open(Box::new(Kept::default())).unwrap();
-        store.set("old/US-1", link("r1")).unwrap();
-        store.set("new/US-1", link("r1")).unwrap();
+        store.set("old/US-1", Link::to("r1")).unwrap();
+        store.set("new/US-1", Link::to("r1")).unwrap();
         assert_eq!((store.link("old/US-1"), store.story("r1")), (None, Some("new/US-1")));
-        store.set("new/US-1", link("r2")).unwrap();
+        store.set("new/US-1", Link::to("r2")).unwrap();
         assert_eq!((store.story("r1"), store.story("r2")), (None, Some("new/US-1")));
         store.forget("new/US-1").unwrap();
         assert!(store.is_dropped("r2") && store.links().next().is_none());
@@ -413,7 +415,7 @@ mod tests {
         let kept = Kept::default();
         let mut store = Store::open(Box::new(kept.clone())).unwrap();
         for number in 0..600 {
-            store.set("a", link(&format!("r{number}"))).unwrap();
+            store.set("a", Link::to(&format!("r{number}"))).unwrap();
         }
         let long = kept.0.lock().unwrap().len();
         let store = Store::open(Box::new(kept.clone())).unwrap();

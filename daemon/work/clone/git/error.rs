@@ -40,10 +40,7 @@ impl CloneError {
     /// Whether the disk has no room or cannot be written.
     pub fn is_storage(&self) -> bool {
         match self {
-            Self::Local { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded
-            ),
+            Self::Local { source, .. } => crate::work::has_no_room(source),
             Self::Git(error) => {
                 let full = ["No space left", "Read-only file system", "quota exceeded"];
                 full.iter().any(|words| error.message().contains(words))

@@ -1,10 +1,11 @@
 //! Stories and items that are gone on one side, and items that are there twice.
 
-use super::{Ended, Engine, Went, item_link, link_to, nameless};
+use super::{Ended, Engine, Went, item_link, link_to};
 use crate::specs::authored::{self, Authored};
 use crate::work::sync::dialect::{self, Origin};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::Action;
+use crate::work::sync::store::Link;
 use crate::work::trackers::edits::{Category, Change, State};
 
 impl Engine<'_> {
@@ -13,7 +14,7 @@ impl Engine<'_> {
         let reference = story.and_then(|story| story.reference.clone());
         let known = self.store.link(&action.story).cloned();
         let remote = reference.clone().unwrap_or_default();
-        let mut link = known.unwrap_or_else(|| nameless(&format!("gone:{remote}")));
+        let mut link = known.unwrap_or_else(|| Link::to(&format!("gone:{remote}")));
         link.orphaned = true;
         link.reference = reference.unwrap_or(link.reference);
         self.store.set(&action.story, link)?;

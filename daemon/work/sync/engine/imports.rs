@@ -137,15 +137,7 @@ impl Engine<'_> {
             // What was imported is what both sides say now.
             if let Some(after) = self.docs.imported(&item)? {
                 let local = dialect::imported_here(dialect.map, &after.fields, &out.remote, &after.text);
-                for field in out
-                    .pulled
-                    .iter()
-                    .filter(|field| out.base.local.same(&out.local, **field))
-                    .copied()
-                    .collect::<Vec<_>>()
-                {
-                    out.base.local.take(field, &local);
-                }
+                out.stands_here_as(&local);
             }
             self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, out.base) })?;
             return Ok(Went::Done);

@@ -1,6 +1,6 @@
 //! What is made in the tracker: announced on the disk, sent once, and looked for where no answer came.
 
-use super::{Ended, Engine, Went, group_key, nameless, number_or_text};
+use super::{Ended, Engine, Went, group_key, number_or_text};
 use crate::specs::authored::Authored;
 use crate::specs::record::Record;
 use crate::work::sync::dialect;
@@ -9,7 +9,7 @@ use crate::work::sync::plan::{Action, Verb};
 use crate::work::sync::store::Link;
 use crate::work::trackers::TrackerError;
 use crate::work::trackers::edits::{Group, WriteError};
-use crate::work::trackers::item::Item;
+use crate::work::trackers::item::{Item, Platform};
 use specweave_jobs::clock::Millis;
 
 impl Engine<'_> {
@@ -46,7 +46,7 @@ impl Engine<'_> {
             Ok(Some(group)) => {
                 // It is found by its name; there is nothing to compare.
                 let link =
-                    Link { reference: group.reference.clone(), url: group.url.clone(), ..nameless(key) };
+                    Link { reference: group.reference.clone(), url: group.url.clone(), ..Link::to(key) };
                 self.store.set(key, link)?;
                 return Ok(Ok(Some(group)));
             }
@@ -84,7 +84,7 @@ impl Engine<'_> {
             }
         };
         let group = Group { reference: item.reference().to_owned(), url: item.url.clone() };
-        let link = Link { reference: group.reference.clone(), url: group.url.clone(), ..nameless(&item.key) };
+        let link = Link { reference: group.reference.clone(), url: group.url.clone(), ..Link::to(&item.key) };
         self.store.set(key, link)?;
         self.items.insert(item.key.clone(), item);
         Ok(Ok(Some(group)))
@@ -101,14 +101,19 @@ impl Engine<'_> {
     fn link_feature(&mut self, feature: &str, group: &Group) -> Result<(), Ended> {
         let path = format!("{feature}/FEATURE.md");
         let Some(text) = self.docs.read(&path)? else { return Ok(()) };
-        let provider = self.profile.source.platform.word();
+        let platform = self.profile.source.platform;
+        let kind = match platform {
+            Platform::GitHub => "milestone",
+            Platform::Jira => "epic",
+            Platform::Ado => "feature",
+        };
         let link = serde_json::json!({
-            "type": if provider == "github" { "milestone" } else if provider == "jira" { "epic" } else { "feature" },
+            "type": kind,
             "id": number_or_text(&group.reference),
             "url": group.url,
         });
         let linked = Authored::parse(&text).and_then(|parsed| {
-            parsed.linked(&["external_tools"], provider, link.as_object().expect("it was made as one"))
+            parsed.linked(&["external_tools"], platform.word(), link.as_object().expect("it was made as one"))
         });
         match linked {
             Ok(linked) if linked != text => drop(self.docs.write(&path, Some(&text), &linked)?),
@@ -169,8 +174,8 @@ impl Engine<'_> {
     async fn adopt(&mut self, key: &str, item: Item) -> Result<Went, Ended> {
         let born = self.store.intent(key).map(|intent| intent.record.clone());
         let path = self.stories.get(key).map(|story| story.path.clone()).unwrap_or_default();
-        let (remote, reference, url) = (item.key.clone(), item.reference().to_owned(), item.url.clone());
-        let link = Link { remote, reference, url, base: None, born, orphaned: false, imported: false, path };
+        let (reference, url) = (item.reference().to_owned(), item.url.clone());
+        let link = Link { reference, url, born, path, ..Link::to(&item.key) };
         self.store.set(key, link)?;
         let item_key = item.key.clone();
         self.items.insert(item_key.clone(), item);

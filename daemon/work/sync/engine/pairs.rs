@@ -211,15 +211,7 @@ impl Engine<'_> {
         if let Ok(written) = Authored::parse(&new) {
             let mut record = written.record().clone();
             record.status = self.profile.map.of_local(&record.status);
-            for field in out
-                .pulled
-                .iter()
-                .filter(|field| out.base.local.same(&out.local, **field))
-                .copied()
-                .collect::<Vec<_>>()
-            {
-                out.base.local.take(field, &record);
-            }
+            out.stands_here_as(&record);
         }
         if !out.pushed.is_empty() {
             let change = self.dialect().change(key, item, &out.remote, &out.pushed, Origin::Authored);

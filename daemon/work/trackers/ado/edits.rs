@@ -4,7 +4,7 @@
 use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
 use super::super::item::{Item, Status};
 use super::super::server::{Ask, Reply};
-use super::super::{TrackerError, encode, markdown, read};
+use super::super::{TrackerError, encode, markdown, read, unless_gone};
 use super::WorkItems;
 use crate::work::sync::body;
 use http::{HeaderValue, Method, StatusCode};
@@ -138,17 +138,10 @@ impl Editor for WorkItems {
             encode(&self.project),
             encode(reference)
         );
-        let reply = match self.server.ask(Ask::get(&what, self.server.address(&path)?)).await {
-            Ok(reply) => reply,
-            Err(TrackerError::NotFound(_) | TrackerError::Gone { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let asked = self.server.ask(Ask::get(&what, self.server.address(&path)?)).await;
+        let Some(reply) = unless_gone(asked)? else { return Ok(None) };
         let raw: Box<serde_json::value::RawValue> = read(&what, &reply.body)?;
-        match self.item(&raw) {
-            Some(Ok(item)) => Ok(Some(item)),
-            Some(Err((_, cause))) => Err(TrackerError::Malformed { what, cause }),
-            None => Ok(None),
-        }
+        self.item(&raw).transpose().map_err(|(_, cause)| TrackerError::Malformed { what, cause })
     }
 
     async fn marked(&self, marker: &str, _: Millis) -> Result<Vec<Item>, TrackerError> {

@@ -4,7 +4,7 @@
 use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
 use super::super::item::Item;
 use super::super::server::Reply;
-use super::super::{MOST_PAGES, Position, Source, TrackerError, Window, encode, read};
+use super::super::{MOST_PAGES, Position, Source, TrackerError, Window, encode, read, unless_gone};
 use super::{Issues, net, next_page};
 use crate::work::sync::body;
 use http::Method;
@@ -88,18 +88,11 @@ impl Editor for Issues {
 
     async fn current(&self, reference: &str) -> Result<Option<Item>, TrackerError> {
         let what = format!("issue {reference} of {}/{}", self.owner, self.name);
-        let reply = match self.github.get(&what, self.path(&format!("/issues/{}", encode(reference)))).await {
-            Ok(reply) => reply,
-            Err(TrackerError::NotFound(_) | TrackerError::Gone { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let asked = self.github.get(&what, self.path(&format!("/issues/{}", encode(reference)))).await;
+        let Some(reply) = unless_gone(asked)? else { return Ok(None) };
         let raw: Box<serde_json::value::RawValue> = read(&what, &reply.body)?;
-        match self.item(&raw) {
-            Some(Ok(item)) => Ok(Some(item)),
-            Some(Err((_, cause))) => Err(TrackerError::Malformed { what, cause }),
-            // A pull request is nobody's story.
-            None => Ok(None),
-        }
+        // A pull request is nobody's story.
+        self.item(&raw).transpose().map_err(|(_, cause)| TrackerError::Malformed { what, cause })
     }
 
     /// GitHub's listing knows at once what was made; its search does not, and is not asked.

@@ -4,7 +4,7 @@
 use super::super::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
 use super::super::item::Item;
 use super::super::server::{Ask, Reply};
-use super::super::{TrackerError, encode, markdown, read};
+use super::super::{TrackerError, encode, markdown, read, unless_gone};
 use super::{FIELDS, Flavor, Issues};
 use crate::specs::record::Checkbox;
 use crate::work::sync::body;
@@ -70,11 +70,7 @@ impl Issues {
         }
         let mut address = self.server.address(&format!("{}/issue/{}", self.api(), encode(reference)))?;
         address.set_query(Some(&format!("fields={fields}")));
-        match self.server.ask(Ask::get(&what, address)).await {
-            Ok(reply) => Ok(Some(reply)),
-            Err(TrackerError::NotFound(_) | TrackerError::Gone { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        unless_gone(self.server.ask(Ask::get(&what, address)).await)
     }
 
     /// Moves an issue to a status by whatever way leads there.

@@ -29,14 +29,7 @@ pub fn marked_adf(document: &Value, boxes: &[Checkbox]) -> Option<Value> {
             };
             let line = format!("- [ ] {}", text.lines().next().unwrap_or(""));
             let known = Checkbox::parse(List::Criteria, &line);
-            let place = known.and_then(|known| {
-                let same = |one: &&Checkbox| {
-                    (one.id == known.id && !known.id.is_empty())
-                        || one.text == known.text
-                        || one.text == known.line()[6..]
-                };
-                left.iter().position(same)
-            });
+            let place = known.and_then(|known| left.iter().position(|one| one.stands_as(&known)));
             if let Some(one) = place.map(|place| left.remove(place)) {
                 node["attrs"]["state"] = Value::from(if one.checked { "DONE" } else { "TODO" });
             }
