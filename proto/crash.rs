@@ -2,6 +2,7 @@
 //! Compiled in only with debug assertions: a release has none of it.
 //!
 //! `SPECWEAVE_JOBS_CRASH=journal-synced:abort@3` ends the process the third time it reaches that step;
+//! `journal-synced:slow@1` makes the first time take a second, as a busy disk does;
 //! `SPECWEAVE_JOBS_CRASH_TRACE=FILE` writes down every step that is reached; `SPECWEAVE_JOBS_CLOCK=FILE` names a
 //! file with the milliseconds by which the clock is off.
 
@@ -45,9 +46,15 @@ mod armed {
     use std::path::PathBuf;
     use std::sync::{LazyLock, Mutex, OnceLock};
 
+    #[derive(Clone, Copy)]
+    enum Deed {
+        Abort,
+        Slow,
+    }
+
     struct Orders {
-        /// The step, and the how-manieth time.
-        abort: Option<(String, u32)>,
+        /// The step, what happens there, and the how-manieth time.
+        order: Option<(String, Deed, u32)>,
         trace: Option<Mutex<std::fs::File>>,
         reached: Mutex<HashMap<String, u32>>,
     }
@@ -55,14 +62,19 @@ mod armed {
     static ORDERS: OnceLock<Orders> = OnceLock::new();
 
     pub fn arm() {
-        let abort = std::env::var("SPECWEAVE_JOBS_CRASH").ok().and_then(|text| {
-            let (step, count) = text.split_once(":abort@")?;
-            Some((step.to_owned(), count.parse().ok()?))
+        let order = std::env::var("SPECWEAVE_JOBS_CRASH").ok().and_then(|text| {
+            let (step, rest) = text.split_once(':')?;
+            let (deed, count) = match rest.split_once('@')? {
+                ("abort", count) => (Deed::Abort, count),
+                ("slow", count) => (Deed::Slow, count),
+                _ => return None,
+            };
+            Some((step.to_owned(), deed, count.parse().ok()?))
         });
         let trace = std::env::var_os("SPECWEAVE_JOBS_CRASH_TRACE")
             .and_then(|path| std::fs::OpenOptions::new().append(true).create(true).open(path).ok());
-        if abort.is_some() || trace.is_some() {
-            ORDERS.get_or_init(|| Orders { abort, trace: trace.map(Mutex::new), reached: Mutex::default() });
+        if order.is_some() || trace.is_some() {
+            ORDERS.get_or_init(|| Orders { order, trace: trace.map(Mutex::new), reached: Mutex::default() });
         }
     }
 
@@ -74,12 +86,20 @@ mod armed {
         let mut reached = orders.reached.lock().expect("no holder panics");
         let count = reached.entry(step.to_owned()).or_default();
         *count += 1;
-        if orders.abort.as_ref().is_some_and(|(name, nth)| name == step && nth == count) {
-            // As `kill -9` does it: no destructor runs, and nothing else happens either.
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-            loop {
-                std::thread::park();
+        match &orders.order {
+            Some((name, Deed::Abort, nth)) if name == step && nth == count => {
+                // As `kill -9` does it: no destructor runs, and nothing else happens either.
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+                loop {
+                    std::thread::park();
+                }
             }
+            Some((name, Deed::Slow, nth)) if name == step && nth == count => {
+                drop(reached);
+                std::thread::sleep(std::time::Duration::from_secs(1));
+            }
+            _ => {}
         }
     }
 

@@ -911,20 +911,40 @@ fn what_was_archived_stays_there_and_is_kept_up_to_date() {
     assert!(read(&moved).contains(": Changed"));
 }
 
-#[test]
-fn a_daemon_that_comes_back_without_a_token_asks_for_one_and_takes_nothing_for_missing() {
-    let (mut world, trackers) = world_with(450);
+/// Starts an import, and ends its daemon when the first page is asked for.
+fn killed_at_the_first_page(world: &World, trackers: &Trackers) -> String {
     let reached = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let signal = reached.clone();
     trackers.before_page(move |_, _| {
         signal.store(true, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(300));
     });
-    let id = start(&world, &order("github"));
+    let id = start(world, &order("github"));
     eventually("the first page is asked for", || reached.load(Ordering::SeqCst));
     world.kill_daemon();
-    world.unset("GITHUB_TOKEN");
     trackers.before_page(|_, _| ());
+    id
+}
+
+#[test]
+fn a_disk_that_is_slow_when_the_daemon_comes_back_counts_as_nobodys_order_to_stop() {
+    let (mut world, trackers) = world_with(450);
+    let id = killed_at_the_first_page(&world, &trackers);
+    world.set("SPECWEAVE_JOBS_CRASH", "journal-synced:slow@1");
+    world.run(["daemon", "start"]).ok();
+    // It was taken up without a token, and has come as far as to miss it.
+    let job = world.until(&id, "the pause", |job| job["state"] == "paused");
+    assert_eq!(job["pause"]["reason"], "credentials", "{job}");
+    world.run(["--resume", &id]).ok();
+    assert_eq!(world.wait(&id)["state"], "completed");
+    assert_whole(&world, &trackers, "github");
+}
+
+#[test]
+fn a_daemon_that_comes_back_without_a_token_asks_for_one_and_takes_nothing_for_missing() {
+    let (mut world, trackers) = world_with(450);
+    let id = killed_at_the_first_page(&world, &trackers);
+    world.unset("GITHUB_TOKEN");
     world.run(["daemon", "start"]).ok();
     let job = world.until(&id, "the pause", |job| job["state"] == "paused");
     assert_eq!(job["pause"]["reason"], "credentials", "{job}");
