@@ -2,13 +2,12 @@
 //! never unlinks a socket, and signals only the process that a held lock names.
 
 use crate::failure::Failure;
-use specweave_jobs::project::{Endpoint, EndpointError, Project, host};
+use specweave_jobs::project::{Endpoint, EndpointError, Identity, Project, host};
 use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
-use specweave_jobs::v1::{GetInfoRequest, ShutdownRequest};
-use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, disk};
-use std::fs::{File, OpenOptions, TryLockError};
+use specweave_jobs::v1::{GetInfoRequest, GetInfoResponse, ShutdownRequest};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, disk, process};
+use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -57,20 +56,91 @@ pub fn timed<T>(message: T) -> Request<T> {
     request
 }
 
-/// The daemon, if one listens. A missing, stale or unreadable endpoint is no daemon.
-pub async fn find(project: &Project) -> Result<Option<Connection>, Failure> {
+/// How long a daemon may take to say who it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// For what the files tell as well: whoever asks for a list wants it soon, also beside a daemon that hangs.
+    Short,
+    /// For what only the daemon can do, also on a busy machine.
+    Long,
+}
+
+impl Patience {
+    fn deadline(self) -> Duration {
+        match self {
+            Self::Short => CONNECT_DEADLINE,
+            Self::Long => CALL_DEADLINE,
+        }
+    }
+}
+
+/// The daemon of this very project, if one listens. A missing, stale or unreadable endpoint is no daemon, and neither is
+/// one that serves another project: the endpoint file may have come with a copy or a checkout.
+pub async fn find(project: &Project, patience: Patience) -> Result<Option<Connection>, Failure> {
     let endpoint = match Endpoint::read(&project.daemon().endpoint()) {
         Ok(endpoint) => endpoint,
         Err(EndpointError::Missing | EndpointError::Garbage { .. }) => return Ok(None),
         Err(error) => return Err(Failure::Endpoint(error)),
     };
     let Some(socket) = endpoint.socket().map(Path::to_path_buf) else { return Ok(None) };
-    let connecting = tokio::time::timeout(CONNECT_DEADLINE, connect_to(socket)).await;
-    match connecting {
-        Ok(Ok(client)) => Ok(Some(Connection { client, endpoint, _attached: None })),
-        Ok(Err(_)) => Ok(None),
-        Err(_) => Err(Failure::Silent("no connection within a second".into())),
+    let asking = async {
+        let client = match connect_to(socket).await {
+            Ok(client) => client,
+            Err(error) if is_refused_by_sandbox(&error) => return Err(Failure::NoSockets(error)),
+            Err(_) => return Ok(None),
+        };
+        let connection = Connection { client, endpoint, _attached: None };
+        match info(&connection).await {
+            Ok(info) if serves(&info, project) => Ok(Some(connection)),
+            Ok(_) => Ok(None),
+            // It is going, or gone.
+            Err(failure) if failure.is_shutting_down() || failure.is_broken() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    };
+    match tokio::time::timeout(patience.deadline(), asking).await {
+        Ok(found) => found,
+        Err(_) => {
+            let seconds = patience.deadline().as_secs();
+            Err(Failure::Silent(format!("it did not say who it is within {seconds} s")))
+        }
     }
+}
+
+/// As [`find`]; a daemon that lives and whose socket is gone is asked to bind it again.
+pub async fn find_awake(project: &Project, patience: Patience) -> Result<Option<Connection>, Failure> {
+    if let Some(connection) = find(project, patience).await? {
+        return Ok(Some(connection));
+    }
+    let lock = lock_state(project);
+    if !matches!(lock, LockState::Held(Some(_))) {
+        return Ok(None);
+    }
+    lock.signal(rustix::process::Signal::HUP);
+    let began = Instant::now();
+    while began.elapsed() < CONNECT_DEADLINE && lock_state(project) == lock {
+        if let Some(connection) = find(project, patience).await? {
+            return Ok(Some(connection));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    match lock_state(project) == lock {
+        true => Err(Failure::Silent("it lives, but takes no connection".into())),
+        false => Ok(None),
+    }
+}
+
+/// Whether the daemon that said this is that of this project.
+fn serves(info: &GetInfoResponse, project: &Project) -> bool {
+    let identity = Identity { device: info.specweave_device, inode: info.specweave_inode };
+    Path::new(&info.project) == project.root() && identity == project.identity()
+}
+
+/// Whether this process may not use Unix sockets at all, which says nothing about the daemon.
+fn is_refused_by_sandbox(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let refusals = [Errno::AFNOSUPPORT, Errno::PERM, Errno::ACCESS];
+    error.raw_os_error().is_some_and(|code| refusals.iter().any(|refusal| refusal.raw_os_error() == code))
 }
 
 async fn connect_to(socket: PathBuf) -> Result<Client, io::Error> {
@@ -100,13 +170,13 @@ async fn connect_to(socket: PathBuf) -> Result<Client, io::Error> {
 
 /// The daemon, started if none runs; an idle one of another version is replaced.
 pub async fn find_or_start(project: &Project) -> Result<Connection, Failure> {
-    if let Some(connection) = find(project).await?
+    if let Some(connection) = find(project, Patience::Long).await?
         && connection.endpoint.version == env!("CARGO_PKG_VERSION")
     {
         return Ok(connection);
     }
     let _turn = StartTurn::take(project)?;
-    if let Some(connection) = find(project).await? {
+    if let Some(connection) = find(project, Patience::Long).await? {
         let same_version = connection.endpoint.version == env!("CARGO_PKG_VERSION");
         if same_version || !retire(&connection, project).await? {
             return Ok(connection);
@@ -147,8 +217,8 @@ impl StartTurn {
             );
             Failure::Start(text)
         })?;
-        std::fs::create_dir_all(&files.folder).map_err(fail)?;
-        let file = open_lock(&path).map_err(fail)?;
+        disk::make_folders(&files.folder, 0o700).map_err(fail)?;
+        let file = disk::open_lock(&path).map_err(fail)?;
         let began = Instant::now();
         loop {
             match file.try_lock() {
@@ -161,11 +231,6 @@ impl StartTurn {
             }
         }
     }
-}
-
-fn open_lock(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    disk::open_unlinked(options.read(true).write(true).create(true).truncate(false).mode(0o600), path)
 }
 
 /// A daemon whose life is bound to this command's: it ends when the pipe to it closes.
@@ -214,7 +279,7 @@ async fn start(project: &Project) -> Result<Connection, Failure> {
     };
     let word: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
     if word["ready"] == true {
-        let mut connection = find(project)
+        let mut connection = find(project, Patience::Long)
             .await?
             .ok_or_else(|| Failure::Start("it said that it is ready, but does not listen".into()))?;
         connection._attached = attached.then(|| Attached { child });
@@ -233,7 +298,7 @@ async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
     lock_state(project).signal(rustix::process::Signal::HUP);
     let began = Instant::now();
     while began.elapsed() < READY_DEADLINE {
-        if let Some(connection) = find(project).await? {
+        if let Some(connection) = find(project, Patience::Long).await? {
             return Ok(connection);
         }
         // Stopping daemons hold the lock to their end; then a new one may start.
@@ -270,19 +335,23 @@ impl LockState {
 
 /// Looks at the lock, and changes nothing.
 pub fn lock_state(project: &Project) -> LockState {
-    let Ok(mut file) = OpenOptions::new().read(true).open(project.daemon().lock()) else {
-        return LockState::Free;
-    };
+    let Ok(mut file) = disk::open_regular(&project.daemon().lock()) else { return LockState::Free };
     if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
         return LockState::Free;
     }
     let mut text = String::new();
-    let _ = file.read_to_string(&mut text);
+    let _ = file.by_ref().take(MOST_LOCK).read_to_string(&mut text);
     let mut lines = text.lines();
-    let pid = lines.next().and_then(|line| line.parse().ok()).and_then(rustix::process::Pid::from_raw);
-    // A number of another container or an earlier boot names some other process here.
-    LockState::Held(pid.filter(|_| lines.next() == Some(&*host())))
+    let pid = lines.next().and_then(|line| line.parse().ok()).filter(|pid| process::is_daemon(*pid));
+    // A number of another container or an earlier boot names some other process here, and whoever else can write in
+    // the folder could have put any number there.
+    let is_private = disk::facts(&project.daemon().folder).is_ok_and(|folder| folder.mode & 0o022 == 0);
+    let pid = pid.filter(|_| is_private && lines.next() == Some(&*host()));
+    LockState::Held(pid.and_then(|pid| rustix::process::Pid::from_raw(pid as i32)))
 }
+
+/// A pid and a host's name.
+const MOST_LOCK: u64 = 4 * 1024;
 
 /// The daemon's command with a clean environment: where it is and who it serves, not what the first
 /// client happened to have set.
@@ -337,7 +406,7 @@ pub async fn stop(project: &Project) -> Result<bool, Failure> {
         return Ok(false);
     }
     let asked = async {
-        let mut client = find(project).await.ok()??.client;
+        let mut client = find(project, Patience::Long).await.ok()??.client;
         let request = ShutdownRequest { reason: "specweave-jobs daemon stop".into(), only_if_idle: false };
         client.shutdown(timed(request)).await.ok()
     };
@@ -346,7 +415,14 @@ pub async fn stop(project: &Project) -> Result<bool, Failure> {
         // It does not answer; the lock proves that this process is the daemon.
         running.signal(rustix::process::Signal::TERM);
     }
-    wait_until_gone(project, &running)?;
+    match wait_until_gone(project, &running) {
+        // It hangs: all that it has acknowledged is in its journals, as for any crash.
+        Err(Failure::Silent(_)) if matches!(running, LockState::Held(Some(_))) => {
+            running.signal(rustix::process::Signal::KILL);
+            wait_until_gone(project, &running)?;
+        }
+        gone => gone?,
+    }
     Ok(true)
 }
 

@@ -7,9 +7,9 @@ mod files;
 use crate::failure::{Failure, GENERAL};
 use crate::verbs::{print, print_json};
 use serde::Serialize;
-use specweave_jobs::clock;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
+use specweave_jobs::{clock, disk, environment};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -108,7 +108,8 @@ fn credentials(project: &Project) -> Vec<Finding> {
         ("Azure DevOps", &["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"]),
         ("JIRA", &["JIRA_API_TOKEN"]),
     ];
-    let dotenv = std::fs::read_to_string(project.root().join(".env")).unwrap_or_default();
+    let dotenv = disk::read_regular(&project.dotenv(), environment::MOST_DOTENV).unwrap_or_default();
+    let dotenv = String::from_utf8_lossy(&dotenv);
     let in_dotenv = |name: &str| {
         dotenv.lines().any(|line| line.split_once('=').is_some_and(|(key, _)| key.trim() == name))
     };
@@ -139,8 +140,8 @@ fn clock_is_right(project: &Project) -> Finding {
 }
 
 fn newest_moment(folder: &Path) -> Option<clock::Millis> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let modified = entries.filter_map(|entry| entry.metadata().ok()?.modified().ok());
+    let names = disk::read_folder(folder).ok()?.into_iter();
+    let modified = names.filter_map(|(name, _)| Some(disk::facts(&folder.join(name)).ok()?.modified));
     let newest = modified.max()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(newest.as_millis() as clock::Millis)
 }

@@ -35,6 +35,9 @@ pub enum Failure {
     Start(String),
     #[error("no daemon runs in this project")]
     NoDaemon,
+    /// Whether a daemon runs cannot be told from in here.
+    #[error("this process may not use Unix sockets, so that it cannot talk to a daemon")]
+    NoSockets(#[source] io::Error),
     #[error("there is no job {wanted:?}")]
     NoSuchJob { wanted: String, known: Vec<String> },
     #[error("{wanted:?} fits several jobs: {}", .candidates.join(" "))]
@@ -67,7 +70,9 @@ impl Failure {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::NoSuchJob { .. } => NO_SUCH_JOB,
-            Self::Silent(_) | Self::Start(_) | Self::NoDaemon | Self::Endpoint(_) => UNREACHABLE,
+            Self::Silent(_) | Self::Start(_) | Self::NoDaemon | Self::NoSockets(_) | Self::Endpoint(_) => {
+                UNREACHABLE
+            }
             Self::Refused(status) => match status.code() {
                 Code::NotFound => NO_SUCH_JOB,
                 Code::Unavailable if reason(status) != reason::REMOTE_FAILED => UNREACHABLE,
@@ -105,6 +110,7 @@ impl Failure {
             Self::Silent(_) => "specweave-jobs daemon stop".into(),
             Self::Start(_) | Self::Endpoint(_) => "specweave-jobs daemon logs".into(),
             Self::NoDaemon => "specweave-jobs daemon start".into(),
+            Self::NoSockets(_) => "run it again outside of the sandbox".into(),
             Self::NoSuchJob { known, .. } => known_ids(known.iter().map(String::as_str)),
             Self::Ambiguous { candidates, .. } => candidates_hint(candidates.iter().map(String::as_str)),
             Self::Refused(status) => hint_of(status),

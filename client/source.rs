@@ -1,7 +1,7 @@
 //! Where jobs are read from: the daemon if one answers, else the documented files. Both give the same
 //! messages, so that nothing else needs to know.
 
-use crate::connect::{self, Connection, timed};
+use crate::connect::{self, Connection, Patience, timed};
 use crate::failure::Failure;
 use serde_json::Value;
 use specweave_jobs::mirror::{self, Document, from_entry};
@@ -34,11 +34,16 @@ pub type Failed = (String, String);
 impl Source {
     /// Looks for a daemon; one that hangs is reported and passed by.
     pub async fn open(project: &Project) -> Result<Self, Failure> {
-        match connect::find(project).await {
+        match connect::find_awake(project, Patience::Short).await {
             Ok(Some(connection)) => Ok(Self::Daemon(Box::new(connection))),
             Ok(None) => Ok(Self::Files),
             Err(Failure::Silent(why)) => {
                 eprintln!("note: the daemon does not answer ({why}); showing what it wrote last");
+                Ok(Self::Files)
+            }
+            // What the files tell is true all the same, as far as it was written.
+            Err(error @ Failure::NoSockets(_)) => {
+                eprintln!("note: {error}; showing what the daemon, if one runs, wrote last");
                 Ok(Self::Files)
             }
             Err(error) => Err(error),

@@ -6,7 +6,7 @@ pub mod follow;
 pub mod import;
 pub mod sync;
 
-use crate::connect::{self, timed};
+use crate::connect::{self, Patience, timed};
 use crate::failure::Failure;
 use crate::render::list::Looks;
 use crate::render::{Paint, details as detail, list as listing};
@@ -35,10 +35,12 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
 pub fn init(folder: &Path) -> Result<u8, Failure> {
     let write = |path: &Path, source| Failure::Write { path: path.to_path_buf(), source };
     let state = folder.join(".specweave/state");
-    std::fs::create_dir_all(&state).map_err(|source| write(&state, source))?;
+    let made =
+        folder.canonicalize().and_then(|real| disk::make_folders(&real.join(".specweave/state"), 0o777));
+    made.map_err(|source| write(&state, source))?;
     let project = Project::find(folder)?;
     let config = project.config();
-    if !config.exists() {
+    if !disk::exists(&config) {
         let name = project.root().file_name().map(|name| name.to_string_lossy().into_owned());
         let settings = serde_json::json!({
             "version": "2.0",
@@ -86,8 +88,14 @@ fn done(job: &Job) -> (String, u64) {
     (job.id.clone(), progress.succeeded + progress.skipped)
 }
 
+/// A few numbers a job.
+const MOST_LOOKS: u64 = 1024 * 1024;
+
 fn read_looks(path: &Path) -> Looks {
-    std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    disk::read_regular(path, MOST_LOOKS)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 pub async fn details(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
@@ -198,7 +206,7 @@ pub async fn start(
 
 /// The daemon, for a verb about one job. A job that does not exist starts no daemon.
 async fn connect_for(project: &Project, id: &str) -> Result<connect::Connection, Failure> {
-    if let Some(connection) = connect::find(project).await? {
+    if let Some(connection) = connect::find_awake(project, Patience::Long).await? {
         return Ok(connection);
     }
     Source::Files.get(project, id).await?;

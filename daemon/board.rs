@@ -3,7 +3,7 @@
 use crate::job::Job;
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// All jobs as they stood at one moment.
@@ -12,8 +12,31 @@ pub struct Board {
     /// Grows with every change.
     pub revision: u64,
     pub jobs: BTreeMap<JobId, Arc<Entry>>,
+    /// Jobs that were removed last, as they stood then, for whoever follows them.
+    pub removed: VecDeque<Arc<Entry>>,
     /// What was found wrong and set right, for people.
     pub notices: Vec<String>,
+}
+
+/// Removed jobs that are remembered.
+const MOST_REMOVED: usize = 64;
+
+impl Board {
+    /// Takes a job off the board.
+    pub fn remove(&mut self, id: &JobId) {
+        self.revision += 1;
+        if let Some(entry) = self.jobs.remove(id) {
+            self.removed.push_back(entry);
+            if self.removed.len() > MOST_REMOVED {
+                self.removed.pop_front();
+            }
+        }
+    }
+
+    /// A job, also one that was removed a while ago.
+    pub fn last_seen(&self, id: &JobId) -> Option<&Arc<Entry>> {
+        self.jobs.get(id).or_else(|| self.removed.iter().rev().find(|entry| entry.job.id == *id))
+    }
 }
 
 /// One job on the board.

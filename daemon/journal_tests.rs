@@ -1,6 +1,8 @@
 use super::*;
 use crate::feeds::{Counts, End, Failure, PageDone};
 use crate::job::{Done, Order, Outcome, PauseReason, State};
+use crate::lines;
+use crate::mac::FileKey;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -23,14 +25,24 @@ fn id() -> JobId {
     JobId::parse("ae362dfe").unwrap()
 }
 
-fn seal() -> Seal {
-    Seal::of_test()
+fn key() -> PlaceKey {
+    PlaceKey::of_test()
+}
+
+/// A journal with these events, whoever's it is.
+fn of<'a>(key: &FileKey, events: impl Iterator<Item = (i64, &'a Event)>) -> Vec<u8> {
+    lines::written(key, events.map(|(at, event)| content(at, event)))
 }
 
 fn written() -> Vec<u8> {
-    let mut bytes = first_line(&seal(), &id(), 0, &events()[0]);
-    bytes.extend(events().iter().enumerate().skip(1).flat_map(|(at, event)| line(at as i64, event)));
-    bytes
+    of(&key().job(&id(), FILE), events().iter().enumerate().map(|(at, event)| (at as i64, event)))
+}
+
+/// The job after the longest valid prefix, and that prefix's length.
+fn replay_bytes(bytes: &[u8], id: JobId) -> (Option<Job>, usize) {
+    let mut job = None;
+    let valid = lines::valid(bytes, &key().job(&id, FILE), |content| take(&mut job, &id, content));
+    (job, valid)
 }
 
 /// The job after the first `count` events.
@@ -79,25 +91,26 @@ fn what_cannot_be_read_is_set_aside_and_the_journal_goes_on_after_the_prefix() {
     bytes.truncate(bytes.len() - 5);
     std::fs::write(&path, &bytes).unwrap();
 
-    let mut replay = Journal::replay(&path, id(), &seal()).unwrap();
+    let mut replay = Journal::replay(&path, id(), &key()).unwrap();
     let torn = std::fs::read(replay.set_aside.unwrap()).unwrap();
-    assert!(torn.starts_with(CRC_FIELD) && bytes.ends_with(&torn));
+    assert!(torn.starts_with(b"{\"crc\":\"") && bytes.ends_with(&torn));
     replay.journal.append(9, events().last().unwrap()).unwrap();
     replay.journal.sync().unwrap();
-    let again = Journal::replay(&path, id(), &seal()).unwrap();
+    let again = Journal::replay(&path, id(), &key()).unwrap();
     assert!(again.set_aside.is_none() && again.job.has_ended());
 
-    for planted in
-        [line(0, &events()[0]), first_line(&seal(), &JobId::parse("other").unwrap(), 0, &events()[0])]
-    {
+    let first = || [(0, &events()[0])].map(|(at, event): (i64, &Event)| (at, event.clone()));
+    let planted = |key: &FileKey| of(key, first().iter().map(|(at, event)| (*at, event)));
+    let other_job = key().job(&JobId::parse("other").unwrap(), FILE);
+    for planted in [planted(&other_job), planted(&key().job(&id(), "another file"))] {
         std::fs::write(&path, &planted).unwrap();
-        let read = Journal::replay(&path, id(), &seal());
-        assert!(matches!(read, Err(JournalError::Unsealed { .. })));
+        let read = Journal::replay(&path, id(), &key());
+        assert!(matches!(read, Err(JournalError::Foreign { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), planted, "what is not ours stays as it is");
     }
 
     std::fs::write(&path, b"not a journal\n").unwrap();
-    let Err(JournalError::NoJob { aside, .. }) = Journal::replay(&path, id(), &seal()) else { panic!() };
+    let Err(JournalError::NoJob { aside, .. }) = Journal::replay(&path, id(), &key()) else { panic!() };
     assert_eq!(std::fs::read(aside).unwrap(), b"not a journal\n");
     std::fs::remove_dir_all(&folder).unwrap();
 }
@@ -144,11 +157,11 @@ fn page((feed, done, total, failed): (u32, u32, Option<u32>, usize)) -> Event {
 fn live(attempts: &[(i64, Event)]) -> (Job, Vec<u8>) {
     let created = events().remove(0);
     let mut job = Job::create(id(), 0, created.clone()).unwrap();
-    let mut bytes = first_line(&seal(), &id(), 0, &created);
+    let mut taken = vec![(0, created)];
     for (at, event) in attempts {
         let before = job.clone();
         match job.apply(*at, event.clone()) {
-            Ok(()) => bytes.extend(line(*at, event)),
+            Ok(()) => taken.push((*at, event.clone())),
             Err(_) => assert_eq!(job, before, "a refused event changes nothing"),
         }
         let complete = |job: &Job| matches!(job.state, State::Ended { outcome: Outcome::Completed, .. });
@@ -171,6 +184,7 @@ fn live(attempts: &[(i64, Event)]) -> (Job, Vec<u8>) {
         }
         assert!(job.plan.is_some() || before.plan.is_none(), "items do not disappear");
     }
+    let bytes = of(&key().job(&id(), FILE), taken.iter().map(|(at, event)| (*at, event)));
     (job, bytes)
 }
 

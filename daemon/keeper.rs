@@ -10,14 +10,16 @@ mod run;
 pub use handle::{KeeperError, KeeperHandle, Live, Resumed, Started};
 
 use crate::board::{Board, Entry};
+use crate::deadline::Deadline;
 use crate::job::{Event, Job, Order, Outcome, PauseReason, Refused, State};
 use crate::journal::Journal;
+use crate::lifecycle::Tenure;
 use crate::log::WorkerLog;
+use crate::mac::PlaceKey;
 use crate::present;
-use crate::seal::Seal;
 use crate::secrets::Caller;
 use crate::work::clone::adopt::Adoption;
-use crate::work::{Finish, STORAGE_RETRY_MS, Stop};
+use crate::work::{self, Finish, STORAGE_RETRY_MS, Stop};
 use handle::{Command, Reply};
 use run::{Cause, Run};
 use specweave_jobs::clock::{self, Millis};
@@ -25,8 +27,8 @@ use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::{crash, disk};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait; a sender beyond that waits for room.
 const INBOX: usize = 1024;
@@ -42,7 +44,10 @@ type Answer = Box<dyn FnOnce(Result<(), KeeperError>) + Send>;
 
 pub struct Keeper {
     project: Project,
-    seal: Seal,
+    key: PlaceKey,
+    tenure: Tenure,
+    /// Cancelled when the project or its state is no longer this daemon's.
+    leave: CancellationToken,
     inbox: mpsc::Receiver<Command>,
     handle: KeeperHandle,
     published: watch::Sender<Option<Arc<Board>>>,
@@ -56,24 +61,34 @@ pub struct Keeper {
     /// Events that the disk refused; they are journalled before anything else of their job.
     owed: HashMap<JobId, Vec<(Millis, Event)>>,
     unsynced: HashSet<JobId>,
+    /// Until when paused jobs wait.
+    waits: HashMap<JobId, Deadline>,
     answers: Vec<Answer>,
     stopping: Option<oneshot::Sender<bool>>,
 }
 
 impl Keeper {
     /// The keeper and the way to talk to it. It answers once [`Self::keep`] runs.
-    pub fn new(project: Project, seal: Seal) -> (Self, KeeperHandle) {
+    pub fn new(
+        project: Project,
+        key: PlaceKey,
+        tenure: Tenure,
+        leave: CancellationToken,
+        notice: Option<String>,
+    ) -> (Self, KeeperHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (published, board) = watch::channel(None);
         let epoch = format!("{:016x}", disk::random()).into();
         let handle = KeeperHandle { inbox: sender, board, epoch };
         let keeper = Self {
             project,
-            seal,
+            key,
+            tenure,
+            leave,
             inbox,
             handle: handle.clone(),
             published,
-            board: Board::default(),
+            board: Board { notices: notice.into_iter().collect(), ..Board::default() },
             journals: HashMap::new(),
             runs: HashMap::new(),
             requests: HashMap::new(),
@@ -81,6 +96,7 @@ impl Keeper {
             callers: HashMap::new(),
             owed: HashMap::new(),
             unsynced: HashSet::new(),
+            waits: HashMap::new(),
             answers: Vec::new(),
             stopping: None,
         };
@@ -116,6 +132,10 @@ impl Keeper {
     }
 
     fn handle(&mut self, command: Command) {
+        if command.changes_something() && !self.tenure.holds() {
+            // Nothing may be written where another daemon may be by now. Dropping the command refuses it.
+            return self.leave.cancel();
+        }
         match command {
             Command::Start { request_id, order, caller, reply } => {
                 let result = self.start(request_id, order, caller);
@@ -184,6 +204,7 @@ impl Keeper {
             // The caller is told that nothing was started, and nothing is to remain.
             let _ = remove_job_folder(&self.project, &id);
             self.forget(&id);
+            self.board.removed.pop_back();
             return Err(error);
         }
         self.requests.insert(request_id, id.clone());
@@ -193,27 +214,26 @@ impl Keeper {
     /// Makes the job's folder and journal.
     fn create(&mut self, event: Event) -> Result<JobId, KeeperError> {
         let storage = |error| KeeperError::Storage(Arc::new(error));
-        std::fs::create_dir_all(self.project.jobs()).map_err(storage)?;
-        let id = std::iter::repeat_with(JobId::random).find(|id| !self.project.job(id).folder.exists());
+        disk::make_folders(&self.project.jobs(), 0o777).map_err(storage)?;
+        let id = std::iter::repeat_with(JobId::random).find(|id| !disk::exists(&self.project.job(id).folder));
         let id = id.expect("ids do not run out");
         let now = clock::now();
         // It gets its name when it is whole, so that a crash leaves a job or none.
         let unnamed = self.project.unnamed_job(&id);
-        let made = make_private_folder(&unnamed.folder).and_then(|()| {
-            let journal = Journal::create(&unnamed.journal(), &self.seal, &id, now, &event)?;
+        let made = disk::make_folder(&unnamed.folder, 0o700).and_then(|()| {
+            let journal = Journal::create(&unnamed.journal(), &self.key, &id, now, &event)?;
             if let Event::Created { order, .. } = &event
                 && let Some(sources) = present::sources_file(order)
             {
                 disk::replace_unsynced(&unnamed.sources(), sources.as_bytes(), 0o600)?;
             }
             disk::sync_folder(&unnamed.folder)?;
-            std::fs::rename(&unnamed.folder, self.project.job(&id).folder)?;
+            disk::rename(&unnamed.folder, &self.project.job(&id).folder)?;
             crash::point("job-folder-named");
             disk::sync_folder(&self.project.jobs())?;
             Ok(journal)
         });
-        let journal =
-            made.inspect_err(|_| drop(std::fs::remove_dir_all(&unnamed.folder))).map_err(storage)?;
+        let journal = made.inspect_err(|_| drop(disk::remove_folder(&unnamed.folder))).map_err(storage)?;
         let job = Job::create(id.clone(), now, event)?;
         self.journals.insert(id.clone(), journal);
         self.board.jobs.insert(id.clone(), Arc::new(Entry::new(job)));
@@ -258,7 +278,7 @@ impl Keeper {
         if matches!(entry.job.state, State::Ended { outcome: Outcome::Completed, .. }) {
             return Err(KeeperError::Completed { id: id.clone() });
         }
-        if entry.job.plan.is_some() && !self.project.job(id).config().exists() {
+        if entry.job.plan.is_some() && !disk::exists(&self.project.job(id).config()) {
             let state = entry.job.state.word();
             return Err(KeeperError::ConfigNotFound { id: id.clone(), state });
         }
@@ -292,13 +312,13 @@ impl Keeper {
         for notice in &adoption.notices {
             log.line(&format!("WARNING: {notice}"));
         }
-        disk::replace(&files.config(), &adoption.config, 0o600).map_err(storage)?;
-        let made =
-            Journal::create(&files.journal(), &self.seal, id, created_at, &event).and_then(|journal| {
-                disk::sync_folder(&files.folder)?;
-                Ok(journal)
-            });
-        let journal = made.inspect_err(|_| drop(std::fs::remove_file(files.journal()))).map_err(storage)?;
+        let config_key = work::config_key(&self.key, id);
+        work::write_config(&files, &config_key, &adoption.config).map_err(storage)?;
+        let made = Journal::create(&files.journal(), &self.key, id, created_at, &event).and_then(|journal| {
+            disk::sync_folder(&files.folder)?;
+            Ok(journal)
+        });
+        let journal = made.inspect_err(|_| drop(disk::remove_file(&files.journal()))).map_err(storage)?;
         let job = Job::create(id.clone(), created_at, event)?;
         self.journals.insert(id.clone(), journal);
         self.callers.insert(id.clone(), caller);
@@ -431,11 +451,9 @@ impl Keeper {
     /// Syncs what was journalled, shows it, and only then answers.
     fn settle(&mut self) {
         let mut synced = Ok(());
-        for id in self.unsynced.drain() {
-            let Some(journal) = self.journals.get_mut(&id) else { continue };
-            if let Err(error) = tokio::task::block_in_place(|| journal.sync()) {
-                tracing::error!(job = %id, %error, "a journal could not be synced");
-                synced = Err(KeeperError::Storage(Arc::new(error)));
+        for id in std::mem::take(&mut self.unsynced) {
+            if let Err(error) = self.sync(&id) {
+                synced = Err(error);
             }
         }
         self.published.send_if_modified(|shown| {
@@ -450,31 +468,43 @@ impl Keeper {
         }
     }
 
+    /// Makes a job's journal durable. One that could not be synced is tried again with the next settling.
+    fn sync(&mut self, id: &JobId) -> Result<(), KeeperError> {
+        let Some(journal) = self.journals.get_mut(id) else { return Ok(()) };
+        tokio::task::block_in_place(|| journal.sync()).map_err(|error| {
+            tracing::error!(job = %id, %error, "a journal could not be synced");
+            self.unsynced.insert(id.clone());
+            KeeperError::Storage(Arc::new(error))
+        })
+    }
+
     /// The earliest moment at which a paused job goes on by itself.
-    fn next_wake(&self) -> Option<Millis> {
+    fn next_wake(&mut self) -> Option<Deadline> {
         if self.stopping.is_some() {
             return None;
         }
-        let paused = self.board.jobs.values().filter(|entry| !self.runs.contains_key(&entry.job.id));
-        paused
-            .filter_map(|entry| match entry.job.state {
-                State::Paused { resume_at, .. } => resume_at,
-                _ => None,
-            })
-            .min()
+        let waiting = self.board.jobs.values().filter_map(|entry| match entry.job.state {
+            State::Paused { resume_at: Some(at), .. } if !self.runs.contains_key(&entry.job.id) => {
+                Some((entry.job.id.clone(), at))
+            }
+            _ => None,
+        });
+        let before = std::mem::take(&mut self.waits);
+        // A wait that goes on keeps its beginning.
+        let deadline = |(id, at)| {
+            let known = before.get(&id).copied().filter(|known| known.at() == at);
+            (id, known.unwrap_or_else(|| Deadline::at_moment(at)))
+        };
+        self.waits = waiting.map(deadline).collect();
+        self.waits.values().min_by_key(|deadline| deadline.left()).copied()
     }
 
     /// Lets the jobs go on whose moment has come.
     fn wake(&mut self) {
-        let now = clock::now();
-        let due: Vec<JobId> = self
-            .board
-            .jobs
-            .values()
-            .filter(|entry| matches!(entry.job.state, State::Paused { resume_at: Some(at), .. } if at <= now))
-            .map(|entry| entry.job.id.clone())
-            .collect();
+        let due: Vec<JobId> =
+            self.waits.iter().filter(|(_, deadline)| deadline.is_over()).map(|(id, _)| id.clone()).collect();
         for id in due {
+            self.waits.remove(&id);
             if !self.runs.contains_key(&id) {
                 self.launch_or_postpone(&id);
             }
@@ -525,7 +555,7 @@ impl Keeper {
             .values()
             .filter(|entry| !self.runs.contains_key(&entry.job.id))
             .map(|entry| entry.job.id.clone())
-            .filter(|id| !self.project.job(id).folder.exists())
+            .filter(|id| !disk::exists(&self.project.job(id).folder))
             .collect();
         for id in gone {
             tracing::info!(job = %id, "its folder was removed by hand");
@@ -538,29 +568,22 @@ impl Keeper {
         self.owed.remove(id);
         self.callers.remove(id);
         self.requests.retain(|_, known| known != id);
-        self.board.jobs.remove(id);
-        self.board.revision += 1;
+        self.waits.remove(id);
+        self.board.remove(id);
     }
 }
 
 /// It loses its name first, so that a crash leaves a whole job or none.
 fn remove_job_folder(project: &Project, id: &JobId) -> std::io::Result<()> {
     let unnamed = project.unnamed_job(id).folder;
-    std::fs::rename(project.job(id).folder, &unnamed)?;
+    disk::rename(&project.job(id).folder, &unnamed)?;
     crash::point("job-folder-unnamed");
-    std::fs::remove_dir_all(unnamed)
+    disk::remove_folder(&unnamed)
 }
 
-fn make_private_folder(path: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(path)
-}
-
-/// The wall clock decides, so that a laptop's sleep delays nothing by more than a second.
-async fn sleep_until(at: Option<Millis>) {
-    let Some(at) = at else { return std::future::pending().await };
-    while clock::now() < at {
-        let nap = (at - clock::now()).clamp(1, 1_000) as u64;
-        tokio::time::sleep(Duration::from_millis(nap)).await;
+async fn sleep_until(deadline: Option<Deadline>) {
+    match deadline {
+        Some(deadline) => deadline.reached().await,
+        None => std::future::pending().await,
     }
 }

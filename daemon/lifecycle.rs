@@ -1,12 +1,12 @@
 //! One daemon per project: the lock that proves it, the socket, the endpoint file, and the checks that both
 //! still are ours. Only the holder of the lock may unlink or bind.
 
-use specweave_jobs::project::{Endpoint, Project, host};
-use specweave_jobs::{PROTOCOL, disk};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use specweave_jobs::project::{Endpoint, Identity, Project, host};
+use specweave_jobs::{PROTOCOL, disk, process};
+use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +22,14 @@ pub enum StartError {
     Held { pid: u32 },
     #[error("{path} is a link that leads out of the project; links are not followed there (remove it)")]
     Outside { path: PathBuf },
+    /// A checkout can bring such a folder, and what stands in it would be believed.
+    #[error("others may write in {path}, so that its lock proves nothing (chmod go-w {path})")]
+    OpenFolder { path: PathBuf },
+    #[error(
+        "the daemon that this project had before its state folder was removed (process {pid}) still runs and does not \
+         leave (kill {pid})"
+    )]
+    Lingering { pid: u32 },
     #[error("cannot use {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error(
@@ -35,40 +43,114 @@ pub enum StartError {
     TooLong { path: PathBuf, len: usize },
 }
 
-/// Proof that this process is the project's daemon. The file is never deleted.
+/// Proof that this process is the project's daemon: the lock in the project, which is never deleted by us, and one beside
+/// the socket, which holds also when somebody has removed the project's state.
 pub struct DaemonLock {
     _file: File,
+    _beside_socket: File,
+    tenure: Tenure,
 }
 
+/// Whether this daemon still is the one of its project. Its folder may be moved, and its state removed, while it lives;
+/// nothing may be written then, as another daemon may be there by now.
+#[derive(Clone, Debug)]
+pub struct Tenure {
+    project: Project,
+    lock: Identity,
+}
+
+impl Tenure {
+    /// Whether the project and this daemon's lock in it still stand where they stood.
+    pub fn holds(&self) -> bool {
+        let now = disk::facts(&self.project.daemon().lock());
+        self.project.is_still_here()
+            && now.is_ok_and(|now| Identity { device: now.device, inode: now.inode } == self.lock)
+    }
+}
+
+/// A daemon whose state was removed leaves within this time once it is told to look.
+const LINGERING: Duration = Duration::from_secs(9);
+
 impl DaemonLock {
-    /// Makes the daemon's folder and takes the lock, without waiting.
+    /// Makes the daemon's folder and takes the locks, waiting only for a daemon of this project that is to leave.
     pub fn take(project: &Project) -> Result<Self, StartError> {
         let files = project.daemon();
         project.vet_state().map_err(|path| StartError::Outside { path })?;
         make_folder(&files.folder).map_err(|source| StartError::Io { path: files.folder.clone(), source })?;
         let path = files.lock();
         let fail = |source| StartError::Io { path: path.clone(), source };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = disk::open_unlinked(&mut options, &path).map_err(fail)?;
+        let folder = disk::facts(&files.folder).map_err(fail)?;
+        if folder.mode & 0o022 != 0 {
+            return Err(StartError::OpenFolder { path: files.folder });
+        }
+        let mut file = disk::open_lock(&path).map_err(fail)?;
         match try_lock_for_a_moment(&file) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
-                return Err(StartError::Held { pid: pid.unwrap_or(0) });
-            }
+            Err(TryLockError::WouldBlock) => return Err(StartError::Held { pid: pid_in(&mut file) }),
             Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
+        let beside_socket = lock_beside_socket(project)?;
         // For people, and for a client that has to wake a daemon whose socket is gone: the pid, and the host
         // on which it means something.
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| write!(file, "{}\n{}", std::process::id(), host()))
             .map_err(fail)?;
-        Ok(Self { _file: file })
+        let facts = file.metadata().map_err(fail)?;
+        let lock = Identity { device: facts.dev(), inode: facts.ino() };
+        let tenure = Tenure { project: project.clone(), lock };
+        Ok(Self { _file: file, _beside_socket: beside_socket, tenure })
     }
+
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
+    }
+}
+
+fn pid_in(lock: &mut File) -> u32 {
+    let mut text = String::new();
+    let _ = lock.take(1024).read_to_string(&mut text);
+    text.lines().next().and_then(|line| line.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The lock by which daemons of one `.specweave` exclude each other whatever becomes of its state. A daemon that holds it
+/// and not the project's lock has lost its state: it is told to look, and leaves.
+fn lock_beside_socket(project: &Project) -> Result<File, StartError> {
+    let Identity { device, inode } = project.identity();
+    let path = socket_path(&format!("{device:x}-{inode:x}.lock"))?;
+    let fail = |source| StartError::Io { path: path.clone(), source };
+    let mut options = fs::OpenOptions::new();
+    // The folder was vetted: nobody else can put a link there.
+    options.read(true).write(true).create(true).truncate(false);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).map_err(fail)?;
+    let began = std::time::Instant::now();
+    let mut told = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if began.elapsed() < LINGERING => {}
+            Err(TryLockError::WouldBlock) => {
+                file.rewind().map_err(fail)?;
+                return Err(StartError::Lingering { pid: pid_in(&mut file) });
+            }
+            Err(TryLockError::Error(source)) => return Err(fail(source)),
+        }
+        file.rewind().map_err(fail)?;
+        let pid = pid_in(&mut file);
+        if pid != told && process::is_daemon(pid) {
+            told = pid;
+            if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(fail)?;
+    Ok(file)
 }
 
 /// A client that looks whether the lock is held holds it for an instant itself; that is no daemon.
@@ -86,9 +168,9 @@ fn try_lock_for_a_moment(file: &File) -> Result<(), TryLockError> {
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    disk::make_folders(folder, 0o700)?;
     let ignore = folder.join(".gitignore");
-    if !ignore.exists() {
+    if !disk::exists(&ignore) {
         disk::replace_unsynced(&ignore, b"*\n", 0o644)?;
     }
     Ok(())
@@ -106,7 +188,9 @@ impl Socket {
     /// Binds a socket in a private folder and publishes it. Needs the lock: whatever stands at the path is
     /// a dead daemon's.
     pub fn bind(project: &Project, _lock: &DaemonLock) -> Result<(Self, UnixListener), StartError> {
-        let path = socket_path(project)?;
+        let Identity { device, inode } = project.identity();
+        // Two projects may have one path, one after the other, and a moved one is known by this alone.
+        let path = socket_path(&format!("{:016x}.sock", hash(&(project.root(), device, inode))))?;
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(StartError::Io { path, source });
@@ -159,22 +243,25 @@ impl Socket {
     }
 }
 
-/// Which folder this is, whatever its path is called: device and inode.
-pub fn identity(path: &Path) -> io::Result<(u64, u64)> {
+/// Which file this is, whatever its path is called: device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let facts = fs::symlink_metadata(path)?;
     Ok((facts.dev(), facts.ino()))
 }
 
-/// A short path: a private folder and a name made of the project's path.
-fn socket_path(project: &Project) -> Result<PathBuf, StartError> {
+fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    project.root().hash(&mut hasher);
-    let name = format!("{:016x}.sock", hasher.finish());
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A short path: a name in a private folder.
+fn socket_path(name: &str) -> Result<PathBuf, StartError> {
     if let Some(folder) = std::env::var_os("SPECWEAVE_JOBS_SOCKET_DIR") {
         return vetted(PathBuf::from(folder).join(name));
     }
     let runtime = directories::BaseDirs::new().and_then(|dirs| dirs.runtime_dir().map(Path::to_path_buf));
-    if let Some(path) = runtime.and_then(|folder| vetted(folder.join("specweave").join(&name)).ok()) {
+    if let Some(path) = runtime.and_then(|folder| vetted(folder.join("specweave").join(name)).ok()) {
         return Ok(path);
     }
     let uid = rustix::process::geteuid().as_raw();

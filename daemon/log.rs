@@ -3,10 +3,9 @@
 
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::{clock, disk, text};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// A log that reached this many bytes takes no more lines; its last one says so.
@@ -28,7 +27,7 @@ struct Open {
 
 impl WorkerLog {
     pub fn open(path: &Path, redactor: Redactor) -> io::Result<Self> {
-        let file = disk::open_unlinked(OpenOptions::new().append(true).create(true).mode(0o600), path)?;
+        let file = disk::open_log(path)?;
         let len = file.metadata()?.len();
         Ok(Self { file: Mutex::new(Open { file, len }), redactor })
     }
@@ -49,6 +48,45 @@ impl WorkerLog {
             Ok(()) => open.len += line.len() as u64,
             Err(error) => tracing::warn!(%error, "a job's log could not be written"),
         }
+    }
+}
+
+/// The daemon's own log. One that has grown past [`Self::MOST`] is moved aside, and the one that was aside goes.
+pub struct DaemonLog {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl DaemonLog {
+    const MOST: u64 = 5 * 1024 * 1024;
+
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = disk::open_log(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { path: path.to_path_buf(), file, len })
+    }
+
+    fn begin_anew(&mut self) -> io::Result<()> {
+        disk::rename(&self.path, &self.path.with_extension("log.1"))?;
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+}
+
+impl Write for DaemonLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.len > Self::MOST && self.begin_anew().is_err() {
+            // Its folder may be gone: what is told then is told to nobody.
+            return Ok(bytes.len());
+        }
+        let written = self.file.write(bytes)?;
+        self.len += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

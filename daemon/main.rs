@@ -3,18 +3,22 @@
 //!
 //! Naming: `_handle` talks to an owner, `stop*` are tokens that travel down, news travels in `watch`.
 
+mod accept;
 mod board;
 mod chunked;
+mod deadline;
 mod feeds;
 mod job;
 mod journal;
 mod keeper;
 mod lifecycle;
+mod lines;
 mod log;
+mod mac;
 mod mirror;
+mod place;
 mod present;
 mod rpc;
-mod seal;
 mod secrets;
 mod specs;
 mod standin;
@@ -23,25 +27,22 @@ mod work;
 
 use clap::{Parser, Subcommand};
 use keeper::{Keeper, KeeperHandle};
-use lifecycle::{DaemonLock, Socket, StartError};
+use lifecycle::{DaemonLock, Socket, StartError, Tenure};
+use mac::UserKey;
 use mirror::ForeignJobs;
+use place::Place;
 use rpc::{Activity, Service};
-use seal::Seal;
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::jobs_service_server::JobsServiceServer;
 use specweave_jobs::{clock, disk};
 use starter::Tie;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 
 /// Without a job, a stream or a call for so long, the daemon leaves (`SPECWEAVE_JOBS_IDLE_SECONDS`).
@@ -54,8 +55,6 @@ const SAFE_POINT: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(2);
 /// A message larger than this is refused.
 const MOST_MESSAGE: usize = 16 * 1024 * 1024;
-/// A log that has grown past this is moved aside when the daemon starts.
-const MOST_LOG: u64 = 5 * 1024 * 1024;
 
 #[derive(Parser)]
 #[command(name = "specweave-jobsd", version, about = "The daemon of one project; specweave-jobs starts it")]
@@ -121,7 +120,7 @@ enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Seal(#[from] seal::SealError),
+    Key(#[from] mac::KeyError),
     #[error("the keeper of all jobs has ended; the daemon's log has the details")]
     KeeperGone,
     #[error("{0}: {1}")]
@@ -148,13 +147,15 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
         .map_err(|error| ServeError::Io("cannot listen for signals", error))?;
     specweave_jobs::crash::arm();
     let project = Project::find(project)?;
-    let home = lifecycle::identity(&project.specweave())
-        .map_err(|error| ServeError::Io("cannot look at .specweave", error))?;
     let lock = DaemonLock::take(&project)?;
     let (socket, listener) = Socket::bind(&project, &lock)?;
     start_log(&project, tie)?;
-    let seal = Seal::of_user(socket.folder()).inspect_err(|_| socket.remove())?;
+    let user = UserKey::of_user(socket.folder()).inspect_err(|_| socket.remove())?;
+    let place = Place::of(&project, &user)
+        .map_err(|error| ServeError::Io("cannot tell which place this project is", error))
+        .inspect_err(|_| socket.remove())?;
     raise_descriptor_limit();
+    keep_memory_to_itself();
     rustls::crypto::ring::default_provider().install_default().ok();
     work::clone::git::bound_libgit2();
     tracing::info!(project = %project.root().display(), version = env!("CARGO_PKG_VERSION"), "started");
@@ -164,7 +165,7 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
             .and_then(|log| starter::release(&log, tie))
             .map_err(|error| ServeError::Io("cannot detach", error))?;
     }
-    let stopped = runtime.block_on(live(project, home, seal, (socket, listener), &lock, tie, signals));
+    let stopped = runtime.block_on(live(project, place, (socket, listener), &lock, tie, signals));
     runtime.shutdown_timeout(Duration::from_millis(100));
     // Work that did not stop in time may still write: the lock goes with the process, not before it.
     std::mem::forget(lock);
@@ -174,8 +175,7 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
 /// From the first connection to the last.
 async fn live(
     project: Project,
-    home: (u64, u64),
-    seal: Seal,
+    place: Place,
     bound: (Socket, StdListener),
     lock: &DaemonLock,
     tie: Tie,
@@ -183,9 +183,12 @@ async fn live(
 ) -> Result<(), ServeError> {
     let (mut socket, listener) = bound;
     let started_at = clock::now();
-    let (keeper, handle) = Keeper::new(project.clone(), seal);
     let stopping = CancellationToken::new();
     let stop_requested = CancellationToken::new();
+    let tenure = lock.tenure();
+    let Place { key, notice } = place;
+    let (keeper, handle) =
+        Keeper::new(project.clone(), key.clone(), tenure.clone(), stop_requested.clone(), notice);
     let stop_mirror = CancellationToken::new();
     if tie == Tie::Starter {
         starter::stop_with(stop_requested.clone());
@@ -194,10 +197,12 @@ async fn live(
     activity.called();
     let foreign = Arc::new(ForeignJobs::new(project.clone()));
     let (mirror, mirroring) =
-        mirror::start(project.clone(), handle.clone(), foreign.clone(), stop_mirror.clone());
+        mirror::start(project.clone(), tenure.clone(), handle.clone(), foreign.clone(), stop_mirror.clone());
     let mut keeping = tokio::spawn(keeper.keep());
     let service = Arc::new(Service {
         project: project.clone(),
+        key,
+        tenure: tenure.clone(),
         keeper: handle.clone(),
         mirror,
         foreign,
@@ -211,7 +216,7 @@ async fn live(
     let accept = |listener: StdListener| serve_connections(listener, service.clone(), health.clone());
     let mut serving = vec![tokio::spawn(accept(listener))];
 
-    let watch = Watch { project: &project, home, handle: &handle, activity: &activity };
+    let watch = Watch { tenure: &tenure, handle: &handle, activity: &activity };
     let reason = loop {
         let happening = tokio::select! {
             // A keeper that was told to end is not one that has gone.
@@ -286,8 +291,7 @@ impl Signals {
 }
 
 struct Watch<'a> {
-    project: &'a Project,
-    home: (u64, u64),
+    tenure: &'a Tenure,
     handle: &'a KeeperHandle,
     activity: &'a Activity,
 }
@@ -307,8 +311,8 @@ impl Watch<'_> {
                 _ = signals.look.recv() => {}
                 () = tokio::time::sleep(seconds("SPECWEAVE_JOBS_CHECK_SECONDS", CHECK)) => {}
             }
-            if lifecycle::identity(&self.project.specweave()).ok() != Some(self.home) {
-                return Happening::Stop("the project is gone");
+            if !self.tenure.holds() {
+                return Happening::Stop("the project or its state was removed or moved");
             }
             if !socket.is_reachable() {
                 return Happening::Unreachable;
@@ -352,11 +356,7 @@ where
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the socket cannot be used"),
     };
-    let uid = rustix::process::geteuid().as_raw();
-    let ours = move |connection: std::io::Result<UnixStream>| {
-        connection.ok().filter(|stream| stream.peer_cred().is_ok_and(|peer| peer.uid() == uid))
-    };
-    let connections = UnixListenerStream::new(listener).filter_map(ours).map(Ok::<_, std::io::Error>);
+    let connections = accept::connections(listener);
     let described = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(specweave_jobs::DESCRIPTORS)
@@ -394,12 +394,9 @@ fn start_log(project: &Project, tie: Tie) -> Result<(), ServeError> {
         layer.with_writer(std::io::stderr).with_target(false).init();
         return Ok(());
     }
-    let path = project.daemon().log();
-    if std::fs::metadata(&path).is_ok_and(|facts| facts.len() > MOST_LOG) {
-        let _ = std::fs::rename(&path, path.with_extension("log.1"));
-    }
-    let file = open_log(project).map_err(|error| ServeError::Io("cannot open daemon.log", error))?;
-    layer.with_writer(std::sync::Mutex::new(file)).with_target(false).init();
+    let log = log::DaemonLog::open(&project.daemon().log())
+        .map_err(|error| ServeError::Io("cannot open daemon.log", error))?;
+    layer.with_writer(std::sync::Mutex::new(log)).with_target(false).init();
     Ok(())
 }
 
@@ -413,6 +410,19 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Tokens are in this process's memory: no core dump holds it, and no other process of the user's reads it.
+fn keep_memory_to_itself() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = setrlimit(Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    let limited =
+        limited.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+    if let Err(error) = limited {
+        tracing::warn!(%error, "a core dump could hold tokens");
+    }
+}
+
 fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
-    disk::open_unlinked(OpenOptions::new().append(true).create(true).mode(0o600), &project.daemon().log())
+    disk::open_log(&project.daemon().log())
 }

@@ -4,9 +4,10 @@
 use crate::board::{Board, Entry};
 use crate::job::{Order, Plan, State};
 use crate::keeper::KeeperHandle;
+use crate::lifecycle::Tenure;
 use crate::present;
 use crate::work::clone::record;
-use crate::work::{import, sync};
+use crate::work::{import, read_config, sync};
 use serde_json::{Value, json};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::mirror::{self as documented, Document, Extra, MirrorError};
@@ -56,6 +57,7 @@ impl MirrorState {
 /// Starts the task. It ends, with a last write, after `stop`.
 pub fn start(
     project: Project,
+    tenure: Tenure,
     keeper: KeeperHandle,
     foreign: Arc<ForeignJobs>,
     stop: CancellationToken,
@@ -63,12 +65,13 @@ pub fn start(
     let (told, receiver) = watch::channel(0);
     let notices = Arc::new(Mutex::new(Vec::new()));
     let state = MirrorState { told: receiver, notices: notices.clone() };
-    let task = tokio::spawn(keep(project, keeper, foreign, stop, told, notices));
+    let task = tokio::spawn(keep(project, tenure, keeper, foreign, stop, told, notices));
     (state, task)
 }
 
 async fn keep(
     project: Project,
+    tenure: Tenure,
     keeper: KeeperHandle,
     foreign: Arc<ForeignJobs>,
     stop: CancellationToken,
@@ -89,7 +92,9 @@ async fn keep(
             }
             continue;
         }
-        if shown.revision < board.revision || shown.was_overwritten(&project.background_jobs()) {
+        // Where this daemon is no longer the project's, the file is another's.
+        let is_due = shown.revision < board.revision || shown.was_overwritten(&project.background_jobs());
+        if is_due && tenure.holds() {
             let (project, snapshot, foreign) = (project.clone(), board.clone(), foreign.clone());
             let written = tokio::task::spawn_blocking(move || write(&project, &snapshot, &foreign)).await;
             match written.map_err(|panic| MirrorWriteError::Io(io::Error::other(panic))).flatten() {
@@ -309,17 +314,21 @@ fn config(project: &Project, entry: &Entry) -> Value {
     let files = project.job(&entry.job.id);
     let planned = entry.job.plan.is_some();
     match &*entry.job.order {
-        Order::Clone(_) => match planned.then(|| record::Config::read(&files).ok()).flatten() {
-            Some(config) => config.documented(),
-            None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
-        },
-        Order::Import(_) => match planned.then(|| import::record::Config::read(&files).ok()).flatten() {
-            Some(config) => config.documented(),
-            None => {
-                json!({"type": "import-issues", "provider": present::provider(&entry.job), "projectPath": project.root()})
+        Order::Clone(_) => {
+            match planned.then(|| read_config::<record::Config>(&files, None).ok()).flatten() {
+                Some(config) => config.documented(),
+                None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
             }
-        },
-        Order::Sync(spec) => match sync::record::Config::read(&files) {
+        }
+        Order::Import(_) => {
+            match planned.then(|| read_config::<import::record::Config>(&files, None).ok()).flatten() {
+                Some(config) => config.documented(),
+                None => {
+                    json!({"type": "import-issues", "provider": present::provider(&entry.job), "projectPath": project.root()})
+                }
+            }
+        }
+        Order::Sync(spec) => match read_config::<sync::record::Config>(&files, None) {
             Ok(config) => config.documented(),
             Err(_) => json!({
                 "type": "sync-external", "provider": spec.provider, "direction": spec.direction,
@@ -348,18 +357,23 @@ impl DocumentLock {
         let began = Instant::now();
         loop {
             let content = format!("{}\n{}", std::process::id(), clock::now());
-            let whole = path.with_file_name(format!(".background-jobs.lock.{:016x}", disk::random()));
-            fs::File::create(&whole)?.write_all(content.as_bytes())?;
+            let whole = disk::temporary_beside(path);
+            disk::create_new(&whole, 0o644)?.write_all(content.as_bytes())?;
             let linked = fs::hard_link(&whole, path);
-            fs::remove_file(&whole)?;
+            disk::remove_file(&whole)?;
             match linked {
                 Ok(()) => {
                     crash::point("list-locked");
                     return Ok(Self { path: path.to_path_buf(), content });
                 }
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                // Nobody's lock, wherever it came from: neither we nor SpecWeave could ever remove a folder there.
+                Err(_) if disk::facts(path).is_ok_and(|facts| facts.kind != disk::Kind::File) => {
+                    let aside = disk::set_aside(path)?;
+                    tracing::warn!(aside = %aside.display(), "the lock of the list was no file; it was set aside");
+                }
                 Err(_) if is_stale(path) || began.elapsed() > LOCK_PATIENCE => {
-                    let _ = fs::remove_file(path);
+                    disk::remove_file(path)?;
                 }
                 Err(_) => std::thread::sleep(LOCK_PAUSE),
             }
@@ -371,7 +385,7 @@ impl Drop for DocumentLock {
     fn drop(&mut self) {
         // Another tool may have broken the lock and taken it meanwhile.
         if disk::read_regular(&self.path, 1024).is_ok_and(|content| content == self.content.as_bytes()) {
-            let _ = fs::remove_file(&self.path);
+            let _ = disk::remove_file(&self.path);
             crash::point("list-unlocked");
         }
     }
@@ -458,9 +472,8 @@ impl ForeignJobs {
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt;
-    let facts = fs::metadata(path).ok()?;
-    Some((facts.ino(), facts.len(), facts.modified().ok()?))
+    let facts = disk::facts(path).ok()?;
+    Some((facts.inode, facts.len, facts.modified))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod streams;
 use crate::board::{Board, Entry};
 use crate::job::{MOST_ITEMS, Order};
 use crate::keeper::KeeperHandle;
+use crate::lifecycle::Tenure;
+use crate::mac::PlaceKey;
 use crate::mirror::{ForeignJobs, MirrorState};
 use crate::present;
 use crate::secrets::{Caller, Secrets};
@@ -19,7 +21,7 @@ use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::jobs_service_server::JobsService;
 use specweave_jobs::v1::*;
-use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, environment, reason};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, disk, environment, reason};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -56,6 +58,8 @@ impl Activity {
 
 pub struct Service {
     pub project: Project,
+    pub key: PlaceKey,
+    pub tenure: Tenure,
     pub keeper: KeeperHandle,
     pub mirror: MirrorState,
     pub foreign: Arc<ForeignJobs>,
@@ -78,6 +82,11 @@ impl Service {
             let text = format!("this daemon speaks protocol {PROTOCOL}");
             return Err(error(Code::FailedPrecondition, reason::PROTOCOL_MISMATCH, text, []));
         }
+        if !self.tenure.holds() {
+            // The project was moved or removed: another daemon is to serve what stands there now.
+            self.stop_requested.cancel();
+            return Err(errors::shutting_down());
+        }
         if self.stopping.is_cancelled() {
             return Err(errors::shutting_down());
         }
@@ -90,7 +99,7 @@ impl Service {
         let ours = board
             .jobs
             .values()
-            .filter(|entry| !entry.job.has_ended() || self.project.job(&entry.job.id).folder.exists())
+            .filter(|entry| !entry.job.has_ended() || disk::exists(&self.project.job(&entry.job.id).folder))
             .map(|entry| present::job(entry, now));
         let mut jobs: Vec<Job> = ours.chain(self.foreign.besides(board)).collect();
         jobs.sort_by_cached_key(|job| {
@@ -187,6 +196,8 @@ impl JobsService for Service {
             streams: self.activity.streams(),
             epoch: self.keeper.epoch.to_string(),
             notices: self.notices(&board),
+            specweave_device: self.project.identity().device,
+            specweave_inode: self.project.identity().inode,
         }))
     }
 
@@ -255,7 +266,7 @@ impl JobsService for Service {
         };
         let root = self.project.root();
         let targets = selection.targets.into_iter().map(|target| {
-            let stands = root.join(&target.path).join(".git").exists();
+            let stands = disk::exists(&root.join(&target.path).join(".git"));
             PreviewItem {
                 action: if stands { "check" } else { "clone" }.into(),
                 reason: if stands { "something stands there already".into() } else { String::new() },
@@ -286,7 +297,7 @@ impl JobsService for Service {
         let mut caller = caller(request.environment);
         let mut order = order(request.spec, &mut caller)?;
         let request_id = match request.request_id.as_str() {
-            "" => format!("{:016x}", specweave_jobs::disk::random()),
+            "" => format!("{:016x}", disk::random()),
             id if id.len() <= 128 => id.to_owned(),
             _ => {
                 return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
@@ -331,7 +342,12 @@ impl JobsService for Service {
     ) -> Result<Response<Self::FollowJobStream>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
-        let stream = match self.find(&board, &request.id)? {
+        let removed = JobId::parse(&request.id).and_then(|id| board.last_seen(&id).cloned());
+        let found = match removed {
+            Some(entry) => Found::Ours(entry),
+            None => self.find(&board, &request.id)?,
+        };
+        let stream = match found {
             Found::Ours(entry) => streams::follow(self, entry.job.id.clone(), request),
             Found::Foreign(job) => {
                 let text =
@@ -433,7 +449,7 @@ impl Service {
     ) -> Result<Response<PreviewJobResponse>, Status> {
         let previews = tokio::select! {
             () = self.stopping.cancelled() => return Err(errors::shutting_down()),
-            result = import::preview(&self.project, spec, secrets) => {
+            result = import::preview(&self.project, &self.key, spec, secrets) => {
                 result.map_err(|error| from_import(&error, &secrets.redactor()))?
             }
         };
@@ -465,7 +481,7 @@ impl Service {
     ) -> Result<Response<PreviewJobResponse>, Status> {
         let preview = tokio::select! {
             () = self.stopping.cancelled() => return Err(errors::shutting_down()),
-            result = sync::preview(&self.project, spec, secrets) => {
+            result = sync::preview(&self.project, &self.key, spec, secrets) => {
                 result.map_err(|error| from_sync(&error, &secrets.redactor()))?
             }
         };

@@ -6,6 +6,7 @@
 
 use specweave_jobs::project::Project;
 use specweave_jobs::redactor::Redactor;
+use specweave_jobs::{disk, environment};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::process::Stdio;
@@ -13,17 +14,19 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use url::Url;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A helper program that says nothing for this long has nothing to say.
 const HELPER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Text that must not be seen. Its `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     fn new(text: impl Into<String>) -> Option<Self> {
-        let text = text.into().trim().to_owned();
+        let text = Zeroizing::new(text.into());
+        let text = Zeroizing::new(text.trim().to_owned());
         (!text.is_empty()).then_some(Self(text))
     }
 
@@ -62,6 +65,12 @@ pub struct Caller {
     pub logins: Vec<(Url, Login)>,
 }
 
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.variables.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
 impl Caller {
     /// Keeps a login that stood in an address.
     pub fn offer(&mut self, address: &str, user: String, secret: &str) {
@@ -72,20 +81,20 @@ impl Caller {
 
     /// Whether there is something in it that a daemon which was started anew does not have.
     pub fn brings_secrets(&self) -> bool {
-        let is_secret = |name: &String| specweave_jobs::environment::SECRETS.contains(&name.as_str());
+        let is_secret = |name: &String| environment::SECRETS.contains(&name.as_str());
         !self.logins.is_empty() || self.variables.keys().any(is_secret)
     }
 
     /// What a later request brings goes before what an earlier one brought.
-    pub fn renew(&mut self, later: Self) {
-        self.variables.extend(later.variables);
-        self.logins.splice(0..0, later.logins);
+    pub fn renew(&mut self, mut later: Self) {
+        self.variables.append(&mut later.variables);
+        self.logins.splice(0..0, std::mem::take(&mut later.logins));
     }
 
     /// The variables that a restarted job needs too and that hold no secret.
     pub fn lasting_settings(&self) -> BTreeMap<String, String> {
         let lasting = |name: &String, value: &String| {
-            specweave_jobs::environment::SETTINGS.contains(&name.as_str()) && !value.contains('@')
+            environment::SETTINGS.contains(&name.as_str()) && !value.contains('@')
         };
         self.variables
             .iter()
@@ -95,7 +104,13 @@ impl Caller {
     }
 }
 
-/// What one job may use.
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.variables.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+/// What one job may use. Its secrets are overwritten when it is dropped, with the job's run.
 pub struct Secrets {
     logins: Vec<(Url, Login)>,
     /// The caller's variables, with those of `.env` beneath them.
@@ -107,13 +122,14 @@ pub struct Secrets {
 
 impl Secrets {
     /// `caller` is what came with the request; `settings` what the journal kept of an earlier one.
-    pub fn new(project: &Project, caller: Caller, settings: &BTreeMap<String, String>) -> Self {
-        let dotenv = std::fs::read_to_string(project.root().join(".env")).unwrap_or_default();
+    pub fn new(project: &Project, mut caller: Caller, settings: &BTreeMap<String, String>) -> Self {
+        let dotenv = disk::read_regular(&project.dotenv(), environment::MOST_DOTENV).unwrap_or_default();
+        let dotenv = String::from_utf8_lossy(&dotenv);
         let mut variables = settings.clone();
-        variables.extend(caller.variables);
+        variables.append(&mut caller.variables);
         add_dotenv(&mut variables, parse_dotenv(&dotenv));
         let redactor = Redactor::default();
-        for name in specweave_jobs::environment::SECRETS {
+        for name in environment::SECRETS {
             if let Some(value) = variables.get(name) {
                 redactor.learn(value);
             }
@@ -121,7 +137,7 @@ impl Secrets {
         for (_, login) in &caller.logins {
             redactor.learn(login.secret.reveal());
         }
-        Self { logins: caller.logins, variables, redactor, asked: Default::default() }
+        Self { logins: std::mem::take(&mut caller.logins), variables, redactor, asked: Default::default() }
     }
 
     pub fn redactor(&self) -> Redactor {
@@ -257,10 +273,19 @@ impl Secrets {
         Some(Login { user: field("username=").unwrap_or("").to_owned(), secret })
     }
 
-    /// A program that may know a secret, with the caller's environment and no way to ask a person.
+    /// A program that may know a secret, with an environment of the daemon's choice, what the caller sent for such
+    /// programs, and no way to ask a person.
     pub fn helper(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for name in specweave_jobs::environment::HELPERS {
+        // Nothing of the project's: it may have come with a checkout that names what git is to run. The daemon may lie
+        // in it, when it runs in the foreground, and the project may be the root folder.
+        command.env_clear().current_dir("/").env("GIT_DIR", "/dev/null");
+        for name in environment::OWN {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        for name in environment::HELPERS {
             if let Some(value) = self.variables.get(name) {
                 command.env(name, value);
             }

@@ -7,13 +7,17 @@ pub mod net;
 pub mod sync;
 pub mod trackers;
 
+use crate::deadline::Deadline;
 use crate::job::{Event, Job, Order, PauseReason};
 use crate::keeper::{KeeperHandle, Live};
+use crate::lifecycle::Tenure;
 use crate::log::WorkerLog;
+use crate::mac::{FileKey, PlaceKey};
 use crate::secrets::Secrets;
 use crate::work::trackers::server::Session;
 use specweave_jobs::clock::{self, Millis};
-use specweave_jobs::project::Project;
+use specweave_jobs::disk;
+use specweave_jobs::project::{JobFiles, JobId, Project};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +87,8 @@ pub struct Context {
     /// The job as it stood when the run began.
     pub job: Job,
     pub project: Project,
+    pub key: PlaceKey,
+    pub tenure: Tenure,
     pub secrets: Arc<Secrets>,
     pub cancel: CancellationToken,
     /// Whether a person wants it to go on now: a limit is asked about once more, before its moment.
@@ -132,18 +138,60 @@ impl Context {
 
     /// Sleeps until a moment of the wall clock, also across a laptop's sleep, or until the run is cancelled.
     pub async fn sleep_until(&self, at: Millis) -> Result<(), Stop> {
-        loop {
-            let left = at - clock::now();
-            if left <= 0 {
-                return Ok(());
-            }
-            let nap = Duration::from_millis(left.min(1_000) as u64);
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(Stop::Cancelled),
-                () = tokio::time::sleep(nap) => {}
-            }
+        tokio::select! {
+            () = self.cancel.cancelled() => Err(Stop::Cancelled),
+            () = Deadline::at_moment(at).reached() => Ok(()),
         }
     }
+}
+
+/// A plan of the most items that a job may have is smaller.
+const MOST_CONFIG: u64 = 256 * 1024 * 1024;
+
+/// Why there is no usable `config.json`.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("config not found: {0}")]
+    Missing(String),
+    #[error("config not usable: {path}: {cause}")]
+    Unusable { path: String, cause: String },
+    /// It decides what the job works on, and may have come with a checkout.
+    #[error(
+        "config not usable: {path} is not as this user's daemon wrote it in this place; somebody has changed config.json"
+    )]
+    Changed { path: String },
+}
+
+/// The key for a job's `config.json`.
+pub fn config_key(key: &PlaceKey, id: &JobId) -> FileKey {
+    key.job(id, "config")
+}
+
+/// Reads a job's `config.json`. It is believed only with the MAC by `key`; without a key it is what anybody may have
+/// written, to be shown or to be vetted.
+pub fn read_config<T: serde::de::DeserializeOwned>(
+    files: &JobFiles,
+    key: Option<&FileKey>,
+) -> Result<T, ConfigError> {
+    let path = files.config();
+    let shown = path.display().to_string();
+    let unusable = |cause: String| ConfigError::Unusable { path: shown.clone(), cause };
+    let bytes = match disk::read_regular(&path, MOST_CONFIG) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ConfigError::Missing(shown)),
+        Err(error) => return Err(unusable(error.to_string())),
+    };
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+    if let Some(key) = key {
+        fields = key.believed(fields).ok_or_else(|| ConfigError::Changed { path: shown.clone() })?;
+    }
+    serde_json::from_value(fields.into()).map_err(|error| unusable(error.to_string()))
+}
+
+/// Writes a job's `config.json`.
+pub fn write_config(files: &JobFiles, key: &FileKey, config: &impl serde::Serialize) -> io::Result<()> {
+    disk::replace(&files.config(), &pretty(&key.authenticated(config)), 0o600)
 }
 
 /// What a documented file holds.

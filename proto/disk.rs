@@ -1,10 +1,18 @@
-//! Files that are replaced whole: a reader sees the old one or the new one, never a torn one.
+//! The one door to the files of a project, for the daemon and its clients. What lies below a project may have come
+//! with a checkout and belong to a stranger, so every file is reached without following a link on any part of the way,
+//! is a regular file of this user's, and is read up to a limit. Files are replaced whole: a reader sees the old one or
+//! the new one, never a torn one.
+//!
+//! Paths begin at the root of a [`crate::project::Project`], which is free of links itself. Nothing else opens, makes or
+//! removes what lies below it; the git repositories that are cloned there are libgit2's.
 
 use crate::crash;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
 
 /// Replaces `path` with `bytes`: temporary file in the same folder with `mode` from its creation, sync,
 /// rename, and a sync of the folder when the name is new.
@@ -33,7 +41,7 @@ pub fn replace_if(
         }
         file.sync_data()?;
         crash::file_point(path, "written");
-        let is_new = !path.exists();
+        let is_new = !exists(path);
         if !still() {
             return Ok(false);
         }
@@ -45,14 +53,14 @@ pub fn replace_if(
         Ok(true)
     })();
     if !matches!(result, Ok(true)) {
-        let _ = std::fs::remove_file(&temporary);
+        let _ = remove_file(&temporary);
     }
     result
 }
 
 /// Whether both files hold the same bytes; a missing one holds other bytes than any.
 pub fn same_content(one: &Path, other: &Path) -> io::Result<bool> {
-    let (Ok(one), Ok(other)) = (File::open(one), File::open(other)) else { return Ok(false) };
+    let (Ok(one), Ok(other)) = (open_regular(one), open_regular(other)) else { return Ok(false) };
     if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);
     }
@@ -77,31 +85,242 @@ pub fn replace_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     });
     crash::file_point(path, "renamed");
     if result.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+        let _ = remove_file(&temporary);
     }
     result
 }
 
-/// Opens a regular file for reading: not through a link, and nothing that could hold the reader up.
+/// Opens a regular file of this user's for reading.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    open_unlinked(OpenOptions::new().read(true), path)
+    open(path, OFlags::RDONLY, Mode::empty())
 }
 
-/// Opens a regular file as `options` say, and nothing that a link leads to: the project may have come with one.
-pub fn open_unlinked(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = options.custom_flags(flags.bits() as i32).open(path).map_err(|error| {
-        match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-            true => {
-                io::Error::other(format!("{} is a link, and links are not followed here", path.display()))
-            }
-            false => error,
-        }
-    })?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+/// Opens a regular file of this user's for lines that are added at its end. It must exist.
+pub fn open_append(path: &Path) -> io::Result<File> {
+    open(path, OFlags::WRONLY | OFlags::APPEND, Mode::empty())
+}
+
+/// As [`open_append`]; a missing file is made, for this user alone.
+pub fn open_log(path: &Path) -> io::Result<File> {
+    open(path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE, PRIVATE)
+}
+
+/// Opens a file to hold a lock on, for reading and writing; a missing one is made, for this user alone.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    open(path, OFlags::RDWR | OFlags::CREATE, PRIVATE)
+}
+
+/// Makes a file that must not be there yet, for writing.
+pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode))
+}
+
+/// A file that only this user reads.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// The one place where a file of a project is opened. Nothing that is opened can hold its reader up: a pipe or a device
+/// is refused.
+fn open(path: &Path, how: OFlags, mode: Mode) -> io::Result<File> {
+    let (folder, name) = way_to(path)?;
+    let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(&folder, name, flags, mode) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::LOOP) => return Err(is_a_link(path)),
+        // A pipe without a reader cannot be opened for writing.
+        Err(rustix::io::Errno::NXIO) => return Err(is_no_file(path)),
+        Err(error) => return Err(error.into()),
+    };
+    let facts = rustix::fs::fstat(&file)?;
+    if rustix::fs::FileType::from_raw_mode(facts.st_mode) != rustix::fs::FileType::RegularFile {
+        return Err(is_no_file(path));
     }
+    if facts.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{} belongs to another user", path.display())));
+    }
+    Ok(file)
+}
+
+fn is_a_link(path: &Path) -> io::Error {
+    io::Error::other(format!("{} is a link, and links are not followed here", path.display()))
+}
+
+fn is_no_file(path: &Path) -> io::Error {
+    io::Error::other(format!("{} is no regular file", path.display()))
+}
+
+/// The folder that a path lies in, reached without following a link, and the name in it.
+fn way_to(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+    let name =
+        path.file_name().ok_or_else(|| io::Error::other(format!("{} names no file", path.display())))?;
+    Ok((folder(path.parent().unwrap_or(Path::new("/")))?, name))
+}
+
+/// A folder, reached without following a link on any part of the way.
+fn folder(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    #[cfg(target_os = "linux")]
+    let flags = flags | OFlags::PATH;
+    let mut at = rustix::fs::openat(
+        rustix::fs::CWD,
+        if path.is_absolute() { "/" } else { "." },
+        flags,
+        Mode::empty(),
+    )?;
+    for part in path.components() {
+        let name = match part {
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+            Component::Normal(name) => name,
+            Component::ParentDir => {
+                return Err(io::Error::other(format!("{} leads upwards, out of its folder", path.display())));
+            }
+        };
+        at = match rustix::fs::openat(&at, name, flags, Mode::empty()) {
+            Ok(next) => next,
+            // Linux says of a link that it is no folder.
+            Err(error @ (rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR)) => {
+                let is_link = rustix::fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|facts| {
+                    rustix::fs::FileType::from_raw_mode(facts.st_mode) == rustix::fs::FileType::Symlink
+                });
+                return Err(if is_link { is_a_link(path) } else { error.into() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(at)
+}
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Folder,
+    Link,
+    /// A pipe, a socket or a device.
+    Other,
+}
+
+/// What is known of a path without opening it. Of a link, these are the link's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    pub kind: Kind,
+    pub len: u64,
+    /// Its permissions, without the bits that change who runs it.
+    pub mode: u32,
+    pub device: u64,
+    pub inode: u64,
+    pub owner: u32,
+    /// When it was last written.
+    pub modified: std::time::SystemTime,
+}
+
+/// What stands at `path`, reached without following a link.
+pub fn facts(path: &Path) -> io::Result<Facts> {
+    let (folder, name) = way_to(path)?;
+    let found = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = match rustix::fs::FileType::from_raw_mode(found.st_mode) {
+        rustix::fs::FileType::RegularFile => Kind::File,
+        rustix::fs::FileType::Directory => Kind::Folder,
+        rustix::fs::FileType::Symlink => Kind::Link,
+        _ => Kind::Other,
+    };
+    let since_1970 = std::time::Duration::new(found.st_mtime.max(0) as u64, found.st_mtime_nsec as u32);
+    Ok(Facts {
+        kind,
+        len: found.st_size as u64,
+        mode: found.st_mode & 0o777,
+        device: found.st_dev as u64,
+        inode: found.st_ino as u64,
+        owner: found.st_uid,
+        modified: std::time::UNIX_EPOCH + since_1970,
+    })
+}
+
+/// Whether anything stands at `path`, reached without following a link.
+pub fn exists(path: &Path) -> bool {
+    facts(path).is_ok()
+}
+
+/// Whether a folder, and no link to one, stands at `path`.
+pub fn is_folder(path: &Path) -> bool {
+    facts(path).is_ok_and(|facts| facts.kind == Kind::Folder)
+}
+
+/// The names in a folder and what they name, in no order. A missing folder has none.
+pub fn read_folder(path: &Path) -> io::Result<Vec<(String, Kind)>> {
+    match folder(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let kind = match entry.file_type()? {
+            kind if kind.is_file() => Kind::File,
+            kind if kind.is_dir() => Kind::Folder,
+            kind if kind.is_symlink() => Kind::Link,
+            _ => Kind::Other,
+        };
+        // A name that is not UTF-8 is none of ours or SpecWeave's.
+        if let Ok(name) = entry.file_name().into_string() {
+            names.push((name, kind));
+        }
+    }
+    Ok(names)
+}
+
+/// Makes a folder, and those on the way to it that are missing.
+pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
+    match folder(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        found => return found.map(|_| ()),
+    }
+    if let Some(above) = path.parent() {
+        make_folders(above, mode)?;
+    }
+    match make_folder(path, mode) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => folder(path).map(|_| ()),
+        made => made,
+    }
+}
+
+/// Makes a folder that must not be there yet, in one that is.
+pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    way_to(path)?;
+    std::fs::DirBuilder::new().mode(mode).create(path)
+}
+
+/// Takes from a file all rights but those in `kept`.
+pub fn keep_mode(path: &Path, kept: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, name) = way_to(path)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    if mode & !kept == 0 {
+        return Ok(());
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(mode & kept))
+}
+
+/// Removes a file or a link.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    way_to(path)?;
+    std::fs::remove_file(path)
+}
+
+/// Removes a folder with all that is in it; links in it are removed and not followed.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    way_to(path)?;
+    std::fs::remove_dir_all(path)
+}
+
+/// Gives a file or folder another name.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    way_to(from)?;
+    way_to(to)?;
+    std::fs::rename(from, to)
 }
 
 /// The bytes of a regular file, if they are no more than `limit`.
@@ -115,23 +334,65 @@ pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Makes a rename or a creation in `folder` durable.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Makes a rename or a creation in a folder durable.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    open_folder(path)?.sync_all()
 }
 
-/// Moves `path` out of the way under a name that says when and why, and returns that name.
-/// What could not be read is never overwritten.
+/// Makes all that was written to the file system on which `path` lies durable.
+pub fn sync_file_system(path: &Path) -> io::Result<()> {
+    let folder = open_folder(path)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(&folder)?;
+    #[cfg(not(target_os = "linux"))]
+    rustix::fs::sync();
+    drop(folder);
+    Ok(())
+}
+
+/// A folder as something that can be synced.
+fn open_folder(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (above, name) = match path.file_name() {
+        Some(_) => way_to(path)?,
+        None => (folder(path)?, OsStr::new(".")),
+    };
+    Ok(File::from(rustix::fs::openat(&above, name, flags, Mode::empty())?))
+}
+
+/// Moves `path` out of the way under a name that says when, and returns that name. What could not be read is never
+/// overwritten, and neither is what was set aside before.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let stamp = crate::clock::iso(crate::clock::now()).replace(':', "-");
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!("{name}.corrupt-{stamp}"));
-    std::fs::rename(path, &aside)?;
+    let aside = free_aside(path, CORRUPT)?;
+    rename(path, &aside)?;
     Ok(aside)
 }
 
-fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+/// Keeps `bytes`, the end of `path` that could not be read, beside it, and returns the name.
+pub fn keep_aside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let aside = free_aside(path, TORN)?;
+    let mut file = create_new(&aside, 0o600)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(remove_file(&aside)))?;
+    Ok(aside)
+}
+
+/// Whether a name is that of something that could not be read and was set aside: a whole file, or the end of one.
+pub fn is_aside(name: &str) -> bool {
+    name.contains(CORRUPT) || name.contains(TORN)
+}
+
+const CORRUPT: &str = ".corrupt-";
+const TORN: &str = ".torn-";
+
+fn free_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
+    let stamp = crate::clock::iso(crate::clock::now()).replace(':', "-");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let numbered = (1..=1_000).map(|number| match number {
+        1 => path.with_file_name(format!("{name}{why}{stamp}")),
+        number => path.with_file_name(format!("{name}{why}{stamp}-{number}")),
+    });
+    let mut free = numbered.filter(|aside| !exists(aside));
+    free.next().ok_or_else(|| io::Error::other(format!("too much was set aside beside {}", path.display())))
 }
 
 /// A name for what will replace `path`.
@@ -149,9 +410,9 @@ pub fn temporary_of(name: &str) -> Option<&str> {
 /// Removes what interrupted calls of [`replace`] left beside the files `names`. Only for the one process that writes
 /// them.
 pub fn remove_temporaries(folder: &Path, names: &[&str]) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if temporary_of(&entry.file_name().to_string_lossy()).is_some_and(|name| names.contains(&name)) {
-            let _ = std::fs::remove_file(entry.path());
+    for (found, _) in read_folder(folder).unwrap_or_default() {
+        if temporary_of(&found).is_some_and(|name| names.contains(&name)) {
+            let _ = remove_file(&folder.join(found));
         }
     }
 }

@@ -45,6 +45,23 @@ pub const HELPERS: [&str; 7] = [
     "GIT_CONFIG_GLOBAL",
 ];
 
+/// What of the daemon's own environment its helper programs get.
+pub const OWN: [&str; 10] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+];
+
+/// A project's `.env` of more bytes is none.
+pub const MOST_DOTENV: u64 = 1024 * 1024;
+
 /// A proxy may also be named in lower case.
 const LOWER_CASE_TOO: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
 

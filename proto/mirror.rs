@@ -328,8 +328,10 @@ const MOST_SMALL: u64 = 1024 * 1024;
 /// The jobs that SpecWeave keeps in a file each, outside the list: `jobs/brownfield/<id>.json`.
 pub fn brownfield(project: &Project) -> Vec<Entry> {
     const MOST: usize = 1_000;
-    let files = std::fs::read_dir(project.jobs().join("brownfield")).into_iter().flatten().flatten();
-    let read = files.take(MOST).filter_map(|file| disk::read_regular(&file.path(), MOST_SMALL).ok());
+    let folder = project.jobs().join("brownfield");
+    let files = disk::read_folder(&folder).unwrap_or_default().into_iter();
+    let read =
+        files.take(MOST).filter_map(|(name, _)| disk::read_regular(&folder.join(name), MOST_SMALL).ok());
     let texts = read.filter_map(|bytes| String::from_utf8(bytes).ok());
     texts.filter_map(|text| RawValue::from_string(text).ok()).map(Entry::new).collect()
 }

@@ -16,9 +16,49 @@ pub fn is_still(pid: u32, noted_at: Millis) -> bool {
 pub fn read_pid(path: &Path) -> Option<(u32, bool)> {
     let pid = String::from_utf8(crate::disk::read_regular(path, 64).ok()?).ok()?;
     let pid: u32 = pid.trim().parse().ok()?;
-    let noted = std::fs::metadata(path).ok()?.modified().ok()?;
+    let noted = crate::disk::facts(path).ok()?.modified;
     let noted = noted.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis() as Millis;
     Some((pid, pid > 1 && is_still(pid, noted)))
+}
+
+/// What the daemon's program is called.
+const DAEMON: &str = "specweave-jobsd";
+
+/// Whether `pid` is a daemon's process of this user. A number in a file proves nothing: it may have been planted there, or
+/// be another process's by now.
+pub fn is_daemon(pid: u32) -> bool {
+    if pid <= 1 || i32::try_from(pid).is_err() {
+        return false;
+    }
+    if !cfg!(target_os = "linux") {
+        return exists(pid);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").split_whitespace().next()
+    };
+    // The kernel keeps 15 bytes of a name.
+    let name = &DAEMON[..DAEMON.len().min(15)];
+    field("Name:") == Some(name)
+        && field("Uid:").and_then(|uid| uid.parse().ok()) == Some(rustix::process::getuid().as_raw())
+}
+
+/// Whether `pid` is the worker that SpecWeave started for the job `id`: its command line names the job, and it is this
+/// user's.
+pub fn is_worker_of(pid: u32, id: &str) -> bool {
+    if pid <= 1 || i32::try_from(pid).is_err() {
+        return false;
+    }
+    if !cfg!(target_os = "linux") {
+        return exists(pid);
+    }
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).any(|argument| argument == id.as_bytes())
+}
+
+/// How many descriptors this process may have open.
+pub fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(16_384)
 }
 
 /// The kernel counts a process's start in hundredths of a second since a boot time that is itself rounded.

@@ -1,14 +1,23 @@
 //! Where everything of one project lies. Paths are computed here and nowhere else.
 
+use crate::disk;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A folder with `.specweave` in it, its symbolic links resolved.
+/// A folder of this user's with `.specweave` in it, its symbolic links resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     root: PathBuf,
+    identity: Identity,
+}
+
+/// Which folder `.specweave` is, whatever its path is called: another one may come to stand at the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub device: u64,
+    pub inode: u64,
 }
 
 /// Why there is no project.
@@ -18,18 +27,40 @@ pub enum ProjectError {
     NotFound(PathBuf),
     #[error("cannot look at {path}")]
     Unreadable { path: PathBuf, source: io::Error },
+    /// Its files could name what runs and who is signalled.
+    #[error("{path} belongs to another user ({owner}), so that nothing in it is read or written")]
+    OtherOwner { path: PathBuf, owner: u32 },
 }
 
 impl Project {
-    /// The project that `start` lies in: the nearest folder, upwards, that has `.specweave`.
+    /// The project that `start` lies in: the nearest folder, upwards, that has `.specweave`. One that another user has
+    /// made there is refused and not passed by.
     pub fn find(start: &Path) -> Result<Self, ProjectError> {
         let unreadable = |source| ProjectError::Unreadable { path: start.to_path_buf(), source };
         let start = start.canonicalize().map_err(unreadable)?;
-        start
-            .ancestors()
-            .find(|folder| folder.join(".specweave").is_dir())
-            .map(|root| Self { root: root.to_path_buf() })
-            .ok_or(ProjectError::NotFound(start))
+        let has_project = |folder: &&Path| folder.join(".specweave").is_dir();
+        let Some(root) = start.ancestors().find(has_project) else {
+            return Err(ProjectError::NotFound(start));
+        };
+        let path = root.join(".specweave");
+        let found =
+            disk::facts(&path).map_err(|source| ProjectError::Unreadable { path: path.clone(), source })?;
+        if found.owner != rustix::process::geteuid().as_raw() {
+            return Err(ProjectError::OtherOwner { path, owner: found.owner });
+        }
+        let identity = Identity { device: found.device, inode: found.inode };
+        Ok(Self { root: root.to_path_buf(), identity })
+    }
+
+    /// Which folder `.specweave` was when the project was found.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether the project still stands at its path: it was neither removed nor moved, and no other took its place.
+    pub fn is_still_here(&self) -> bool {
+        let now = disk::facts(&self.specweave());
+        now.is_ok_and(|now| Identity { device: now.device, inode: now.inode } == self.identity)
     }
 
     pub fn root(&self) -> &Path {
@@ -95,6 +126,11 @@ impl Project {
         self.specweave().join("sync-metadata.json")
     }
 
+    /// The project's `.env`, which SpecWeave reads too.
+    pub fn dotenv(&self) -> PathBuf {
+        self.root.join(".env")
+    }
+
     /// The daemon's own folder.
     pub fn daemon(&self) -> DaemonFiles {
         DaemonFiles { folder: self.state().join("jobs-daemon") }
@@ -157,7 +193,11 @@ impl DaemonFiles {
     pub fn log(&self) -> PathBuf {
         self.folder.join("daemon.log")
     }
-    /// What a person last saw of each job, for `(up from ..)`.
+    /// Which place this project is; the daemon's alone.
+    pub fn place(&self) -> PathBuf {
+        self.folder.join("place.json")
+    }
+    /// What a person last saw of each job, for `(up from ..)`. It decides nothing.
     pub fn looks(&self) -> PathBuf {
         self.folder.join("looks.json")
     }
@@ -179,7 +219,7 @@ impl JobId {
 
     /// Eight random hexadecimal digits, as SpecWeave's ids look.
     pub fn random() -> Self {
-        Self(format!("{:08x}", crate::disk::random() as u32))
+        Self(format!("{:08x}", disk::random() as u32))
     }
 
     pub fn as_str(&self) -> &str {
@@ -247,7 +287,7 @@ impl Endpoint {
     pub fn read(path: &Path) -> Result<Self, EndpointError> {
         let unreadable = |source| EndpointError::Unreadable { path: path.to_path_buf(), source };
         let garbage = || EndpointError::Garbage { path: path.to_path_buf() };
-        let bytes = match crate::disk::read_regular(path, ENDPOINT_LIMIT) {
+        let bytes = match disk::read_regular(path, ENDPOINT_LIMIT) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(EndpointError::Missing),
             Err(error) if error.kind() == io::ErrorKind::Other => return Err(garbage()),
@@ -268,11 +308,13 @@ impl Endpoint {
     }
 }
 
-/// The machine's boot, so that a pid of another container or an earlier boot is not taken for ours.
+/// The machine's boot and this process's own numbering of processes, so that a pid of another container or an earlier boot
+/// is not taken for ours.
 pub fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    format!("{name}/{}", boot.trim())
+    let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{name}/{}/{}", boot.trim(), pids.display())
 }
 
 #[cfg(test)]
@@ -299,7 +341,8 @@ mod tests {
         #[test]
         fn an_id_never_leaves_the_folder_of_jobs(text in ".*") {
             if let Some(id) = JobId::parse(&text) {
-                let project = Project { root: PathBuf::from("/p") };
+                let project =
+                    Project { root: PathBuf::from("/p"), identity: Identity { device: 0, inode: 0 } };
                 let folder = project.job(&id).folder;
                 prop_assert_eq!(folder.parent().map(Path::to_path_buf), Some(project.jobs()));
                 prop_assert!(folder.components().all(|part| part != std::path::Component::ParentDir));

@@ -1,7 +1,7 @@
 //! The daemon: its lock, what it has published, its socket, and whether it answers.
 
 use super::{Finding, note, ok, wrong};
-use crate::connect::{self, LockState};
+use crate::connect::{self, LockState, Patience};
 use specweave_jobs::project::{Endpoint, EndpointError, Project, host};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -85,7 +85,7 @@ fn socket_is_private(socket: &Path) -> Finding {
 }
 
 async fn answers(project: &Project) -> Finding {
-    let connection = match connect::find(project).await {
+    let connection = match connect::find(project, Patience::Short).await {
         Ok(Some(connection)) => connection,
         Ok(None) => return wrong("handshake", "nothing listens at the endpoint", START),
         Err(error) => return wrong("handshake", error.to_string(), STOP),

@@ -80,7 +80,7 @@ fn room(project: &Project) -> Finding {
 fn list_lock(project: &Project) -> Finding {
     const STALE_MS: clock::Millis = 30_000;
     let path = project.background_jobs_lock();
-    if std::fs::symlink_metadata(&path).is_err() {
+    if !disk::exists(&path) {
         return ok("list lock", "free");
     }
     let content = disk::read_regular(&path, 1024).unwrap_or_default();
@@ -130,7 +130,7 @@ fn readable(project: &Project, files: &[PathBuf]) -> Finding {
 fn set_aside(project: &Project, files: &[PathBuf]) -> Finding {
     let is_aside = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.contains(".corrupt-") || name.contains(".torn-")
+        disk::is_aside(&name)
     };
     let aside: Vec<PathBuf> = files.iter().filter(is_aside).cloned().collect();
     match aside.is_empty() {
@@ -203,10 +203,11 @@ fn shown(project: &Project, paths: &[PathBuf]) -> String {
 /// Regular files, without following links.
 fn files_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth > 0 => files.extend(files_below(&entry.path(), depth - 1)),
-            Ok(kind) if kind.is_file() => files.push(entry.path()),
+    for (name, kind) in disk::read_folder(folder).unwrap_or_default() {
+        let path = folder.join(name);
+        match kind {
+            disk::Kind::Folder if depth > 0 => files.extend(files_below(&path, depth - 1)),
+            disk::Kind::File => files.push(path),
             _ => {}
         }
     }
@@ -217,12 +218,12 @@ fn files_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
 /// Folders down to a depth; not into repositories.
 fn folders_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+    for (name, kind) in disk::read_folder(folder).unwrap_or_default() {
+        if kind != disk::Kind::Folder {
             continue;
         }
-        let path = entry.path();
-        if depth > 1 && !path.join(".git").exists() {
+        let path = folder.join(name);
+        if depth > 1 && !disk::exists(&path.join(".git")) {
             folders.extend(folders_below(&path, depth - 1));
         }
         folders.push(path);
@@ -233,5 +234,5 @@ fn folders_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
 
 fn git_folders(repositories: &Path) -> Vec<PathBuf> {
     let folders = folders_below(repositories, 3).into_iter().map(|folder| folder.join(".git"));
-    folders.filter(|git| git.is_dir()).collect()
+    folders.filter(|git| disk::is_folder(git)).collect()
 }

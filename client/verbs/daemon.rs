@@ -2,7 +2,7 @@
 
 use super::{print, print_json};
 use crate::cli::DaemonAction;
-use crate::connect;
+use crate::connect::{self, Patience};
 use crate::failure::Failure;
 use crate::render::about_ago;
 use serde_json::json;
@@ -35,7 +35,7 @@ pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Resu
             Ok(0)
         }
         DaemonAction::Status => {
-            let connection = connect::find(project).await?.ok_or(Failure::NoDaemon)?;
+            let connection = connect::find_awake(project, Patience::Long).await?.ok_or(Failure::NoDaemon)?;
             let info = connect::info(&connection).await?;
             if json {
                 print_json(&info)?;
@@ -76,7 +76,7 @@ pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Resu
 pub async fn endpoint(project: &Project, start: bool) -> Result<u8, Failure> {
     let connection = match start {
         true => connect::find_or_start(project).await?,
-        false => connect::find(project).await?.ok_or(Failure::NoDaemon)?,
+        false => connect::find_awake(project, Patience::Long).await?.ok_or(Failure::NoDaemon)?,
     };
     let endpoint = &connection.endpoint;
     print_json(&json!({

@@ -2,7 +2,7 @@
 //! terminal shows the present and not the past. Ctrl-C detaches; the job goes on.
 
 use super::{print, print_json};
-use crate::connect::{self, Connection};
+use crate::connect::{self, Connection, Patience};
 use crate::failure::{self, Failure};
 use crate::render::details::ending;
 use crate::render::follow::View;
@@ -169,7 +169,7 @@ fn state_of(response: &FollowJobResponse) -> Option<&Job> {
 async fn reconnect(project: &Project) -> Option<Connection> {
     let looking = async {
         loop {
-            if let Ok(Some(connection)) = connect::find(project).await {
+            if let Ok(Some(connection)) = connect::find_awake(project, Patience::Long).await {
                 return connection;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -215,7 +215,7 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
 pub async fn watch(project: &Project, json: bool) -> Result<u8, Failure> {
     let watching = async {
         loop {
-            match connect::find(project).await? {
+            match connect::find_awake(project, Patience::Long).await? {
                 Some(mut connection) => match connection.client.watch_jobs(WatchJobsRequest::default()).await
                 {
                     Ok(stream) => show_changes(stream.into_inner(), json).await?,

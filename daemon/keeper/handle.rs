@@ -89,6 +89,25 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    /// Whether it is about more than to look, or to end.
+    pub(super) fn changes_something(&self) -> bool {
+        match self {
+            Self::Start { .. }
+            | Self::Resume { .. }
+            | Self::Adopt { .. }
+            | Self::Prune { .. }
+            | Self::Sweep
+            | Self::Checkpoint { .. } => true,
+            Self::Kill { .. }
+            | Self::Live { .. }
+            | Self::StandInGone { .. }
+            | Self::Over { .. }
+            | Self::Stop { .. } => false,
+        }
+    }
+}
+
 /// Answer to a start.
 pub struct Started {
     pub entry: Arc<Entry>,

@@ -4,7 +4,7 @@ use super::{KEPT, Keeper, MOST_FRUITLESS_RUNS};
 use crate::board::Entry;
 use crate::job::{Event, PauseReason, State};
 use crate::journal::{Journal, JournalError, Replay};
-use crate::seal::Seal;
+use crate::mac::PlaceKey;
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project, UNNAMED};
 use std::io::ErrorKind;
@@ -16,11 +16,13 @@ impl Keeper {
         // The mirror looks at the file at least once: it may tell of jobs that are gone.
         self.board.revision += 1;
         clear_leftovers(&self.project);
-        let Ok(folders) = std::fs::read_dir(self.project.jobs()) else { return };
-        let ids = folders.filter_map(|folder| JobId::parse(folder.ok()?.file_name().to_str()?));
+        let Ok(folders) = disk::read_folder(&self.project.jobs()) else { return };
+        // What a link leads to is not this project's.
+        let folders = folders.into_iter().filter(|(_, kind)| *kind == disk::Kind::Folder);
+        let ids = folders.filter_map(|(name, _)| JobId::parse(&name));
         let mut ids: Vec<JobId> = ids.collect();
         ids.sort();
-        for (id, read) in read_all(&self.project, &self.seal, &ids) {
+        for (id, read) in read_all(&self.project, &self.key, &ids) {
             self.load_job(id, read);
         }
         self.prune(KEPT);
@@ -50,7 +52,7 @@ impl Keeper {
                 self.board.jobs.insert(id.clone(), Arc::new(Entry::new(replay.job)));
                 self.touch(&id, |_| ());
             }
-            Err(error @ (JournalError::NoJob { .. } | JournalError::Unsealed { .. })) => {
+            Err(error @ (JournalError::NoJob { .. } | JournalError::Foreign { .. })) => {
                 self.notice(error.to_string())
             }
             Err(error) => self.notice(format!("job {id} could not be read: {error}")),
@@ -79,12 +81,12 @@ impl Keeper {
 }
 
 /// Reads the journals of all jobs, on all processors.
-fn read_all(project: &Project, seal: &Seal, ids: &[JobId]) -> Vec<(JobId, Result<Replay, JournalError>)> {
+fn read_all(project: &Project, key: &PlaceKey, ids: &[JobId]) -> Vec<(JobId, Result<Replay, JournalError>)> {
     let readers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
     let next = AtomicUsize::new(0);
     let read_some = || {
         let mine = std::iter::from_fn(|| ids.get(next.fetch_add(1, Ordering::Relaxed)));
-        mine.filter_map(|id| Some((id.clone(), read_one(project, seal, id)?))).collect::<Vec<_>>()
+        mine.filter_map(|id| Some((id.clone(), read_one(project, key, id)?))).collect::<Vec<_>>()
     };
     std::thread::scope(|scope| {
         let reading: Vec<_> = (0..readers.min(ids.len())).map(|_| scope.spawn(read_some)).collect();
@@ -93,25 +95,21 @@ fn read_all(project: &Project, seal: &Seal, ids: &[JobId]) -> Vec<(JobId, Result
 }
 
 /// `None` for a folder that is no job of ours.
-fn read_one(project: &Project, seal: &Seal, id: &JobId) -> Option<Result<Replay, JournalError>> {
+fn read_one(project: &Project, key: &PlaceKey, id: &JobId) -> Option<Result<Replay, JournalError>> {
     let files = project.job(id);
     let journal = files.journal();
-    // What a link leads to is not this project's.
-    if !std::fs::symlink_metadata(&files.folder).is_ok_and(|facts| facts.is_dir()) {
-        return None;
-    }
     disk::remove_temporaries(&files.folder, &JobFiles::REPLACED);
-    match std::fs::symlink_metadata(&journal) {
+    match disk::facts(&journal) {
         // A folder without a journal is another tool's.
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         // A daemon died while it took the job over; it still is the other tool's.
-        Ok(facts) if facts.len() == 0 => {
-            let _ = std::fs::remove_file(journal);
+        Ok(facts) if facts.len == 0 => {
+            let _ = disk::remove_file(&journal);
             return None;
         }
         _ => {}
     }
-    Some(Journal::replay(&journal, id.clone(), seal))
+    Some(Journal::replay(&journal, id.clone(), key))
 }
 
 /// Removes what the last daemon had begun to write when it died.
@@ -119,9 +117,9 @@ fn clear_leftovers(project: &Project) {
     disk::remove_temporaries(&project.specweave(), &["config.json", "sync-metadata.json"]);
     disk::remove_temporaries(&project.state(), &["background-jobs.json", "background-jobs.lock"]);
     disk::remove_temporaries(&project.daemon().folder, &["endpoint.json", "imports.jsonl"]);
-    for entry in std::fs::read_dir(project.jobs()).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(UNNAMED) {
-            let _ = std::fs::remove_dir_all(entry.path());
+    for (name, _) in disk::read_folder(&project.jobs()).unwrap_or_default() {
+        if name.starts_with(UNNAMED) {
+            let _ = disk::remove_folder(&project.jobs().join(name));
         }
     }
 }

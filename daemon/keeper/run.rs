@@ -76,7 +76,7 @@ impl Run {
 
     /// The documented file says "a worker lives"; none does any more.
     pub(super) fn end(&self, files: &JobFiles) {
-        match std::fs::remove_file(files.pid()) {
+        match disk::remove_file(&files.pid()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, "worker.pid could not be removed");
             }
@@ -98,7 +98,9 @@ impl Keeper {
         let pid = standin.pid();
         crash::point("stand-in-started");
         disk::replace_unsynced(&files.pid(), pid.to_string().as_bytes(), 0o644).map_err(storage)?;
-        self.commit(id, Event::Started)?;
+        // Work begins when its start is on the disk: whoever is told that nothing was started finds nothing started.
+        let started = self.commit(id, Event::Started).and_then(|()| self.sync(id));
+        started.inspect_err(|_| drop(disk::remove_file(&files.pid())))?;
 
         self.last_run += 1;
         let number = self.last_run;
@@ -125,6 +127,8 @@ impl Keeper {
         let context = Context {
             job: self.board.jobs[id].job.clone(),
             project: self.project.clone(),
+            key: self.key.clone(),
+            tenure: self.tenure.clone(),
             secrets,
             cancel: cancel.clone(),
             insists: cause == Cause::Person,

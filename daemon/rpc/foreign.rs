@@ -7,11 +7,11 @@ use crate::keeper::Resumed;
 use crate::mirror;
 use crate::present;
 use crate::secrets::Caller;
-use crate::work::clone::{adopt, record::ConfigError};
-use crate::work::import;
+use crate::work::clone::adopt;
+use crate::work::{ConfigError, import};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::{Job, JobState, JobType, KillJobResponse};
-use specweave_jobs::{clock, process, reason};
+use specweave_jobs::{clock, disk, process, reason};
 use tonic::{Code, Status};
 
 /// Its worker is asked to end, as SpecWeave would: SIGTERM, if the pid still is its worker. The list then says
@@ -23,6 +23,11 @@ pub(super) async fn kill(project: &Project, mut job: Job) -> Result<KillJobRespo
     };
     let id = JobId::parse(&job.id).ok_or_else(|| refused("has no id that can be a folder's name"))?;
     let worker = process::read_pid(&project.job(&id).pid()).filter(|(_, alive)| *alive);
+    if let Some((pid, _)) = worker.filter(|(pid, _)| !process::is_worker_of(*pid, id.as_str())) {
+        return Err(refused(&format!(
+            "names process {pid} as its worker, which does not work on this job, so that it is not signalled"
+        )));
+    }
     if worker.is_none() && !matches!(job.state(), JobState::Running | JobState::Pending) {
         let state = specweave_jobs::mirror::status_word(job.state());
         return Err(refused(&format!("does not run ({state})")));
@@ -67,7 +72,7 @@ impl Service {
         }
         let id = JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?;
         let files = self.project.job(&id);
-        if std::fs::symlink_metadata(&files.folder).is_ok_and(|facts| facts.is_symlink()) {
+        if disk::facts(&files.folder).is_ok_and(|facts| facts.kind == disk::Kind::Link) {
             return Err(refused(format!("the folder of job {id} is a link, and links are not followed")));
         }
         let is_import = job.r#type() == JobType::ImportIssues;

@@ -126,8 +126,9 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
                 return room.send(Err(errors::shutting_down()));
             }
             let board = listener.now();
-            let Some(entry) = board.jobs.get(&id) else { return };
-            let last = is_over(entry);
+            // One that is removed meanwhile is told of as it stood then.
+            let Some(entry) = board.last_seen(&id) else { return };
+            let last = is_over(entry) || !board.jobs.contains_key(&id);
             if told.is_none_or(|told| entry.revision > told) || last {
                 let job = present::job(entry, clock::now());
                 let event = if told.is_some() { Event::Changed(job) } else { Event::Snapshot(job) };
@@ -137,7 +138,7 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
                     return;
                 }
                 listener.pause(gap, &to).await;
-                if listener.now().jobs.get(&id).is_some_and(|entry| told < Some(entry.revision)) {
+                if listener.now().last_seen(&id).is_some_and(|entry| told < Some(entry.revision)) {
                     continue;
                 }
             } else {

@@ -4,17 +4,14 @@
 //! before it and what it wanted count as ours.
 
 use super::story::{Base, Prints};
+use crate::lines::Lines;
+use crate::mac::PlaceKey;
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;
-use specweave_jobs::{crash, disk};
+use specweave_jobs::crash;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-
-/// A ledger of more bytes is not read; a million items take less.
-const MOST_BYTES: u64 = 1024 * 1024 * 1024;
+use std::io;
+use std::path::{Component, Path};
 
 /// A ledger with so many times more lines than entries is rewritten when it is opened.
 const MOST_STALE: usize = 3;
@@ -119,53 +116,55 @@ struct Known {
     open: bool,
 }
 
-#[derive(Debug, Default)]
+/// What a ledger is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To show what would be done; nothing is written.
+    Look,
+    Write,
+}
+
+#[derive(Default)]
 pub struct Ledger {
-    path: PathBuf,
-    file: Option<File>,
+    /// Absent while it is only looked at.
+    lines: Option<Lines>,
     items: HashMap<Box<str>, Known>,
     /// Keys by external id, in lower case.
     by_external_id: HashMap<Box<str>, Box<str>>,
     containers: HashMap<(String, String), Container>,
     /// Lines that wait to be written.
-    pending: Vec<u8>,
+    pending: Vec<Vec<u8>>,
     /// Keys that were intended since it was opened, and are not closed. An intent that somebody else left open stays so
     /// until it is intended again.
     open: Vec<Box<str>>,
 }
 
 impl Ledger {
-    /// Reads the ledger at `path`; the folder must exist. A torn end is cut off.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let bytes = match disk::read_regular(path, MOST_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+    /// Reads the ledger at `path`. What this user's daemon did not write in this place is not believed.
+    pub fn open(path: &Path, key: &PlaceKey, access: Access) -> io::Result<Self> {
+        let key = key.file(FILE);
+        let mut ledger = Self::default();
+        let take = |content: &[u8]| match serde_json::from_slice::<Line>(content) {
+            Ok(line) if line.stays_inside() => {
+                ledger.apply(line);
+                true
+            }
+            _ => false,
         };
-        let mut ledger = Self { path: path.to_path_buf(), ..Self::default() };
-        let (mut valid, mut lines) = (0, 0);
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let Some(read) = line.strip_suffix(b"\n").and_then(parse) else { break };
-            ledger.apply(read);
-            valid += line.len();
-            lines += 1;
-        }
-        if valid < bytes.len() && bytes[valid..].contains(&b'\n') {
-            // More than the torn end of a last line: somebody may want to look at it.
-            std::fs::copy(path, path.with_extension("jsonl.corrupt"))?;
-        }
+        let count = match access {
+            Access::Look => Lines::look(path, &key, take)?,
+            Access::Write => {
+                let found = Lines::open_or_create(path, key, take)?;
+                ledger.lines = Some(found.lines);
+                found.count
+            }
+        };
         ledger.open.clear();
         // What was never closed stays open: its files may be there or not.
         let all_closed = ledger.items.values().all(|known| !known.open);
-        if lines > MOST_STALE * (ledger.items.len() + ledger.containers.len()) + 100 && all_closed {
+        if count > MOST_STALE * (ledger.items.len() + ledger.containers.len()) + 100 && all_closed {
             ledger.rewrite()?;
-            valid = std::fs::metadata(path)?.len() as usize;
         }
-        let mut options = OpenOptions::new();
-        let file = disk::open_unlinked(options.write(true).create(true).truncate(false).mode(0o600), path)?;
-        file.set_len(valid as u64)?;
-        drop(file);
-        ledger.file = Some(disk::open_unlinked(OpenOptions::new().append(true), path)?);
         Ok(ledger)
     }
 
@@ -278,8 +277,7 @@ impl Ledger {
     }
 
     fn note(&mut self, line: &Line) {
-        serde_json::to_writer(&mut self.pending, line).expect("plain data serialises");
-        self.pending.push(b'\n');
+        self.pending.push(content(line));
     }
 
     /// Makes the intents durable; the files may be written now.
@@ -287,10 +285,12 @@ impl Ledger {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let file = self.file.as_mut().ok_or_else(|| io::Error::other("the ledger is not open"))?;
-        file.write_all(&self.pending)?;
-        file.sync_data()?;
-        self.pending.clear();
+        let lines = self.lines.as_mut().ok_or_else(not_open)?;
+        while let Some(first) = self.pending.first() {
+            lines.append(first)?;
+            self.pending.remove(0);
+        }
+        lines.sync()?;
         crash::point("ledger-synced");
         Ok(())
     }
@@ -301,39 +301,58 @@ impl Ledger {
             return Ok(());
         }
         let closed = Line::Closed(std::mem::take(&mut self.open));
-        let mut line = serde_json::to_vec(&closed).expect("plain data serialises");
-        line.push(b'\n');
-        let file = self.file.as_mut().ok_or_else(|| io::Error::other("the ledger is not open"))?;
-        file.write_all(&line)?;
+        self.lines.as_mut().ok_or_else(not_open)?.append(&content(&closed))?;
         self.apply(closed);
         Ok(())
     }
 
     fn rewrite(&mut self) -> io::Result<()> {
-        let fill = |out: &mut dyn Write| {
-            let write = |out: &mut dyn Write, line: &Line| {
-                serde_json::to_writer(&mut *out, line).map_err(io::Error::other)?;
-                out.write_all(b"\n")
-            };
-            for container in self.containers.values() {
-                write(out, &Line::Container(container.clone()))?;
-            }
-            for (key, known) in &self.items {
-                write(out, &Line::Item(key.clone(), known.entry.clone()))?;
-            }
-            write(out, &Line::Closed(self.items.keys().cloned().collect()))
-        };
-        disk::replace_if(&self.path, 0o600, fill, |_| Ok(true), || true).map(|_| ())
+        let Some(lines) = &mut self.lines else { return Ok(()) };
+        let containers = self.containers.values().map(|container| Line::Container(container.clone()));
+        let items = self.items.iter().map(|(key, known)| Line::Item(key.clone(), known.entry.clone()));
+        let closed = Line::Closed(self.items.keys().cloned().collect());
+        lines.replace(containers.chain(items).chain([closed]).map(|line| content(&line)))
     }
 }
 
-fn parse(line: &[u8]) -> Option<Line> {
-    serde_json::from_slice(line).ok()
+/// What the ledger is called where its key is made.
+const FILE: &str = "imports";
+
+fn not_open() -> io::Error {
+    io::Error::other("the ledger was opened to look, not to write")
+}
+
+fn content(line: &Line) -> Vec<u8> {
+    serde_json::to_vec(line).expect("plain data serialises")
+}
+
+impl Line {
+    /// Whether every place that it names lies below the folder of specs.
+    fn stays_inside(&self) -> bool {
+        match self {
+            Self::Item(_, entry) => is_inside(&entry.path),
+            Self::Container(container) => {
+                (container.base.is_empty() || is_inside(&container.base)) && is_inside(&container.folder)
+            }
+            Self::Closed(_) => true,
+        }
+    }
+}
+
+fn is_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    !path.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use specweave_jobs::disk;
+    use std::path::PathBuf;
+
+    fn opened(path: &Path) -> Ledger {
+        Ledger::open(path, &PlaceKey::of_test(), Access::Write).unwrap()
+    }
 
     fn entry(path: &str, print: u64) -> Entry {
         Entry {
@@ -357,7 +376,7 @@ mod tests {
     #[test]
     fn an_intent_that_was_not_closed_counts_beside_what_was_before() {
         let path = file();
-        let mut ledger = Ledger::open(&path).unwrap();
+        let mut ledger = opened(&path);
         ledger.intend("k", entry("a.md", 1));
         ledger.sync().unwrap();
         assert!(!ledger.is_closed("k"));
@@ -367,18 +386,18 @@ mod tests {
         ledger.intend("k", entry("c.md", 3));
         ledger.sync().unwrap();
 
-        let mut again = Ledger::open(&path).unwrap();
+        let mut again = opened(&path);
         assert_eq!(again.bases("k").iter().map(|base| base.local.0[0]).collect::<Vec<_>>(), [1, 3]);
         assert_eq!((again.earlier_path("k"), again.is_closed("k")), (Some("a.md"), false));
         again.intend("other", entry("o.md", 9));
         again.sync().unwrap();
         again.close().unwrap();
-        let mut again = Ledger::open(&path).unwrap();
+        let mut again = opened(&path);
         assert!(!again.is_closed("k") && again.is_closed("other"), "nobody closes what another began");
         again.intend("k", entry("c.md", 3));
         again.sync().unwrap();
         again.close().unwrap();
-        let closed = Ledger::open(&path).unwrap();
+        let closed = opened(&path);
         assert_eq!(closed.bases("k").len(), 1);
         assert_eq!(closed.key_of("ado-1"), Some("k"));
         std::fs::remove_file(path).unwrap();
@@ -387,7 +406,7 @@ mod tests {
     #[test]
     fn a_torn_end_is_cut_off_wherever_it_is_torn() {
         let path = file();
-        let mut ledger = Ledger::open(&path).unwrap();
+        let mut ledger = opened(&path);
         for number in 0..3 {
             ledger.intend(&format!("k{number}"), entry("a.md", number));
         }
@@ -395,12 +414,12 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for end in 0..bytes.len() {
             std::fs::write(&path, &bytes[..end]).unwrap();
-            let mut torn = Ledger::open(&path).unwrap();
+            let mut torn = opened(&path);
             let whole = bytes[..end].iter().filter(|byte| **byte == b'\n').count();
             assert_eq!(torn.items.len(), whole);
             torn.intend("new", entry("n.md", 9));
             torn.sync().unwrap();
-            assert_eq!(Ledger::open(&path).unwrap().items.len(), whole + 1);
+            assert_eq!(opened(&path).items.len(), whole + 1);
         }
         std::fs::remove_file(path).unwrap();
     }
@@ -408,14 +427,14 @@ mod tests {
     #[test]
     fn a_ledger_of_many_old_lines_is_rewritten() {
         let path = file();
-        let mut ledger = Ledger::open(&path).unwrap();
+        let mut ledger = opened(&path);
         for number in 0..500 {
             ledger.intend("k", entry("a.md", number));
             ledger.sync().unwrap();
             ledger.close().unwrap();
         }
         let long = std::fs::metadata(&path).unwrap().len();
-        let ledger = Ledger::open(&path).unwrap();
+        let ledger = opened(&path);
         assert_eq!(ledger.bases("k")[0].local.0[0], 499);
         assert!(std::fs::metadata(&path).unwrap().len() * 100 < long);
         std::fs::remove_file(path).unwrap();

@@ -9,13 +9,14 @@ use super::feature;
 use super::ledger::{Ledger, Placed};
 use super::story;
 use crate::feeds::{Counts, Failure};
+use crate::mac::PlaceKey;
 use crate::work::trackers::item::{Item, Parent, Platform};
 use page::{Current, Misfit, Page, Writes, is_beside, place_in};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::project::Project;
 use specweave_jobs::{crash, disk};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where the living docs lie in a project.
@@ -26,6 +27,8 @@ const MOST_STORY: u64 = 16 * 1024 * 1024;
 
 /// Files below the folder of specs, at most so deep.
 const MOST_DEPTH: usize = 8;
+
+pub use super::ledger::Access;
 
 pub struct Shelf {
     project: Project,
@@ -79,10 +82,10 @@ pub enum ShelfError {
 
 impl Shelf {
     /// Reads the ledger, and looks for files that it does not know.
-    pub fn open(project: &Project) -> Result<Self, ShelfError> {
+    pub fn open(project: &Project, key: &PlaceKey, access: Access) -> Result<Self, ShelfError> {
         let path = project.imports();
         let fail = |source| ShelfError::Io { path: path.clone(), source };
-        let ledger = Ledger::open(&path).map_err(fail)?;
+        let ledger = Ledger::open(&path, key, access).map_err(fail)?;
         let mut shelf = Self {
             project: project.clone(),
             ledger,
@@ -110,18 +113,15 @@ impl Shelf {
         let root = self.root();
         let mut folders = vec![(root.clone(), 0)];
         while let Some((folder, depth)) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-                let Ok(kind) = entry.file_type() else { continue };
-                let path = entry.path();
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if kind.is_dir() && depth < MOST_DEPTH {
+            for (name, kind) in disk::read_folder(&folder).unwrap_or_default() {
+                let path = folder.join(&name);
+                let is_file = kind == disk::Kind::File;
+                if kind == disk::Kind::Folder && depth < MOST_DEPTH {
                     folders.push((path, depth + 1));
-                } else if kind.is_file()
-                    && disk::temporary_of(&name).is_some_and(|name| name.ends_with(".md"))
-                {
+                } else if is_file && disk::temporary_of(&name).is_some_and(|name| name.ends_with(".md")) {
                     // A daemon died while it wrote this.
-                    let _ = std::fs::remove_file(path);
-                } else if kind.is_file() && name.starts_with("us-") && name.ends_with(".md") {
+                    let _ = disk::remove_file(&path);
+                } else if is_file && name.starts_with("us-") && name.ends_with(".md") {
                     let Some(path) = path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)
                     else {
                         continue;
@@ -252,21 +252,17 @@ impl Shelf {
         self.ledger.sync().map_err(|source| ShelfError::Io { path: ledger, source })?;
         let root = self.root();
         if !writes.files.is_empty() {
-            let mut written = Vec::new();
-            for (path, text) in &writes.files {
-                let path = root.join(path);
-                let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-                made.map_err(|source| ShelfError::Io { path: path.clone(), source })?;
-                write_unsynced(&path, text)
-                    .map_err(|source| ShelfError::Io { path: path.clone(), source })?;
-                written.push(path);
+            let written = self.write_files(&root, &writes)?;
+            if sync_all(&root, &written).is_err() {
+                // The system forgets what a failed sync lost: only what is written anew can be on the disk.
+                let written = self.write_files(&root, &writes)?;
+                sync_all(&root, &written).map_err(|source| ShelfError::Io { path: root.clone(), source })?;
             }
-            sync_all(&root, &written).map_err(|source| ShelfError::Io { path: root.clone(), source })?;
             crash::point("stories-synced");
         }
         // What has moved stands in its new place for sure.
         for path in &writes.gone {
-            match std::fs::remove_file(root.join(path)) {
+            match disk::remove_file(&root.join(path)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(ShelfError::Io { path: root.join(path), source: error });
                 }
@@ -276,9 +272,23 @@ impl Shelf {
         Ok(())
     }
 
+    fn write_files(&self, root: &Path, writes: &Writes) -> Result<Vec<PathBuf>, ShelfError> {
+        if !self.project.is_still_here() {
+            let source = io::Error::other("the project was moved or removed");
+            return Err(ShelfError::Io { path: root.to_path_buf(), source });
+        }
+        let write = |(path, text): (&String, &String)| {
+            let path = root.join(path);
+            let made = path.parent().map_or(Ok(()), |folder| disk::make_folders(folder, 0o777));
+            let written = made.and_then(|()| write_unsynced(&path, text));
+            written.map(|()| path.clone()).map_err(|source| ShelfError::Io { path, source })
+        };
+        writes.files.iter().map(write).collect()
+    }
+
     /// The files that wait for a person to settle a conflict, from the project's root.
     pub fn conflicts(&self) -> Vec<String> {
-        let there = self.conflicts.iter().filter(|path| self.root().join(path).exists());
+        let there = self.conflicts.iter().filter(|path| disk::exists(&self.root().join(path)));
         there.map(|path| format!("{SPECS}/{path}")).collect()
     }
 
@@ -305,8 +315,7 @@ impl Base {
     fn read(folder: &Path) -> Self {
         let mut base = Self::default();
         let names = |folder: &Path| -> Vec<String> {
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            disk::read_folder(folder).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
         };
         for shelf in [folder.to_path_buf(), folder.join("_archive")] {
             let mut folders = names(&shelf);
@@ -349,14 +358,7 @@ fn numbered(name: &str, prefix: &str) -> Option<u32> {
 
 /// Replaces a file; it is durable after [`sync_all`].
 fn write_unsynced(path: &Path, text: &str) -> io::Result<()> {
-    let unnamed = disk::temporary_beside(path);
-    let write = || -> io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&unnamed)?;
-        file.write_all(text.as_bytes())?;
-        drop(file);
-        std::fs::rename(&unnamed, path)
-    };
-    write().inspect_err(|_| drop(std::fs::remove_file(&unnamed)))?;
+    disk::replace_unsynced(path, text.as_bytes(), 0o666)?;
     crash::point("story-renamed");
     Ok(())
 }
@@ -366,17 +368,14 @@ fn sync_all(root: &Path, written: &[PathBuf]) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         let _ = written;
-        rustix::fs::syncfs(std::fs::File::open(root)?)?;
+        disk::sync_file_system(root)
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
         let folders: HashSet<&Path> = written.iter().filter_map(|path| path.parent()).collect();
         for path in written {
-            std::fs::File::open(path)?.sync_all()?;
+            disk::open_regular(path)?.sync_all()?;
         }
-        for folder in folders.into_iter().chain([root]) {
-            disk::sync_folder(folder)?;
-        }
+        folders.into_iter().chain([root]).try_for_each(disk::sync_folder)
     }
-    Ok(())
 }

@@ -11,12 +11,12 @@ use crate::job::{Done, Event, MOST_ITEMS, Mark, Plan};
 use crate::secrets::{Caller, Secrets};
 use crate::work::trackers::TrackerError;
 use crate::work::trackers::server::Session;
-use crate::work::{Context, Finish, Stop, net};
+use crate::work::{self, ConfigError, Context, Finish, Stop, config_key, net, read_config};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use git::{CloneError, Engine, Success};
-use record::{Config, ConfigError, FailedRepo, Repository, Summary};
+use record::{Config, FailedRepo, Repository, Summary};
 use specweave_jobs::v1::CloneSpec;
 use specweave_jobs::{clock, crash};
 use std::collections::HashMap;
@@ -80,7 +80,9 @@ pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
         (None, None) => plan(context, spec, &http).await?,
     };
     let root = context.project.root();
-    let engine = Engine::new(http, context.secrets.clone(), settings, spec.depth, at_a_time(spec), root);
+    let tenure = context.tenure.clone();
+    let engine =
+        Engine::new(http, context.secrets.clone(), settings, spec.depth, at_a_time(spec), root, tenure);
     let ended = AtomicUsize::new(context.job.items().map_or(0, |items| items.current()));
     let run = Run { engine, config, ended, context };
     run.clone_waiting(spec).await?;
@@ -312,7 +314,8 @@ async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Re
 
 /// The `config.json` that stands there: an earlier run's, or SpecWeave's in a job that was taken over.
 fn earlier_config(context: &Context) -> Result<Option<Config>, Stop> {
-    match Config::read(&context.project.job(&context.job.id)) {
+    let key = config_key(&context.key, &context.job.id);
+    match read_config(&context.project.job(&context.job.id), Some(&key)) {
         Ok(config) => Ok(Some(config)),
         Err(ConfigError::Missing(_)) => Ok(None),
         Err(error) => Err(Stop::Fail(error.to_string())),
@@ -348,7 +351,8 @@ async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Sto
 }
 
 fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
-    let written = config.write(&context.project.job(&context.job.id));
+    let key = config_key(&context.key, &context.job.id);
+    let written = work::write_config(&context.project.job(&context.job.id), &key, config);
     written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 

@@ -9,13 +9,14 @@ mod wanted;
 
 use crate::feeds::{End, Failure};
 use crate::job::{Event, PauseReason, Plan};
+use crate::mac::PlaceKey;
 use crate::secrets::Secrets;
-use crate::specs::shelf::{Shelf, ShelfError};
+use crate::specs::shelf::{Access, Shelf, ShelfError};
 use crate::work::clone::sources::SourceError as PatternError;
 use crate::work::trackers::item::Platform;
 use crate::work::trackers::server::Session;
 use crate::work::trackers::{Source, TrackerError, Window, ado, github, jira};
-use crate::work::{Context, Finish, Stop, net};
+use crate::work::{self, ConfigError, Context, Finish, Stop, config_key, net, read_config};
 use pages::{Import, Interruption};
 use record::{Config, Planned, ResultCounts, SourceResult, Spool, Summary};
 use serde_json::{Map, Value};
@@ -72,6 +73,7 @@ pub struct Preview {
 /// Shows what a request would import; writes nothing.
 pub async fn preview(
     project: &specweave_jobs::project::Project,
+    key: &PlaceKey,
     spec: &ImportSpec,
     secrets: &Secrets,
 ) -> Result<Vec<Preview>, ImportError> {
@@ -80,7 +82,7 @@ pub async fn preview(
     let wanted = Wanted::new(spec)?;
     let mut previews = Vec::new();
     for id in sources::find(project, spec, secrets)? {
-        let planned = planned(project, spec, &wanted, id)?;
+        let planned = planned(project, key, spec, &wanted, id)?;
         let counted = match open(&session, secrets, &planned).await {
             Ok(source) => source.count(&window(&planned, spec)).await,
             Err(error) => Err(error),
@@ -98,12 +100,14 @@ pub async fn preview(
 /// Where the reading of a source begins.
 fn planned(
     project: &specweave_jobs::project::Project,
+    key: &PlaceKey,
     spec: &ImportSpec,
     wanted: &Wanted,
     id: SourceId,
 ) -> Result<Planned, ImportError> {
     // What an import without a filter has had, one with a filter need not have again.
-    let last = record::last_mark(project, &id, &wanted.text).or_else(|| record::last_mark(project, &id, ""));
+    let last = record::last_mark(project, key, &id, &wanted.text)
+        .or_else(|| record::last_mark(project, key, &id, ""));
     let (since, mark, advances) = match (Since::parse(&spec.since)?, last) {
         (Since::All, _) => (None, None, true),
         (Since::At(at, _), last) => (Some(at), None, last.is_none()),
@@ -156,14 +160,15 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
         turn = SPECS.lock() => turn,
     };
     context.phase("");
-    let project = context.project.clone();
-    let shelf = blocking(move || Shelf::open(&project)).await?.map_err(stop_for_shelf)?;
+    let (project, key) = (context.project.clone(), context.key.clone());
+    let shelf =
+        blocking(move || Shelf::open(&project, &key, Access::Write)).await?.map_err(stop_for_shelf)?;
     let import = Import {
         context,
         spec,
         wanted: &wanted,
         shelf: Arc::new(Mutex::new(shelf)),
-        spool: Arc::new(Spool::of(&context.project.job(&context.job.id))),
+        spool: Arc::new(Spool::of(&context.project, &context.key, &context.job.id)),
         unseen: Mutex::default(),
     };
     let mut refused = None;
@@ -272,8 +277,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// The sources of the job, found or found before.
 async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<Config, Stop> {
     let files = context.project.job(&context.job.id);
-    let earlier =
-        if files.config().exists() { Some(Config::read(&files).map_err(Stop::Fail)?) } else { None };
+    let key = config_key(&context.key, &context.job.id);
+    let earlier: Option<Config> = match read_config(&files, Some(&key)) {
+        Ok(config) => Some(config),
+        Err(ConfigError::Missing(_)) => None,
+        Err(error) => return Err(Stop::Fail(error.to_string())),
+    };
     match (context.job.feeds(), earlier) {
         (Some(feeds), Some(config)) => {
             let same =
@@ -296,7 +305,7 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
     let found =
         sources::find(&context.project, spec, &context.secrets).map_err(|error| fail(error.into()))?;
     let planned: Result<Vec<Planned>, ImportError> =
-        found.into_iter().map(|id| planned(&context.project, spec, wanted, id)).collect();
+        found.into_iter().map(|id| planned(&context.project, &context.key, spec, wanted, id)).collect();
     let planned = planned.map_err(fail)?;
     let months = match Since::parse(&spec.since).map_err(fail)? {
         Since::At(_, months) => months.map(i64::from),
@@ -318,7 +327,8 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
 }
 
 fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
-    let written = config.write(&context.project.job(&context.job.id));
+    let key = config_key(&context.key, &context.job.id);
+    let written = work::write_config(&context.project.job(&context.job.id), &key, config);
     written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 

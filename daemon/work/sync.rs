@@ -18,14 +18,16 @@ mod status;
 mod store;
 
 use crate::job::{Event, Plan as JobPlan};
+use crate::mac::PlaceKey;
 use crate::secrets::Secrets;
+use crate::specs::shelf::Access;
 use crate::work::import::{self, Verdict};
 use crate::work::net;
 use crate::work::trackers::edits::Editor;
 use crate::work::trackers::item::Platform;
 use crate::work::trackers::server::Session;
 use crate::work::trackers::{TrackerError, ado, github, jira};
-use crate::work::{Context, Finish, Stop};
+use crate::work::{Context, Finish, Stop, config_key, read_config, write_config};
 use engine::{Ended, Engine, Run};
 use local::{InPlace, LivingDocs};
 use plan::{Action, Verb, story_of};
@@ -103,18 +105,23 @@ pub struct Shown {
 }
 
 /// Shows what a request would do: exactly what a run then does, as long as neither side changes. Writes nothing.
-pub async fn preview(project: &Project, spec: &SyncSpec, secrets: &Secrets) -> Result<Preview, SyncError> {
+pub async fn preview(
+    project: &Project,
+    key: &PlaceKey,
+    spec: &SyncSpec,
+    secrets: &Secrets,
+) -> Result<Preview, SyncError> {
     let profile = Profile::find(project, spec, secrets)?;
     let _turn = import::SPECS.try_lock().map_err(|_| SyncError::Busy)?;
     let settings = net::git_settings().await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
     let editor = open(&session, secrets, &profile).await?;
     let (platform, name) = (profile.source.platform, profile.source.name.as_str());
-    let docs = tokio::task::block_in_place(|| LivingDocs::open(project, platform, name))
+    let docs = tokio::task::block_in_place(|| LivingDocs::open(project, key, Access::Look, platform, name))
         .map_err(|error| SyncError::Storage(io::Error::other(error.to_string())))?;
     let mut docs = InPlace(docs);
     // What is remembered is looked at, and not changed.
-    let log = Box::new(store::Copy::of(FileLog::new(project.sync(&slug(&profile.id)))));
+    let log = Box::new(store::Copy::of(FileLog::new(project, key, &slug(&profile.id))));
     let mut store = Store::open(log).map_err(SyncError::Storage)?;
     let run = Silent;
     let mut engine =
@@ -180,7 +187,9 @@ pub async fn run(context: &Context, spec: &SyncSpec) -> Result<Finish, Stop> {
     };
     context.phase("");
     let files = context.project.job(&context.job.id);
-    let earlier = Config::read(&files).ok();
+    let key = config_key(&context.key, &context.job.id);
+    // Whoever has changed it only changes what is said of a token that is missing.
+    let earlier: Option<Config> = read_config(&files, Some(&key)).ok();
     let mut config = Config::new(context, &profile);
     config.with_login = earlier.is_some_and(|earlier| earlier.with_login);
     let stopped = |ended: Ended, had_login: bool, with_login: bool| match ended {
@@ -201,13 +210,15 @@ pub async fn run(context: &Context, spec: &SyncSpec) -> Result<Finish, Stop> {
     let with_login = editor.server().has_login();
     let had_login = config.with_login;
     config.with_login |= with_login;
-    config.write(&files).map_err(|error| no_room(&error))?;
+    write_config(&files, &key, &config).map_err(|error| no_room(&error))?;
     let (platform, name) = (profile.source.platform, profile.source.name.as_str());
-    let docs = tokio::task::block_in_place(|| LivingDocs::open(&context.project, platform, name))
-        .map_err(import::stop_for_shelf)?;
+    let docs = tokio::task::block_in_place(|| {
+        LivingDocs::open(&context.project, &context.key, Access::Write, platform, name)
+    })
+    .map_err(import::stop_for_shelf)?;
     let mut docs = InPlace(docs);
-    let path = context.project.sync(&slug(&profile.id));
-    let mut store = Store::open(Box::new(InPlace(FileLog::new(path)))).map_err(|error| no_room(&error))?;
+    let log = FileLog::new(&context.project, &context.key, &slug(&profile.id));
+    let mut store = Store::open(Box::new(InPlace(log))).map_err(|error| no_room(&error))?;
     let job = Job { context, items: Mutex::new(items(context)) };
     context.log(format!(
         "Sync: {} {} ({}, {})",

@@ -7,7 +7,7 @@ use crate::specs::ledger::Container;
 use crate::specs::story::Document;
 use crate::specs::text;
 use crate::work::trackers::item::{Item, Kind, Platform, Status};
-use specweave_jobs::clock;
+use specweave_jobs::{clock, disk};
 
 /// Parents above parents; no tracker has more.
 const MOST_LEVELS: usize = 16;
@@ -218,7 +218,7 @@ impl Page<'_> {
             let numbers = self.shelf.base(base);
             numbers.last_feature += 1;
             let folder = format!("FS-{:03}E", numbers.last_feature);
-            if std::fs::symlink_metadata(self.shelf.root().join(base).join(&folder)).is_err() {
+            if !disk::exists(&self.shelf.root().join(base).join(&folder)) {
                 break folder;
             }
         };

@@ -6,7 +6,7 @@ use crate::specs::ledger::{Entry, Placed};
 use crate::specs::story::{self, Base, Document, Field, Fields};
 use crate::specs::text;
 use crate::work::trackers::item::{Item, Kind, Parent, Platform, Status};
-use specweave_jobs::clock;
+use specweave_jobs::{clock, disk};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What is written for a page, before any of it is.
@@ -273,8 +273,7 @@ impl Page<'_> {
     }
 
     pub(super) fn is_free(&self, path: &str) -> bool {
-        !self.writes.files.contains_key(path)
-            && std::fs::symlink_metadata(self.shelf.root().join(path)).is_err()
+        !self.writes.files.contains_key(path) && !disk::exists(&self.shelf.root().join(path))
     }
 
     pub(super) fn new_path(&mut self, place: &Place, item: &Item) -> (u32, String) {
@@ -376,8 +375,8 @@ impl Page<'_> {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for part in SPECS.split('/').chain(folder.split('/')) {
             at.push(part);
-            match std::fs::symlink_metadata(&at) {
-                Ok(facts) if facts.is_dir() => {}
+            match disk::facts(&at) {
+                Ok(facts) if facts.kind == disk::Kind::Folder => {}
                 Ok(_) => {
                     return Err(Misfit(format!("{} is not a folder; links are not followed", at.display())));
                 }

@@ -1,10 +1,11 @@
 //! Taking over a clone job that SpecWeave wrote: its `config.json` becomes the plan of a job of ours, under the same
 //! id. Logins that stand in its addresses are taken out; they are used once, from memory. Everything here blocks.
 
-use super::record::{Config, ConfigError, Refused, Repository};
+use super::record::{Config, Refused, Repository};
 use super::sources::split_login;
 use crate::job::{MOST_ITEMS, Order};
 use crate::secrets::Caller;
+use crate::work::{ConfigError, read_config};
 use specweave_jobs::project::{JobFiles, JobId};
 use specweave_jobs::v1::CloneSpec;
 use std::path::{Component, Path};
@@ -13,7 +14,7 @@ use std::path::{Component, Path};
 pub struct Adoption {
     pub order: Order,
     /// What its `config.json` is to be: without a secret, and without a place outside the project.
-    pub config: Vec<u8>,
+    pub config: serde_json::Value,
     /// What to tell the user.
     pub notices: Vec<String>,
 }
@@ -31,7 +32,7 @@ pub enum AdoptError {
 
 /// Reads the job's `config.json`; its logins go to `caller`.
 pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {
-    let mut config = Config::read(files)?;
+    let mut config: Config = read_config(files, None)?;
     if config.repositories.is_empty() {
         return Err(AdoptError::Nothing);
     }
@@ -49,7 +50,7 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
              git, and clones that SpecWeave made carry it in .git/config (specweave-jobs doctor names them)"
         )],
     };
-    Ok(Adoption { order, config: config.bytes(), notices })
+    Ok(Adoption { order, config: serde_json::to_value(&config).expect("plain data serialises"), notices })
 }
 
 /// Takes out what the file may not hold, wherever it came from: logins, which go to `caller`, and places outside of

@@ -2,6 +2,7 @@
 //! temporary name, make it durable, and only then give it its name.
 
 mod address;
+mod bounds;
 mod error;
 mod http;
 mod place;
@@ -12,6 +13,7 @@ mod ssh;
 mod wire;
 
 use super::mark::{self, Mark};
+use crate::lifecycle::Tenure;
 use crate::secrets::Secrets;
 use crate::work::net;
 use address::{Route, route};
@@ -75,7 +77,7 @@ pub struct Engine {
     v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
 }
 
-/// Gives libgit2's own network transports the deadlines that it does not have by itself. Once a process.
+/// Gives libgit2 the deadlines and limits that it does not have by itself. Once a process.
 pub fn bound_libgit2() {
     let millis = |time: Duration| time.as_millis().try_into().unwrap_or(i32::MAX);
     // SAFETY: nothing else uses libgit2 yet.
@@ -86,6 +88,7 @@ pub fn bound_libgit2() {
     if let Err(error) = set {
         tracing::warn!(%error, "git:// has no deadlines");
     }
+    bounds::bound_libgit2();
 }
 
 /// One repository and its place.
@@ -108,6 +111,7 @@ impl Engine {
         depth: u32,
         at_a_time: usize,
         project_root: &Path,
+        tenure: Tenure,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -118,7 +122,7 @@ impl Engine {
             depth,
             slots: Semaphore::new(at_a_time),
             builders: Arc::new(Semaphore::new(cores.max(2))),
-            settler: Settler::start(project_root),
+            settler: Settler::start(project_root, tenure),
             v2_servers: Mutex::default(),
         }
     }
@@ -214,7 +218,10 @@ impl Engine {
         match (opened, route) {
             (Some((session, refs)), _) => self.receive(order, session, refs, place, cancel).await.map(Some),
             (None, Route::Libgit2(address)) => {
-                let permit = unless_cancelled(cancel, self.turn()).await?;
+                // A remote that takes its time, or says nothing, must not hold a turn of the processor.
+                let is_remote = address.starts_with("git:");
+                let permit =
+                    if is_remote { None } else { Some(unless_cancelled(cancel, self.turn()).await?) };
                 let (at, token) = (order.partial.clone(), cancel.clone());
                 let build = move || {
                     let _permit = permit;

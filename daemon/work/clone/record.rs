@@ -47,18 +47,6 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// A plan of the most items that a job may have is smaller.
-const MOST_CONFIG: u64 = 256 * 1024 * 1024;
-
-/// Why there is no usable `config.json`.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("config not found: {0}")]
-    Missing(String),
-    #[error("config not usable: {path}: {cause}")]
-    Unusable { path: String, cause: String },
-}
-
 impl Config {
     pub fn new(project: &Project, id: &JobId, at: Millis, targets: &[Target], refusals: &[Refusal]) -> Self {
         Self {
@@ -81,27 +69,6 @@ impl Config {
             started_at: clock::iso(at),
             others: Map::new(),
         }
-    }
-
-    pub fn read(files: &JobFiles) -> Result<Self, ConfigError> {
-        let path = files.config();
-        let shown = path.display().to_string();
-        let bytes = match disk::read_regular(&path, MOST_CONFIG) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ConfigError::Missing(shown)),
-            Err(error) => return Err(ConfigError::Unusable { path: shown, cause: error.to_string() }),
-        };
-        serde_json::from_slice(&bytes)
-            .map_err(|error| ConfigError::Unusable { path: shown, cause: error.to_string() })
-    }
-
-    pub fn write(&self, files: &JobFiles) -> io::Result<()> {
-        disk::replace(&files.config(), &self.bytes(), 0o600)
-    }
-
-    /// The file's content.
-    pub fn bytes(&self) -> Vec<u8> {
-        pretty(self)
     }
 
     /// The names of the job's items.
@@ -150,9 +117,15 @@ impl Summary {
     }
 }
 
+/// A result of the most items that a job may have is smaller.
+const MOST_RESULT: u64 = 256 * 1024 * 1024;
+
+/// The project's configuration is smaller.
+const MOST_PROJECT_CONFIG: u64 = 64 * 1024 * 1024;
+
 /// The notes of the job's last conclusion.
 pub fn earlier_notes(files: &JobFiles) -> Vec<String> {
-    let result = disk::read_regular(&files.result(), MOST_CONFIG).ok();
+    let result = disk::read_regular(&files.result(), MOST_RESULT).ok();
     let result: Value = result.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let notes = result["notes"].as_array().into_iter().flatten();
     notes.filter_map(|note| note.as_str().map(str::to_owned)).collect()
@@ -163,7 +136,7 @@ pub fn earlier_notes(files: &JobFiles) -> Vec<String> {
 /// there already, stays. What cannot be read is left alone.
 pub fn enter_into_project(project: &Project, cloned: &[&Repository]) -> Result<usize, String> {
     let path = project.config();
-    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+    let bytes = disk::read_regular(&path, MOST_PROJECT_CONFIG).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
         _ => format!("{} cannot be read: {error}", path.display()),
     })?;
@@ -194,13 +167,8 @@ pub fn enter_into_project(project: &Project, cloned: &[&Repository]) -> Result<u
     if bytes.ends_with(b"\n") {
         out.push(b'\n');
     }
-    // A linked file stays linked.
-    let real = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
-    let mode = std::fs::metadata(&real).map_or(0o644, |facts| {
-        use std::os::unix::fs::PermissionsExt;
-        facts.permissions().mode() & 0o777
-    });
-    disk::replace(&real, &out, mode)
+    let mode = disk::facts(&path).map_or(0o644, |facts| facts.mode);
+    disk::replace(&path, &out, mode)
         .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     Ok(count)
 }
@@ -245,10 +213,10 @@ pub fn make_parents(root: &Path, path: &str) -> Result<(), String> {
             return Err(format!("{path:?} leads out of the project"));
         }
         at.push(part);
-        match std::fs::symlink_metadata(&at) {
-            Ok(facts) if facts.is_dir() => {}
+        match disk::facts(&at) {
+            Ok(facts) if facts.kind == disk::Kind::Folder => {}
             Ok(_) => return Err(format!("{} is not a folder; links are not followed", at.display())),
-            Err(_) => match std::fs::create_dir(&at) {
+            Err(_) => match disk::make_folder(&at, 0o777) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(format!("cannot make {}: {error}", at.display()));
                 }

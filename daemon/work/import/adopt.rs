@@ -4,28 +4,17 @@
 use crate::job::Order;
 use crate::secrets::Caller;
 use crate::work::clone::adopt::{AdoptError, Adoption};
-use crate::work::clone::record::ConfigError;
+use crate::work::read_config;
 use serde_json::{Map, Value};
-use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId};
 use specweave_jobs::v1::ImportSpec;
-use std::io;
-
-/// SpecWeave's small files are no larger.
-const MOST_CONFIG: u64 = 16 * 1024 * 1024;
 
 /// The keys under which SpecWeave writes secrets, wherever they stand.
 const SECRETS: [&str; 4] = ["githubToken", "token", "apiToken", "pat"];
 
 /// Reads the job's `config.json`; its tokens go to `caller`, where that has none of its own.
 pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {
-    let path = files.config().display().to_string();
-    let bytes = disk::read_regular(&files.config(), MOST_CONFIG).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ConfigError::Missing(path.clone()),
-        _ => ConfigError::Unusable { path: path.clone(), cause: error.to_string() },
-    })?;
-    let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| ConfigError::Unusable { path, cause: error.to_string() })?;
+    let mut config: Map<String, Value> = read_config(files, None)?;
     let Some(coordinator) = config.get_mut("coordinatorConfig") else { return Err(AdoptError::Nothing) };
     let spec = order(coordinator, caller);
     if spec.repos.is_empty() && spec.project_keys.is_empty() && spec.ado_projects.is_empty() {
@@ -39,8 +28,7 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
              were taken out of the file. Revoke them: the file was readable by others and not ignored by git"
         )],
     };
-    let config = serde_json::to_vec_pretty(&config).expect("plain data serialises");
-    Ok(Adoption { order: Order::Import(spec), config, notices })
+    Ok(Adoption { order: Order::Import(spec), config: config.into(), notices })
 }
 
 /// What was asked for, and who may ask.

@@ -300,21 +300,17 @@ impl Import<'_> {
     ) -> Result<(), Stop> {
         let standing = self.feed(feed)?;
         let broken = matches!(end, End::Failed(_));
-        let (project, id, filter) =
-            (self.context.project.clone(), planned.id.clone(), self.wanted.text.clone());
-        // What failed is not behind the mark: the next import reads it again.
-        let mark = mark.filter(|_| planned.advances && standing.failed == 0);
-        let noted = blocking(move || {
-            record::note_import(
-                &project,
-                &id,
-                &filter,
-                mark.as_deref(),
-                &standing.counts,
-                standing.failed,
-                broken,
-            )
-        });
+        let (project, key) = (self.context.project.clone(), self.context.key.clone());
+        let read = record::SourceRead {
+            source: planned.id.clone(),
+            filter: self.wanted.text.clone(),
+            // What failed is not behind the mark: the next import reads it again.
+            mark: mark.filter(|_| planned.advances && standing.failed == 0),
+            counts: standing.counts,
+            failed: standing.failed,
+            broken,
+        };
+        let noted = blocking(move || record::note_import(&project, &key, &read));
         noted.await?.map_err(|error| Stop::no_room(format!("cannot write sync-metadata.json: {error}")))?;
         self.context.checkpoint(Event::FeedEnded { feed, end }).await
     }

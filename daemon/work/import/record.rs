@@ -3,6 +3,7 @@
 
 use super::sources::SourceId;
 use crate::feeds::{Counts, Failure};
+use crate::mac::{FileKey, PlaceKey, TAG_DIGITS, Tag};
 use crate::specs::shelf::{Outcome, ShelfError};
 use crate::work::pretty;
 use crate::work::trackers::item::Platform;
@@ -12,8 +13,9 @@ use serde_json::{Map, Value, json};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project};
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// SpecWeave's small files are no larger.
 const MOST_SMALL: u64 = 16 * 1024 * 1024;
@@ -77,18 +79,6 @@ impl Config {
             sources,
             started_at: clock::iso(at),
         }
-    }
-
-    pub fn read(files: &JobFiles) -> Result<Self, String> {
-        let path = files.config();
-        let bytes = disk::read_regular(&path, MOST_SMALL)
-            .map_err(|error| format!("config not found: {}: {error}", path.display()))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| format!("config not usable: {}: {error}", path.display()))
-    }
-
-    pub fn write(&self, files: &JobFiles) -> io::Result<()> {
-        disk::replace(&files.config(), &pretty(self), 0o600)
     }
 
     /// The names of the job's feeds.
@@ -174,10 +164,27 @@ impl Summary {
 
 /// Where the last import of a source with these filters ended; `sync-metadata.json` has it under `repos`, as SpecWeave
 /// lays that out.
-pub fn last_mark(project: &Project, source: &SourceId, filter: &str) -> Option<String> {
+pub fn last_mark(project: &Project, key: &PlaceKey, source: &SourceId, filter: &str) -> Option<String> {
     let metadata = read_metadata(project).ok()?;
     let entry = &metadata.get("repos")?[source.metadata_key()][source.platform.word()];
-    entry["marks"][filter].as_str().map(str::to_owned)
+    let known = believed(entry, key).filter(|known| known.source == *source)?;
+    known.marks.get(filter).cloned()
+}
+
+/// What of a source's entry decides where an import asks, and for what. The file may have come with a checkout, so this
+/// is believed only with a MAC.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    source: SourceId,
+    marks: BTreeMap<String, String>,
+}
+
+/// The field of an entry that holds it.
+const KNOWN: &str = "specweaveJobs";
+
+fn believed(entry: &Value, key: &PlaceKey) -> Option<Known> {
+    let fields = key.file(KNOWN).believed(entry[KNOWN].as_object()?.clone())?;
+    serde_json::from_value(fields.into()).ok()
 }
 
 /// The sources of a platform that were imported before.
@@ -210,19 +217,25 @@ fn read_metadata(project: &Project) -> io::Result<Map<String, Value>> {
     }
 }
 
+/// How the reading of a source went.
+pub struct SourceRead {
+    pub source: SourceId,
+    /// Which of its items were wanted.
+    pub filter: String,
+    /// Up to where it was read, where the next import begins.
+    pub mark: Option<String>,
+    pub counts: Counts,
+    pub failed: u64,
+    /// Whether it could not be read at all.
+    pub broken: bool,
+}
+
 /// Notes that a source was read, and up to where. What another tool has written in the file stays.
-pub fn note_import(
-    project: &Project,
-    source: &SourceId,
-    filter: &str,
-    mark: Option<&str>,
-    counts: &Counts,
-    failed: u64,
-    broken: bool,
-) -> io::Result<()> {
+pub fn note_import(project: &Project, key: &PlaceKey, read: &SourceRead) -> io::Result<()> {
+    let SourceRead { source, filter, mark, counts, failed, broken } = read;
     let mut metadata = metadata_to_change(project)?;
     let now = clock::iso(clock::now());
-    let result = match (broken, failed) {
+    let result = match (*broken, *failed) {
         (true, _) => "failed",
         (false, 0) => "success",
         (false, _) => "partial",
@@ -244,9 +257,14 @@ pub fn note_import(
     let entry = repository.entry(source.platform.word()).or_insert(Value::Null);
     record(entry);
     entry["source"] = json!(source);
+    let mut marks = match believed(entry, key) {
+        Some(known) if known.source == *source => known.marks,
+        _ => BTreeMap::new(),
+    };
     if let Some(mark) = mark {
-        object(object(entry).entry("marks").or_insert(Value::Null)).insert(filter.to_owned(), json!(mark));
+        marks.insert(filter.clone(), mark.clone());
     }
+    entry[KNOWN] = key.file(KNOWN).authenticated(&Known { source: source.clone(), marks }).into();
     metadata.insert("lastUpdated".into(), json!(now));
     disk::replace(&project.sync_metadata(), &pretty(&metadata), 0o644)
 }
@@ -284,24 +302,45 @@ struct Spooled {
 /// The pages of one job.
 pub struct Spool {
     folder: PathBuf,
+    key: FileKey,
 }
 
 impl Spool {
-    pub fn of(files: &JobFiles) -> Self {
-        Self { folder: files.folder.join("pages") }
+    pub fn of(project: &Project, key: &PlaceKey, id: &JobId) -> Self {
+        Self { folder: project.job(id).folder.join("pages"), key: key.job(id, "pages") }
+    }
+
+    /// What a file of the spool holds, if it is whole and this user's daemon wrote it there.
+    fn read<T: serde::de::DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        let bytes = disk::read_regular(path, MOST_PAGE).ok()?;
+        let (mac, body) = (bytes.get(..TAG_DIGITS)?, bytes.get(TAG_DIGITS + 1..)?);
+        self.tag(path, body).is(mac).then(|| serde_json::from_slice(body).ok())?
+    }
+
+    fn write(&self, path: &Path, what: &impl Serialize) -> io::Result<()> {
+        let body = serde_json::to_vec(what).expect("plain data serialises");
+        let mut bytes = self.tag(path, &body).hex().into_bytes();
+        bytes.push(b'\n');
+        bytes.extend(body);
+        disk::make_folders(&self.folder, 0o700)?;
+        disk::replace_unsynced(path, &bytes, 0o600)
+    }
+
+    /// One file's content is not another's.
+    fn tag(&self, path: &Path, body: &[u8]) -> Tag {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        self.key.tag(self.key.tag(Tag::default(), name), body)
     }
 
     /// Notes what became of a page whose stories are on the disk.
     pub fn keep_outcome(&self, feed: u32, at: &str, outcome: &Outcome) -> Result<(), ShelfError> {
         let path = self.path(feed, at).with_extension("done");
-        let bytes = serde_json::to_vec(outcome).expect("plain data serialises");
-        disk::replace_unsynced(&path, &bytes, 0o600).map_err(|source| ShelfError::Io { path, source })
+        self.write(&path, outcome).map_err(|source| ShelfError::Io { path, source })
     }
 
     /// What became of a page, if its stories are on the disk.
     pub fn outcome(&self, feed: u32, at: &str) -> Option<Outcome> {
-        let bytes = disk::read_regular(&self.path(feed, at).with_extension("done"), MOST_PAGE).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        self.read(&self.path(feed, at).with_extension("done"))
     }
 
     fn path(&self, feed: u32, at: &str) -> PathBuf {
@@ -316,21 +355,12 @@ impl Spool {
             items: page.items.clone(),
             notes: page.notes.clone(),
         };
-        std::fs::create_dir_all(&self.folder)?;
-        let body = serde_json::to_vec(&spooled).expect("plain data serialises");
-        let mut bytes = format!("{:08x}\n", crc32fast::hash(&body)).into_bytes();
-        bytes.extend(body);
-        disk::replace_unsynced(&self.path(feed, at), &bytes, 0o600)
+        self.write(&self.path(feed, at), &spooled)
     }
 
     /// The page at a position, if it was kept whole.
     pub fn kept(&self, feed: u32, at: &str) -> Option<Page> {
-        let bytes = disk::read_regular(&self.path(feed, at), MOST_PAGE).ok()?;
-        let (sum, body) = (bytes.get(..8)?, bytes.get(9..)?);
-        if format!("{:08x}", crc32fast::hash(body)).as_bytes() != sum {
-            return None;
-        }
-        let spooled: Spooled = serde_json::from_slice(body).ok()?;
+        let spooled: Spooled = self.read(&self.path(feed, at))?;
         (spooled.feed == feed && spooled.at == at).then_some(Page {
             items: spooled.items,
             next: spooled.next,
@@ -340,12 +370,12 @@ impl Spool {
 
     pub fn drop_page(&self, feed: u32, at: &str) {
         let path = self.path(feed, at);
-        let _ = std::fs::remove_file(path.with_extension("done"));
-        let _ = std::fs::remove_file(path);
+        let _ = disk::remove_file(&path.with_extension("done"));
+        let _ = disk::remove_file(&path);
     }
 
     pub fn clear(&self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = disk::remove_folder(&self.folder);
     }
 }
 

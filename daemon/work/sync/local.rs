@@ -3,9 +3,10 @@
 
 use super::engine::{Docs, Found, Note, number_or_text};
 use super::plan::{Foreseen, Imported};
+use crate::mac::PlaceKey;
 use crate::specs::authored;
 use crate::specs::ledger::Placed;
-use crate::specs::shelf::{SPECS, Shelf, ShelfError, Wins};
+use crate::specs::shelf::{Access, SPECS, Shelf, ShelfError, Wins};
 use crate::specs::story::Document;
 use crate::work::pretty;
 use crate::work::trackers::item::{Item, Platform};
@@ -32,12 +33,20 @@ pub struct LivingDocs {
     /// The name of the tracker's project.
     source: String,
     shelf: Shelf,
+    key: PlaceKey,
 }
 
 impl LivingDocs {
-    pub fn open(project: &Project, platform: Platform, source: &str) -> Result<Self, ShelfError> {
-        let shelf = Shelf::open(project)?;
-        Ok(Self { project: project.clone(), platform, source: source.to_owned(), shelf })
+    pub fn open(
+        project: &Project,
+        key: &PlaceKey,
+        access: Access,
+        platform: Platform,
+        source: &str,
+    ) -> Result<Self, ShelfError> {
+        let shelf = Shelf::open(project, key, access)?;
+        let (project, source, key) = (project.clone(), source.to_owned(), key.clone());
+        Ok(Self { project, platform, source, shelf, key })
     }
 
     fn root(&self) -> PathBuf {
@@ -46,11 +55,14 @@ impl LivingDocs {
 
     /// The place of a file, if no folder on the way there is a link.
     fn place(&self, path: &str) -> io::Result<PathBuf> {
+        if !self.project.is_still_here() {
+            return Err(io::Error::other("the project was moved or removed"));
+        }
         let mut at = self.project.root().to_path_buf();
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for part in SPECS.split('/').chain(folder.split('/')).filter(|part| !part.is_empty()) {
             at.push(part);
-            let is_link = std::fs::symlink_metadata(&at).is_ok_and(|facts| !facts.is_dir());
+            let is_link = disk::facts(&at).is_ok_and(|facts| facts.kind != disk::Kind::Folder);
             if is_link || part == ".." {
                 return Err(io::Error::other(format!(
                     "{} is not a folder; links are not followed",
@@ -102,17 +114,17 @@ impl<D: Docs> Docs for InPlace<D> {
 }
 
 impl<L: super::store::Log> super::store::Log for InPlace<L> {
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        in_place(|| self.0.read())
+    fn read(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+        in_place(|| self.0.read(take))
     }
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn look(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+        in_place(|| self.0.look(take))
+    }
+    fn append(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
         in_place(|| self.0.append(lines))
     }
-    fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn replace(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
         in_place(|| self.0.replace(lines))
-    }
-    fn set_aside(&mut self, bytes: &[u8]) -> io::Result<()> {
-        in_place(|| self.0.set_aside(bytes))
     }
 }
 
@@ -127,28 +139,20 @@ impl Docs for LivingDocs {
         let mut found = Vec::new();
         let mut folders = vec![(root.clone(), 0)];
         while let Some((folder, depth)) = folders.pop() {
-            let entries = match std::fs::read_dir(&folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                // What cannot be seen is not gone.
-                Err(error) => {
-                    return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
-                }
-                Ok(entries) => entries,
-            };
-            for entry in entries.flatten() {
-                let Ok(kind) = entry.file_type() else { continue };
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if kind.is_dir() && depth < MOST_DEPTH && !name.starts_with(['_', '.']) {
-                    folders.push((entry.path(), depth + 1));
+            // What cannot be seen is not gone.
+            let entries = disk::read_folder(&folder)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
+            for (name, kind) in entries {
+                let at = folder.join(&name);
+                if kind == disk::Kind::Folder && depth < MOST_DEPTH && !name.starts_with(['_', '.']) {
+                    folders.push((at.clone(), depth + 1));
                 }
                 let is_story =
                     name.starts_with("us-") && name.ends_with(".md") && !name.ends_with(".conflict.md");
-                if !kind.is_file() || !is_story {
+                if kind != disk::Kind::File || !is_story {
                     continue;
                 }
-                let Some(path) =
-                    entry.path().strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)
-                else {
+                let Some(path) = at.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned) else {
                     continue;
                 };
                 match self.read(&path) {
@@ -175,7 +179,7 @@ impl Docs for LivingDocs {
     fn write(&mut self, path: &str, expected: Option<&str>, text: &str) -> io::Result<bool> {
         let place = self.place(path)?;
         if let Some(folder) = place.parent() {
-            std::fs::create_dir_all(folder)?;
+            disk::make_folders(folder, 0o777)?;
         }
         let mode = mode_of(&place);
         let is_same = || match expected {
@@ -195,7 +199,7 @@ impl Docs for LivingDocs {
     }
 
     fn remove(&mut self, path: &str) -> io::Result<()> {
-        match std::fs::remove_file(self.place(path)?) {
+        match disk::remove_file(&self.place(path)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -204,8 +208,7 @@ impl Docs for LivingDocs {
     fn note(&mut self, increment: &str, note: &Note) -> io::Result<()> {
         let folder = self.project.specweave().join("increments");
         let path = folder.join(increment).join("metadata.json");
-        let is_folder = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir());
-        if !is_folder(&folder) || !is_folder(&folder.join(increment)) {
+        if !disk::is_folder(&folder.join(increment)) {
             return Ok(());
         }
         if let Some(folder) = path.parent() {
@@ -245,7 +248,7 @@ impl Docs for LivingDocs {
     }
 
     fn foresee(&mut self, items: &[&Item]) -> io::Result<BTreeMap<String, Foreseen>> {
-        let shelf = Shelf::open(&self.project).map_err(from_shelf)?;
+        let shelf = Shelf::open(&self.project, &self.key, Access::Look).map_err(from_shelf)?;
         let foreseen = shelf.foresee(items, &self.source).into_iter().map(|(key, placed)| {
             let foreseen = match placed {
                 Ok(Placed::Created) => Foreseen::New,
@@ -287,9 +290,7 @@ impl Docs for LivingDocs {
 
 /// The rights that a file has, or is to have.
 fn mode_of(path: &Path) -> u32 {
-    let mode =
-        |facts: std::fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777;
-    std::fs::metadata(path).map_or(0o644, mode)
+    disk::facts(path).map_or(0o644, |facts| facts.mode)
 }
 
 /// Writes into an increment's metadata what SpecWeave looks for there, both the older place and the newer.

@@ -11,9 +11,6 @@ use specweave_jobs::project::{JobFiles, Project};
 use std::collections::BTreeMap;
 use std::io;
 
-/// A job's small files are no larger.
-const MOST_SMALL: u64 = 1024 * 1024;
-
 /// What is not synced is named in the result, so many of it.
 const MOST_NAMED: usize = 1_000;
 
@@ -42,14 +39,6 @@ impl Config {
             source: profile.source.name.clone(),
             with_login: false,
         }
-    }
-
-    pub fn read(files: &JobFiles) -> io::Result<Self> {
-        serde_json::from_slice(&disk::read_regular(&files.config(), MOST_SMALL)?).map_err(io::Error::other)
-    }
-
-    pub fn write(&self, files: &JobFiles) -> io::Result<()> {
-        disk::replace(&files.config(), &pretty(self), 0o600)
     }
 
     /// The `config` object of `background-jobs.json`.

@@ -5,21 +5,21 @@
 use super::merge::Base;
 use crate::specs::record::Record;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use specweave_jobs::clock::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-/// Where the lines are kept.
+/// Where the lines are kept. Each is a JSON object.
 pub trait Log: Send + Sync {
-    /// What was kept.
-    fn read(&mut self) -> io::Result<Vec<u8>>;
+    /// Gives what was kept to `take`, which says whether it makes sense, and is open for more from then on. How many lines
+    /// made sense; what follows them is set aside.
+    fn read(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize>;
+    /// As [`Self::read`], without a change of what is kept.
+    fn look(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize>;
     /// Adds lines; returns once they are durable.
-    fn append(&mut self, lines: &[u8]) -> io::Result<()>;
+    fn append(&mut self, lines: &[Vec<u8>]) -> io::Result<()>;
     /// Puts these lines in the place of all that were kept.
-    fn replace(&mut self, lines: &[u8]) -> io::Result<()>;
-    /// Keeps what could not be read, for a person.
-    fn set_aside(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn replace(&mut self, lines: &[Vec<u8>]) -> io::Result<()>;
 }
 
 /// A story and its item.
@@ -100,9 +100,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads what was kept. A torn end is cut off; what cannot be read is set aside.
+    /// Reads what was kept.
     pub fn open(mut log: Box<dyn Log>) -> io::Result<Self> {
-        let bytes = log.read()?;
+        let mut known = Vec::new();
+        let count = log.read(&mut |content| match serde_json::from_slice(content) {
+            Ok(line) => {
+                known.push(line);
+                true
+            }
+            Err(_) => false,
+        })?;
         let mut store = Self {
             log,
             project: None,
@@ -112,18 +119,9 @@ impl Store {
             dropped: BTreeSet::new(),
             created: Vec::new(),
         };
-        let (mut valid, mut lines) = (0, 0);
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let Some(read) = line.strip_suffix(b"\n").and_then(parse) else { break };
-            store.apply(read);
-            valid += line.len();
-            lines += 1;
-        }
-        if bytes[valid..].contains(&b'\n') {
-            store.log.set_aside(&bytes)?;
-        }
+        known.into_iter().for_each(|line| store.apply(line));
         let needed = store.links.len() + store.intents.len() + store.dropped.len() + 1;
-        if valid < bytes.len() || lines > MOST_STALE * needed + 100 {
+        if count > MOST_STALE * needed + 100 {
             let kept = store.lines();
             store.log.replace(&kept)?;
         }
@@ -162,17 +160,17 @@ impl Store {
     }
 
     fn keep(&mut self, line: Line) -> io::Result<()> {
-        self.log.append(&written(&line))?;
+        self.log.append(&[content(&line)])?;
         self.apply(line);
         Ok(())
     }
 
-    fn lines(&self) -> Vec<u8> {
+    fn lines(&self) -> Vec<Vec<u8>> {
         let project = self.project.iter().map(|project| Line::Project(project.clone()));
         let dropped = self.dropped.iter().map(|remote| Line::Dropped(String::new(), remote.clone()));
         let links = self.links.iter().map(|(story, link)| Line::Link(story.clone(), Box::new(link.clone())));
         let intents = self.intents.iter().map(|(story, intent)| Line::Intent(story.clone(), intent.clone()));
-        project.chain(dropped).chain(links).chain(intents).flat_map(|line| written(&line)).collect()
+        project.chain(dropped).chain(links).chain(intents).map(|line| content(&line)).collect()
     }
 
     pub fn set_project(&mut self, project: &str) -> io::Result<()> {
@@ -224,9 +222,8 @@ impl Store {
     pub fn set_all(&mut self, links: Vec<(String, Link)>) -> io::Result<()> {
         let lines: Vec<Line> =
             links.into_iter().map(|(story, link)| Line::Link(story, Box::new(link))).collect();
-        let bytes: Vec<u8> = lines.iter().flat_map(written).collect();
-        if !bytes.is_empty() {
-            self.log.append(&bytes)?;
+        if !lines.is_empty() {
+            self.log.append(&lines.iter().map(content).collect::<Vec<_>>())?;
         }
         lines.into_iter().for_each(|line| self.apply(line));
         Ok(())
@@ -240,27 +237,8 @@ impl Store {
     }
 }
 
-/// A line as it is kept: JSON, so that any tool can read it.
-#[derive(Serialize, Deserialize)]
-struct Kept<'a> {
-    sum: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    line: &'a RawValue,
-}
-
-fn written(line: &Line) -> Vec<u8> {
-    let line = serde_json::value::to_raw_value(line).expect("plain data serialises");
-    let sum = format!("{:08x}", crc32fast::hash(line.get().as_bytes())).into();
-    let mut out = serde_json::to_vec(&Kept { sum, line: &line }).expect("plain data serialises");
-    out.push(b'\n');
-    out
-}
-
-fn parse(line: &[u8]) -> Option<Line> {
-    let kept: Kept = serde_json::from_slice(line).ok()?;
-    let text = kept.line.get();
-    (format!("{:08x}", crc32fast::hash(text.as_bytes())) == kept.sum).then_some(())?;
-    serde_json::from_str(text).ok()
+fn content(line: &Line) -> Vec<u8> {
+    serde_json::to_vec(line).expect("plain data serialises")
 }
 
 /// What another log has, and nothing that is added: for looking without leaving a trace.
@@ -273,81 +251,67 @@ impl<L> Copy<L> {
 }
 
 impl<L: Log> Log for Copy<L> {
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        self.0.read()
+    fn read(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+        self.0.look(take)
     }
-    fn append(&mut self, _: &[u8]) -> io::Result<()> {
+    fn look(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+        self.0.look(take)
+    }
+    fn append(&mut self, _: &[Vec<u8>]) -> io::Result<()> {
         Ok(())
     }
-    fn replace(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_aside(&mut self, _: &[u8]) -> io::Result<()> {
+    fn replace(&mut self, _: &[Vec<u8>]) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// The lines of a project's profile, in a file.
 pub mod file {
-    use specweave_jobs::{crash, disk};
-    use std::fs::{File, OpenOptions};
-    use std::io::{self, Write};
-    use std::os::unix::fs::OpenOptionsExt;
+    use crate::lines::Lines;
+    use crate::mac::{FileKey, PlaceKey};
+    use specweave_jobs::crash;
+    use specweave_jobs::project::Project;
+    use std::io;
     use std::path::PathBuf;
-
-    /// A file of more bytes is not read; a hundred thousand stories take less.
-    const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 
     pub struct FileLog {
         path: PathBuf,
-        file: Option<File>,
+        key: FileKey,
+        lines: Option<Lines>,
     }
 
     impl FileLog {
-        pub fn new(path: PathBuf) -> Self {
-            Self { path, file: None }
+        /// What the syncs of `profile` know.
+        pub fn new(project: &Project, key: &PlaceKey, profile: &str) -> Self {
+            Self { path: project.sync(profile), key: key.file(&format!("sync/{profile}")), lines: None }
+        }
+
+        fn open(&mut self) -> io::Result<&mut Lines> {
+            self.lines.as_mut().ok_or_else(|| io::Error::other("it was not read yet"))
         }
     }
 
     impl super::Log for FileLog {
-        fn read(&mut self) -> io::Result<Vec<u8>> {
-            match disk::read_regular(&self.path, MOST_BYTES) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-                read => read,
-            }
+        fn read(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+            let found = Lines::open_or_create(&self.path, self.key.clone(), take)?;
+            self.lines = Some(found.lines);
+            Ok(found.count)
         }
 
-        fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-            if self.file.is_none() {
-                if let Some(folder) = self.path.parent() {
-                    std::fs::create_dir_all(folder)?;
-                }
-                let mut options = OpenOptions::new();
-                self.file =
-                    Some(disk::open_unlinked(options.append(true).create(true).mode(0o600), &self.path)?);
-                if let Some(folder) = self.path.parent() {
-                    disk::sync_folder(folder)?;
-                }
-            }
-            let Some(file) = &mut self.file else { return Err(io::Error::other("the file is not open")) };
-            let before = file.metadata()?.len();
-            let written = file.write_all(lines).and_then(|()| file.sync_data());
-            if written.is_err() {
-                // Half a line would hide the ones behind it.
-                let _ = file.set_len(before);
-            }
-            written?;
+        fn look(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+            Lines::look(&self.path, &self.key, take)
+        }
+
+        fn append(&mut self, contents: &[Vec<u8>]) -> io::Result<()> {
+            let lines = self.open()?;
+            contents.iter().try_for_each(|content| lines.append(content))?;
+            lines.sync()?;
             crash::point("sync-noted");
             Ok(())
         }
 
-        fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
-            self.file = None;
-            disk::replace(&self.path, lines, 0o600)
-        }
-
-        fn set_aside(&mut self, bytes: &[u8]) -> io::Result<()> {
-            disk::replace(&self.path.with_extension("jsonl.corrupt"), bytes, 0o600)
+        fn replace(&mut self, contents: &[Vec<u8>]) -> io::Result<()> {
+            self.open()?.replace(contents.iter().cloned())
         }
     }
 }
@@ -358,21 +322,21 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Kept(Arc<Mutex<Vec<Vec<u8>>>>);
 
     impl Log for Kept {
-        fn read(&mut self) -> io::Result<Vec<u8>> {
-            Ok(self.0.lock().unwrap().clone())
+        fn read(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+            self.look(take)
         }
-        fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-            self.0.lock().unwrap().extend(lines);
+        fn look(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
+            Ok(self.0.lock().unwrap().iter().take_while(|line| take(line)).count())
+        }
+        fn append(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+            self.0.lock().unwrap().extend_from_slice(lines);
             Ok(())
         }
-        fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
+        fn replace(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
             *self.0.lock().unwrap() = lines.to_vec();
-            Ok(())
-        }
-        fn set_aside(&mut self, _: &[u8]) -> io::Result<()> {
             Ok(())
         }
     }
@@ -386,10 +350,9 @@ mod tests {
         store.set("a", Link::to("r1")).unwrap();
         store.intend("b", 6, &Record::default()).unwrap();
         let whole = kept.0.lock().unwrap().clone();
-        for end in 0..whole.len() {
-            let torn = Kept(Arc::new(Mutex::new(whole[..end].to_vec())));
+        for lines in 0..whole.len() {
+            let torn = Kept(Arc::new(Mutex::new(whole[..lines].to_vec())));
             let mut store = Store::open(Box::new(torn.clone())).unwrap();
-            let lines = whole[..end].iter().filter(|byte| **byte == b'\n').count();
             assert_eq!((store.project.is_some(), store.link("a").is_some()), (lines >= 1, lines >= 3));
             assert_eq!(store.intent("a").is_some(), lines == 2);
             store.set("z", Link::to("rz")).unwrap();

@@ -27,8 +27,19 @@ pub enum CloneError {
     Refused(String),
     #[error("cannot {what}: {source}")]
     Local { what: &'static str, source: io::Error },
-    #[error("{}", .0.message())]
+    #[error("{}", in_words(.0))]
     Git(#[from] git2::Error),
+}
+
+/// libgit2's own words, which for an object that is too large are about memory.
+fn in_words(error: &git2::Error) -> String {
+    match error.class() {
+        git2::ErrorClass::NoMemory => format!(
+            "it holds an object of more than {} MB, which is not unpacked here; clone it with git itself",
+            super::bounds::MOST_OBJECT / (1024 * 1024)
+        ),
+        _ => error.message().to_owned(),
+    }
 }
 
 impl CloneError {

@@ -2,6 +2,7 @@
 //! claimed until the last thread that writes there has ended.
 
 use super::CloneError;
+use specweave_jobs::disk;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ pub async fn blocking<T: Send + 'static>(
 
 pub async fn remove_folder(at: &Path) -> Result<(), CloneError> {
     let at = at.to_path_buf();
-    blocking(move || match std::fs::remove_dir_all(&at) {
+    blocking(move || match disk::remove_folder(&at) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(CloneError::Local { what: "remove a partial clone", source: error })
         }

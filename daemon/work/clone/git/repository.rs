@@ -2,12 +2,13 @@
 //! stands at a destination. Everything here blocks.
 
 use super::wire::RemoteRefs;
-use super::{CloneError, Cloned};
+use super::{CloneError, Cloned, bounds};
 use bytes::Bytes;
 use git2::build::{CheckoutBuilder, CloneLocal, RepoBuilder};
 use git2::{Oid, Repository};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
@@ -175,9 +176,20 @@ fn escaped(text: &str) -> String {
 /// libgit2's path checks stay on: names that would reach `.git` or leave the tree are refused, symbolic
 /// links are never followed. Hooks and external filters are never run.
 fn check_out(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
-    if repository.head().is_err() {
-        return Ok(());
-    }
+    let Ok(head) = repository.head() else { return Ok(()) };
+    let extent = bounds::extent(repository, head.peel_to_tree()?.id(), cancel)?;
+    let at = repository.workdir().filter(|_| extent.has_odd_modes).map(Path::to_path_buf);
+    let Some(at) = at else { return write_tree(repository, cancel) };
+    // libgit2 gives a file whatever rights the tree names, and the remote may have named anything: nobody else gets near
+    // them before they are what git would have made.
+    let local = |source| CloneError::Local { what: "set the rights of a clone's files", source };
+    let usual = fs::metadata(&at).map_err(local)?.permissions();
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).map_err(local)?;
+    write_tree(repository, cancel)?;
+    bounds::usual_modes(&at).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)
+}
+
+fn write_tree(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
     let mut checkout = CheckoutBuilder::new();
     checkout.force();
     checkout.notify_on(git2::CheckoutNotificationType::UPDATED);
@@ -198,16 +210,18 @@ pub fn build_with_libgit2(
     callbacks.transfer_progress(|_| !cancel.is_cancelled());
     let mut fetch = git2::FetchOptions::new();
     fetch.remote_callbacks(callbacks).download_tags(git2::AutotagOption::All);
-    let mut checkout = CheckoutBuilder::new();
-    checkout.notify_on(git2::CheckoutNotificationType::UPDATED);
-    checkout.notify(|_, _, _, _, _| !cancel.is_cancelled());
+    // Checked out afterwards, once it is known what that would come to.
+    let mut nothing = CheckoutBuilder::new();
+    nothing.dry_run();
     let mut builder = RepoBuilder::new();
-    builder.clone_local(CloneLocal::Auto).fetch_options(fetch).with_checkout(checkout);
-    match builder.clone(address, at) {
-        Ok(repository) => Ok(Cloned { uses_lfs: uses_lfs(&repository) }),
-        Err(_) if cancel.is_cancelled() => Err(CloneError::Cancelled),
-        Err(error) => Err(error.into()),
-    }
+    builder.clone_local(CloneLocal::Auto).fetch_options(fetch).with_checkout(nothing);
+    let repository = match builder.clone(address, at) {
+        Ok(repository) => repository,
+        Err(_) if cancel.is_cancelled() => return Err(CloneError::Cancelled),
+        Err(error) => return Err(error.into()),
+    };
+    check_out(&repository, cancel)?;
+    Ok(Cloned { uses_lfs: uses_lfs(&repository) })
 }
 
 /// What stands at a destination.

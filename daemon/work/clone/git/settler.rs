@@ -2,7 +2,8 @@
 //! the same moment, then their renames, then one sync of each folder. Syncing file by file, or clone by clone,
 //! would cost more than cloning.
 
-use specweave_jobs::crash;
+use crate::lifecycle::Tenure;
+use specweave_jobs::{crash, disk};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct Settler {
 
 impl Settler {
     /// `folder` is any on the file system that the clones are on.
-    pub fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path, tenure: Tenure) -> Self {
         let folder = folder.to_path_buf();
         let (requests, mut waiting) = mpsc::channel::<Request>(64);
         tokio::spawn(async move {
@@ -37,9 +38,9 @@ impl Settler {
                 while let Ok(next) = waiting.try_recv() {
                     batch.push(next);
                 }
-                let folder = folder.clone();
+                let (folder, tenure) = (folder.clone(), tenure.clone());
                 // A panic drops the replies, which their waiters hear.
-                let _ = tokio::task::spawn_blocking(move || settle(&folder, batch)).await;
+                let _ = tokio::task::spawn_blocking(move || settle(&folder, &tenure, batch)).await;
             }
         });
         Self { requests }
@@ -56,15 +57,18 @@ impl Settler {
     }
 }
 
-fn settle(folder: &Path, batch: Vec<Request>) {
-    if let Err(error) = sync_file_system(folder) {
+fn settle(folder: &Path, tenure: &Tenure, batch: Vec<Request>) {
+    if let Err(error) = disk::sync_file_system(folder) {
         return batch.into_iter().for_each(|request| drop(request.reply.send(Err(copy(&error)))));
     }
     crash::point("clones-synced");
     let mut folders = BTreeSet::new();
     let mut answers = Vec::with_capacity(batch.len());
     for Request { partial, target, reply } in batch {
-        let result = match std::fs::rename(&partial, &target) {
+        // A clone of this project is not to stand in another one that took its place.
+        let gone = || io::Error::other("the project or its state was moved or removed");
+        let renamed = if tenure.holds() { disk::rename(&partial, &target) } else { Err(gone()) };
+        let result = match renamed {
             Ok(()) => {
                 crash::point("clone-renamed");
                 folders.extend(target.parent().map(Path::to_path_buf));
@@ -75,7 +79,7 @@ fn settle(folder: &Path, batch: Vec<Request>) {
         };
         answers.push((reply, result));
     }
-    let synced = folders.iter().try_for_each(|folder| specweave_jobs::disk::sync_folder(folder));
+    let synced = folders.iter().try_for_each(|folder| disk::sync_folder(folder));
     crash::point("clone-folders-synced");
     for (reply, result) in answers {
         let _ = reply.send(match &synced {
@@ -97,14 +101,4 @@ fn is_taken(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
     )
-}
-
-fn sync_file_system(folder: &Path) -> io::Result<()> {
-    let folder = std::fs::File::open(folder)?;
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(&folder)?;
-    #[cfg(not(target_os = "linux"))]
-    rustix::fs::sync();
-    drop(folder);
-    Ok(())
 }
