@@ -18,8 +18,9 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-/// A daemon on this machine that takes longer to take a connection hangs.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+/// A daemon on this machine that takes longer to say who it is hangs, as far as a list is concerned: that is to be there
+/// within two seconds.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(1_500);
 /// The longest a call may take, unless it asks a remote.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// A new daemon says that it is ready within this time; so does one whose socket was gone.
@@ -68,7 +69,7 @@ pub enum Patience {
 impl Patience {
     fn deadline(self) -> Duration {
         match self {
-            Self::Short => CONNECT_DEADLINE,
+            Self::Short => ANSWER_DEADLINE,
             Self::Long => CALL_DEADLINE,
         }
     }
@@ -101,7 +102,7 @@ pub async fn find(project: &Project, patience: Patience) -> Result<Option<Connec
     match tokio::time::timeout(patience.deadline(), asking).await {
         Ok(found) => found,
         Err(_) => {
-            let seconds = patience.deadline().as_secs();
+            let seconds = patience.deadline().as_secs_f32();
             Err(Failure::Silent(format!("it did not say who it is within {seconds} s")))
         }
     }
@@ -118,7 +119,7 @@ pub async fn find_awake(project: &Project, patience: Patience) -> Result<Option<
     }
     lock.signal(rustix::process::Signal::HUP);
     let began = Instant::now();
-    while began.elapsed() < CONNECT_DEADLINE && lock_state(project) == lock {
+    while began.elapsed() < ANSWER_DEADLINE && lock_state(project) == lock {
         if let Some(connection) = find(project, patience).await? {
             return Ok(Some(connection));
         }

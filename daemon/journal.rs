@@ -55,6 +55,11 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Says where the journal is since its job's folder got its name.
+    pub fn lies_at(&mut self, path: &Path) {
+        self.lines.lies_at(path);
+    }
+
     /// Reads a journal and opens it for more.
     pub fn replay(path: &Path, id: JobId, key: &PlaceKey) -> Result<Replay, JournalError> {
         let fail = |source| JournalError::Io { path: path.to_path_buf(), source };

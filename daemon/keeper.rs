@@ -221,7 +221,7 @@ impl Keeper {
         // It gets its name when it is whole, so that a crash leaves a job or none.
         let unnamed = self.project.unnamed_job(&id);
         let made = disk::make_folder(&unnamed.folder, 0o700).and_then(|()| {
-            let journal = Journal::create(&unnamed.journal(), &self.key, &id, now, &event)?;
+            let mut journal = Journal::create(&unnamed.journal(), &self.key, &id, now, &event)?;
             if let Event::Created { order, .. } = &event
                 && let Some(sources) = present::sources_file(order)
             {
@@ -229,6 +229,7 @@ impl Keeper {
             }
             disk::sync_folder(&unnamed.folder)?;
             disk::rename(&unnamed.folder, &self.project.job(&id).folder)?;
+            journal.lies_at(&self.project.job(&id).journal());
             crash::point("job-folder-named");
             disk::sync_folder(&self.project.jobs())?;
             Ok(journal)

@@ -70,6 +70,11 @@ impl Lines {
         Self { path: path.to_path_buf(), key, file, last, durable: 0, since, damaged: false }
     }
 
+    /// Says where the file is since its folder was renamed.
+    pub fn lies_at(&mut self, path: &Path) {
+        self.path = path.to_path_buf();
+    }
+
     /// Reads a file and opens it for more; `take` is given each line's content, and says whether it makes sense. `None`
     /// when there is no file, or an empty one.
     pub fn open(

@@ -264,7 +264,8 @@ impl Secrets {
         }
         let path = url.path().trim_start_matches('/');
         let mut git = self.helper("git");
-        git.args(["credential", "fill"]);
+        // No repository's configuration, wherever this runs: it may have come with a checkout, and names what git is to run.
+        git.args(["credential", "fill"]).env("GIT_DIR", "/dev/null");
         let question = format!("protocol={}\nhost={host}\npath={path}\n\n", url.scheme());
         let answer = self.run(git, &question).await?;
         let field = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name));
@@ -277,9 +278,8 @@ impl Secrets {
     /// programs, and no way to ask a person.
     pub fn helper(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        // Nothing of the project's: it may have come with a checkout that names what git is to run. The daemon may lie
-        // in it, when it runs in the foreground, and the project may be the root folder.
-        command.env_clear().current_dir("/").env("GIT_DIR", "/dev/null");
+        // Nothing of the project's, in which the daemon may lie when it runs in the foreground.
+        command.env_clear().current_dir("/");
         for name in environment::OWN {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);

@@ -112,7 +112,9 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
 
 /// Makes a file that must not be there yet, for writing.
 pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode))
+    // Added to at its end, so that what is taken back leaves no hole.
+    let how = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
+    open(path, how, Mode::from_raw_mode(mode))
 }
 
 /// A file that only this user reads.

@@ -373,7 +373,9 @@ fn end_state(world: &World, kind: &dyn Kind) -> Value {
 }
 
 fn forget_moments(value: &mut Value) {
-    const MOMENTS: [&str; 11] = [
+    // A MAC covers the moments, too.
+    const MOMENTS: [&str; 12] = [
+        "mac",
         "lastSync",
         "startedAt",
         "updatedAt",

@@ -255,6 +255,7 @@ fn unsafe_component(text: &str) -> Option<&'static str> {
     match text {
         "" => Some("it is empty"),
         "." | ".." => Some("it leads elsewhere"),
+        _ if text.starts_with('-') => Some("a command would take it for an option"),
         _ if text.contains(['/', '\\', '\0']) => Some("it has a path separator"),
         _ if text != specweave_jobs::text::plain(text) => Some("it has control characters"),
         _ if text.len() > 200 => Some("it is too long"),

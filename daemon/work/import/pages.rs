@@ -133,7 +133,13 @@ impl Import<'_> {
         pages: &mpsc::Sender<Arrived>,
     ) -> Result<(), Interruption> {
         let mut is_first = true;
+        // Where this reading has been: a source that leads there again would never end.
+        let mut been = HashSet::new();
         loop {
+            if !been.insert(at.clone()) {
+                let cause = "its pages lead round in a circle, so that not all of it can be read".to_owned();
+                return Err(TrackerError::Malformed { what: "the tracker".to_owned(), cause }.into());
+            }
             let (spool, place) = (self.spool.clone(), at.clone());
             let page = match blocking(move || spool.kept(feed, &place)).await? {
                 Some(page) => page,

@@ -203,6 +203,25 @@ struct Cursor {
     pages: u64,
     /// The moment at which a link was no longer taken: a second time there is one time too many.
     fell_back: Option<Millis>,
+    /// The issues of the moment `seen` that were read: the next page begins with that moment and has them again.
+    #[serde(default)]
+    edge: Vec<u64>,
+}
+
+/// Issues of one moment that are remembered; more of them than this are counted again, and changed by nothing.
+const MOST_EDGE: usize = 1_000;
+
+impl Cursor {
+    /// Whether a row was on the page before, as one of its last moment.
+    fn has_had(&self, row: &RawValue) -> bool {
+        at_moment(row, self.seen).is_some_and(|number| self.edge.contains(&number))
+    }
+}
+
+/// The number of an issue that was changed last at the moment `seen`.
+fn at_moment(row: &RawValue, seen: Option<Millis>) -> Option<u64> {
+    let head: Head = serde_json::from_str(row.get()).ok()?;
+    if seen.is_some() && moment(&head.updated_at?) == seen { head.number } else { None }
 }
 
 /// What a later reading begins with.
@@ -393,7 +412,15 @@ impl Source for Issues {
         let address = self.address(mark.seen.or(window.since), &window.labels);
         let tag = mark.tag.filter(|(of, _)| *of == address).map(|(_, tag)| tag);
         let labels = window.labels.clone();
-        text(&Cursor { address, seen: mark.seen.or(window.since), labels, tag, pages: 0, fell_back: None })
+        text(&Cursor {
+            address,
+            seen: mark.seen.or(window.since),
+            labels,
+            tag,
+            pages: 0,
+            fell_back: None,
+            edge: Vec::new(),
+        })
     }
 
     /// The search has a quota of its own and is asked once: a total is a courtesy.
@@ -434,13 +461,17 @@ impl Source for Issues {
             let end = Position::End(text(&Mark { seen: cursor.seen, tag }));
             return Ok(Page { items: Vec::new(), next: end, notes: Vec::new() });
         }
-        let rows: Vec<Box<RawValue>> = read(&what, &reply.body)?;
+        let mut rows: Vec<Box<RawValue>> = read(&what, &reply.body)?;
+        rows.retain(|row| !cursor.has_had(row));
         let items: Vec<Read> = rows.iter().filter_map(|row| self.item(row)).collect();
         let moments =
             rows.iter().filter_map(|row| moment(&serde_json::from_str::<Head>(row.get()).ok()?.updated_at?));
         let moments: Vec<Millis> = moments.collect();
         let (earliest, latest) = (moments.iter().min().copied(), moments.iter().max().copied());
         let seen = latest.max(cursor.seen);
+        let mut edge = if seen == cursor.seen { std::mem::take(&mut cursor.edge) } else { Vec::new() };
+        edge.extend(rows.iter().filter_map(|row| at_moment(row, seen)));
+        edge.drain(..edge.len().saturating_sub(MOST_EDGE));
         let link = next_page(&reply.headers, &self.github.server.base);
         let pages = cursor.pages + 1;
         let next = match link {
@@ -454,6 +485,11 @@ impl Source for Issues {
                 // long as a page is not filled by one.
                 let stays_true = link.contains("after=") || earliest == latest;
                 let address = if stays_true { link } else { self.address(seen, &cursor.labels) };
+                if address == cursor.address && rows.is_empty() {
+                    let cause =
+                        "it gives the same page again and again, so that what comes after it cannot be read";
+                    return Err(TrackerError::Malformed { what, cause: cause.to_owned() });
+                }
                 Position::At(text(&Cursor {
                     address,
                     seen,
@@ -461,6 +497,7 @@ impl Source for Issues {
                     tag: None,
                     pages,
                     fell_back: cursor.fell_back,
+                    edge,
                 }))
             }
         };

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 const REPOSITORY: &str = "acme/web";
-const REPOSITORY_ID: u64 = 1;
+/// The repository's own number, which no name changes.
+fn repository_id(state: &State) -> u64 {
+    if state.replaced.load(Ordering::Relaxed) { 2 } else { 1 }
+}
 
 pub fn answer(state: &State, request: &Request) -> Reply {
     let reply = routed(state, request);
@@ -27,6 +30,7 @@ pub fn answer(state: &State, request: &Request) -> Reply {
 fn routed(state: &State, request: &Request) -> Reply {
     let base = format!("http://{}", request.headers.get("host").map_or("", String::as_str));
     let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path);
+    let repository_id = repository_id(state);
     let moved = state.moved.lock().unwrap().clone();
     let name = moved.as_ref().map_or(REPOSITORY, |(_, name)| name.as_str());
     if path == "/search/issues" {
@@ -35,10 +39,10 @@ fn routed(state: &State, request: &Request) -> Reply {
     if let Some((old, _)) = &moved
         && let Some(rest) = path.strip_prefix(&format!("/repos/{old}"))
     {
-        let to = format!("{base}/api/v3/repositories/{REPOSITORY_ID}{rest}?{}", request.query);
+        let to = format!("{base}/api/v3/repositories/{repository_id}{rest}?{}", request.query);
         return Reply::status(301, &json!({"message": "Moved Permanently", "url": to})).with("Location", to);
     }
-    let of_repository = [format!("/repos/{name}"), format!("/repositories/{REPOSITORY_ID}")];
+    let of_repository = [format!("/repos/{name}"), format!("/repositories/{repository_id}")];
     let rest = of_repository.iter().find_map(|prefix| path.strip_prefix(prefix.as_str()));
     match rest {
         Some("/issues") if state.gone.load(Ordering::Relaxed) => {
@@ -48,7 +52,7 @@ fn routed(state: &State, request: &Request) -> Reply {
         Some("/issues") => list(state, request, &base, name),
         Some("/milestones") => milestones(state, request, &base, name),
         Some("") => {
-            Reply::json(&json!({"id": REPOSITORY_ID, "name": name, "full_name": name, "private": true}))
+            Reply::json(&json!({"id": repository_id, "name": name, "full_name": name, "private": true}))
         }
         Some(rest) if rest.starts_with("/issues/") => one(state, request, rest, &base, name),
         _ => Reply::status(404, &json!({"message": "Not Found"})),
@@ -235,8 +239,8 @@ fn list(state: &State, request: &Request, base: &str, name: &str) -> Reply {
             query.append_pair("after", &format!("{}-{}", last.updated, last.number));
         }
         query.append_pair("page", &(page + 1).to_string());
-        let next =
-            format!("<{base}/api/v3/repositories/{REPOSITORY_ID}/issues?{}>; rel=\"next\"", query.finish());
+        let (id, query) = (repository_id(state), query.finish());
+        let next = format!("<{base}/api/v3/repositories/{id}/issues?{query}>; rel=\"next\"");
         reply = reply.with("Link", next);
     }
     reply

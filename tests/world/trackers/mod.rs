@@ -196,6 +196,8 @@ pub struct State {
     pub quota: Mutex<Option<(u64, u64)>>,
     /// GitHub: a name under which the repository was known, and its name today.
     pub moved: Mutex<Option<(String, String)>>,
+    /// GitHub: another repository was made under the old one's name.
+    pub replaced: AtomicBool,
     /// GitHub: issues are switched off.
     pub gone: AtomicBool,
     pub data_center: AtomicBool,
