@@ -412,6 +412,13 @@ pub async fn stop(project: &Project) -> Result<bool, Failure> {
         client.shutdown(timed(request)).await.ok()
     };
     let asked = tokio::time::timeout(Duration::from_secs(2), asked).await;
+    if !matches!(asked, Ok(Some(_))) && running == LockState::Held(None) && lock_state(project) == running {
+        return Err(Failure::Silent(
+            "it holds this project's lock, and it cannot be told from here which process it is: of another container, \
+             machine or user, or none of ours"
+                .into(),
+        ));
+    }
     if !matches!(asked, Ok(Some(_))) && lock_state(project) == running {
         // It does not answer; the lock proves that this process is the daemon.
         running.signal(rustix::process::Signal::TERM);

@@ -25,6 +25,12 @@ impl Deadline {
         Self { at, elapsed: uptime() + left }
     }
 
+    /// A wait that begins now and lasts so long.
+    pub fn after(wait: Duration) -> Self {
+        let wait = Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX);
+        Self::at_moment(clock::now().saturating_add(wait))
+    }
+
     /// The moment that it was made for.
     pub fn at(&self) -> Millis {
         self.at

@@ -163,7 +163,8 @@ impl Lines {
         if self.since.is_empty() && !self.damaged {
             return Ok(());
         }
-        if !self.damaged && self.file.sync_data().is_ok() {
+        let synced = || crash::fault(&self.path, "sync").and_then(|()| self.file.sync_data());
+        if !self.damaged && synced().is_ok() {
             self.durable += self.since.len() as u64;
             self.since.clear();
             return Ok(());

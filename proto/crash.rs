@@ -2,7 +2,8 @@
 //! Compiled in only with debug assertions: a release has none of it.
 //!
 //! `SPECWEAVE_JOBS_CRASH=journal-synced:abort@3` ends the process the third time it reaches that step;
-//! `journal-synced:slow@1` makes the first time take a second, as a busy disk does;
+//! `journal-synced:slow@1` makes the first time take a second, as a busy disk does; `journal.jsonl-sync:fail@2` lets the
+//! second sync of that file fail, as a disk does that has lost what it was given;
 //! `SPECWEAVE_JOBS_CRASH_TRACE=FILE` writes down every step that is reached; `SPECWEAVE_JOBS_CLOCK=FILE` names a
 //! file with the milliseconds by which the clock is off.
 
@@ -29,6 +30,16 @@ pub fn file_point(_path: &Path, _step: &str) {
     armed::reached(&format!("{}-{_step}", _path.file_name().unwrap_or_default().to_string_lossy()));
 }
 
+/// Whether the disk does what is named for the file: it fails where a test wants it to.
+#[inline]
+pub fn fault(_path: &Path, _step: &str) -> std::io::Result<()> {
+    #[cfg(debug_assertions)]
+    if armed::fails(&format!("{}-{_step}", _path.file_name().unwrap_or_default().to_string_lossy())) {
+        return Err(std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+    }
+    Ok(())
+}
+
 /// By how much the clock is off.
 #[inline]
 pub fn clock_offset() -> Millis {
@@ -50,6 +61,7 @@ mod armed {
     enum Deed {
         Abort,
         Slow,
+        Fail,
     }
 
     struct Orders {
@@ -67,6 +79,7 @@ mod armed {
             let (deed, count) = match rest.split_once('@')? {
                 ("abort", count) => (Deed::Abort, count),
                 ("slow", count) => (Deed::Slow, count),
+                ("fail", count) => (Deed::Fail, count),
                 _ => return None,
             };
             Some((step.to_owned(), deed, count.parse().ok()?))
@@ -76,6 +89,20 @@ mod armed {
         if order.is_some() || trace.is_some() {
             ORDERS.get_or_init(|| Orders { order, trace: trace.map(Mutex::new), reached: Mutex::default() });
         }
+    }
+
+    /// Whether a step that was reached is to fail.
+    pub fn fails(step: &str) -> bool {
+        let Some(Orders { order: Some((name, Deed::Fail, nth)), reached, .. }) = ORDERS.get() else {
+            return false;
+        };
+        if name != step {
+            return false;
+        }
+        let mut reached = reached.lock().expect("no holder panics");
+        let count = reached.entry(step.to_owned()).or_default();
+        *count += 1;
+        count == nth
     }
 
     pub fn reached(step: &str) {

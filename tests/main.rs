@@ -14,6 +14,7 @@ mod secrets;
 mod specweave;
 mod state;
 mod storage;
+mod strangers;
 mod syncs;
 mod time;
 mod world;

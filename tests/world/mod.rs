@@ -25,7 +25,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub struct World {
     pub dir: PathBuf,
     pub project: PathBuf,
-    environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, String>,
 }
 
 /// What a command said.

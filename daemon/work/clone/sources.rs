@@ -29,7 +29,7 @@ pub enum SourceError {
 impl Source {
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         let text = text.trim();
-        let bad = || SourceError::Source(text.to_owned());
+        let bad = || SourceError::Source(without_login(text));
         let schemes = ["http://", "https://", "ssh://", "git://", "file://"];
         if schemes.iter().any(|scheme| text.starts_with(scheme)) {
             return Url::parse(text).map(|_| Self::Address(text.to_owned())).map_err(|_| bad());
@@ -57,6 +57,13 @@ impl Source {
             false => Self::GitHub { owner, name: name.trim_end_matches(".git").to_owned() },
         })
     }
+}
+
+/// What may be shown of a text that is no address after all: a login may stand in it all the same.
+fn without_login(text: &str) -> String {
+    let Some((login, rest)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = login.split_once("://").map_or_else(String::new, |(scheme, _)| format!("{scheme}://"));
+    format!("{scheme}***@{rest}")
 }
 
 /// Takes the secret out of an address: the address without it, and user and secret if they are of use. ssh takes

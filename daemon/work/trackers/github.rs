@@ -485,7 +485,7 @@ impl Source for Issues {
                 // long as a page is not filled by one.
                 let stays_true = link.contains("after=") || earliest == latest;
                 let address = if stays_true { link } else { self.address(seen, &cursor.labels) };
-                if address == cursor.address && rows.is_empty() {
+                if address == cursor.address {
                     let cause =
                         "it gives the same page again and again, so that what comes after it cannot be read";
                     return Err(TrackerError::Malformed { what, cause: cause.to_owned() });

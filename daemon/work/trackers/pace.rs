@@ -1,6 +1,7 @@
 //! How often a server is asked: one gate for each server and token, shared by all jobs of the daemon. It knows until
 //! when the server wants to be left alone, and how much it still gives.
 
+use crate::deadline::Deadline;
 use crate::secrets::Login;
 use http::HeaderMap;
 use specweave_jobs::clock::{self, Millis};
@@ -16,7 +17,7 @@ pub struct Gate(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    closed_until: Millis,
+    closed_until: Option<Deadline>,
     /// Requests that the server still gives before `reset`, when it says so.
     left: Option<u64>,
     reset: Millis,
@@ -37,19 +38,24 @@ impl Gate {
     /// How long nobody may ask. `None` when the gate is open.
     pub fn closed(&self) -> Option<Duration> {
         let until = self.0.lock().expect("no holder panics").closed_until;
-        let left = until - clock::now();
-        (left > 0).then(|| Duration::from_millis(left as u64))
+        until
+            .map(|until| until.left())
+            .filter(|left| *left > 0)
+            .map(|left| Duration::from_millis(left as u64))
     }
 
     /// Somebody wants to know whether it is open already.
     pub fn open(&self) {
-        self.0.lock().expect("no holder panics").closed_until = 0;
+        self.0.lock().expect("no holder panics").closed_until = None;
     }
 
     pub fn close(&self, wait: Duration) {
-        let until = clock::now() + wait.as_millis() as Millis;
+        let until = Deadline::after(wait);
         let mut known = self.0.lock().expect("no holder panics");
-        known.closed_until = known.closed_until.max(until);
+        let is_later = known.closed_until.is_none_or(|known| known.left() < until.left());
+        if is_later {
+            known.closed_until = Some(until);
+        }
     }
 
     /// Notes what a reply says of the quota; the one that spends the last point closes the gate.

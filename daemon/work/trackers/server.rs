@@ -4,6 +4,7 @@
 use super::edits::WriteError;
 use super::pace::Gate;
 use super::{TrackerError, classify};
+use crate::deadline::Deadline;
 use crate::secrets::Login;
 use crate::work::net;
 use bytes::Bytes;
@@ -280,17 +281,9 @@ impl Server {
     }
 
     async fn sleep(&self, wait: Duration) -> Result<(), TrackerError> {
-        let until = clock::now() + wait.as_millis() as i64;
-        loop {
-            // By the wall clock, so that a laptop's sleep is part of it.
-            let left = until - clock::now();
-            if left <= 0 {
-                return Ok(());
-            }
-            tokio::select! {
-                () = self.session.cancel.cancelled() => return Err(TrackerError::Cancelled),
-                () = tokio::time::sleep(Duration::from_millis(left.min(1_000) as u64)) => {}
-            }
+        tokio::select! {
+            () = self.session.cancel.cancelled() => Err(TrackerError::Cancelled),
+            () = Deadline::after(wait).reached() => Ok(()),
         }
     }
 }

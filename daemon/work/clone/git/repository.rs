@@ -6,6 +6,7 @@ use super::{CloneError, Cloned, bounds};
 use bytes::Bytes;
 use git2::build::{CheckoutBuilder, CloneLocal, RepoBuilder};
 use git2::{Oid, Repository};
+use specweave_jobs::disk;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -176,6 +177,7 @@ fn escaped(text: &str) -> String {
 /// libgit2's path checks stay on: names that would reach `.git` or leave the tree are refused, symbolic
 /// links are never followed. Hooks and external filters are never run.
 fn check_out(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
+    remove_probes(repository)?;
     let Ok(head) = repository.head() else { return Ok(()) };
     let extent = bounds::extent(repository, head.peel_to_tree()?.id(), cancel)?;
     let at = repository.workdir().filter(|_| extent.has_odd_modes).map(Path::to_path_buf);
@@ -187,6 +189,19 @@ fn check_out(repository: &Repository, cancel: &CancellationToken) -> Result<(), 
     fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).map_err(local)?;
     write_tree(repository, cancel)?;
     bounds::usual_modes(&at).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)
+}
+
+/// libgit2 tries out with files what the file system can do, and does not mind when it cannot remove them.
+fn remove_probes(repository: &Repository) -> Result<(), CloneError> {
+    const PROBE: &str = "_git2_";
+    let Some(at) = repository.workdir() else { return Ok(()) };
+    let names =
+        disk::read_folder(at).map_err(|source| CloneError::Local { what: "look at a clone", source })?;
+    for (name, _) in names.into_iter().filter(|(name, _)| name.starts_with(PROBE)) {
+        disk::remove_file(&at.join(name))
+            .map_err(|source| CloneError::Local { what: "remove a file that was only tried", source })?;
+    }
+    Ok(())
 }
 
 fn write_tree(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
