@@ -17,6 +17,9 @@ pub const INTERRUPTED: u8 = 130;
 /// A connection that was there is no more.
 const BROKE: &str = "the connection broke";
 
+/// A connection was refused.
+const CROWDED: &str = "it has too many connections; end some of those that follow jobs or watch";
+
 /// Everything that can go wrong in the client.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -56,6 +59,8 @@ pub enum Failure {
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
+            // The transport's own word, by which the daemon refuses a connection: what it says itself has a reason.
+            Code::ResourceExhausted if reason(&status).is_empty() => Self::Silent(CROWDED.into()),
             // A daemon that was killed gives `Unknown` with a transport error beneath.
             Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => {
                 Self::Silent(BROKE.into())
@@ -154,6 +159,7 @@ fn hint_of(status: &tonic::Status) -> String {
                 .into()
         }
         reason::REMOTE_FAILED => "check the network and try again".into(),
+        reason::OUT_OF_MEMORY => "specweave-jobs   (wait for a job to end, or end one with --kill ID)".into(),
         reason::STATE_NOT_WRITABLE => "df -h .specweave".into(),
         reason::PROTOCOL_MISMATCH => "specweave-jobs daemon stop   (then try again)".into(),
         reason::SHUTTING_DOWN => "try again in a moment".into(),

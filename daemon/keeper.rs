@@ -16,6 +16,7 @@ use crate::journal::Journal;
 use crate::lifecycle::Tenure;
 use crate::log::WorkerLog;
 use crate::mac::PlaceKey;
+use crate::memory;
 use crate::present;
 use crate::secrets::Caller;
 use crate::work::clone::adopt::Adoption;
@@ -189,6 +190,9 @@ impl Keeper {
         if let Some(id) = self.requests.get(&request_id) {
             let entry = self.board.jobs[id].clone();
             return Ok(Started { entry, existing: true });
+        }
+        if let Some(why) = memory::shortage() {
+            return Err(KeeperError::OutOfMemory(why));
         }
         let same = |entry: &&Arc<Entry>| *entry.job.order == order && entry.job.is_active();
         if let Some(busy) = self.board.jobs.values().find(same) {

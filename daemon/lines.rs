@@ -335,7 +335,9 @@ mod tests {
             let (read, aside) = taken(&path);
             assert_eq!((read.len(), aside), (count + 1, None));
             assert_eq!(read[..count], contents(4)[..count]);
-            found.set_aside.map(|aside| std::fs::remove_file(aside).unwrap());
+            if let Some(aside) = found.set_aside {
+                std::fs::remove_file(aside).unwrap();
+            }
             std::fs::remove_file(&path).unwrap();
         }
     }

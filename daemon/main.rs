@@ -15,6 +15,7 @@ mod lifecycle;
 mod lines;
 mod log;
 mod mac;
+mod memory;
 mod mirror;
 mod place;
 mod present;

@@ -52,6 +52,7 @@ pub mod reason {
     pub const INVALID_SPEC: &str = "INVALID_SPEC";
     pub const AUTH_FAILED: &str = "AUTH_FAILED";
     pub const REMOTE_FAILED: &str = "REMOTE_FAILED";
+    pub const OUT_OF_MEMORY: &str = "OUT_OF_MEMORY";
     pub const STATE_NOT_WRITABLE: &str = "STATE_NOT_WRITABLE";
     pub const PROTOCOL_MISMATCH: &str = "PROTOCOL_MISMATCH";
     pub const SHUTTING_DOWN: &str = "SHUTTING_DOWN";

@@ -475,6 +475,62 @@ fn jobs_that_are_removed_while_somebody_waits_end_with_what_became_of_them() {
     });
 }
 
+#[test]
+fn a_daemon_near_its_limit_of_memory_begins_no_new_work_and_lives() {
+    if !cfg!(target_os = "linux") {
+        return eprintln!("SKIPPED: only Linux limits another process");
+    }
+    let (world, server, names) = World::with_remotes(1);
+    world.run(["daemon", "start"]).ok();
+    let daemon = world.daemon_pid().unwrap();
+    let pages: u64 =
+        read(Path::new(&format!("/proc/{daemon}/statm"))).split(' ').next().unwrap().parse().unwrap();
+    let used = pages * rustix::param::page_size() as u64;
+    let limit = |bytes: u64| {
+        let said =
+            world.finish(world.program("prlimit", [format!("--pid={daemon}"), format!("--as={bytes}:")]));
+        assert_eq!(said.status, Some(0), "{said:?}");
+    };
+    limit(used + used / 100);
+    let source = server.repository(&names[0]);
+    world.run(["clone", &source]).with_status(1).complains("no new work is begun");
+    world.run(["--all"]).ok().says("No background jobs");
+    limit(64 << 30);
+    world.run(["clone", &source, "--follow"]).ok();
+    assert_eq!(world.daemon_pid(), Some(daemon));
+}
+
+#[test]
+fn idle_connections_without_number_leave_others_answered_or_refused_and_go_without_a_trace() {
+    let world = World::new();
+    world.run(["daemon", "start"]).ok();
+    let endpoint = world.endpoint();
+    let socket = endpoint["endpoint"].as_str().unwrap().strip_prefix("unix:").unwrap().to_owned();
+    let daemon = world.daemon_pid().unwrap();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit {
+            current: limit.maximum.map(|most| most.min(16_384)),
+            maximum: limit.maximum,
+        },
+    )
+    .unwrap();
+    let connections: Vec<_> =
+        (0..2_500).map_while(|_| std::os::unix::net::UnixStream::connect(&socket).ok()).collect();
+    let began = std::time::Instant::now();
+    world.run(["--all"]).ok().says("No background jobs").complains("too many connections");
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    let descriptors = || fs::read_dir(format!("/proc/{daemon}/fd")).unwrap().count();
+    let most = descriptors();
+    assert!(most < 2_200, "{most} descriptors for {} connections", connections.len());
+    drop(connections);
+    eventually("they are gone", || descriptors() < 100);
+    let said = world.run(["--all"]).ok();
+    assert!(!said.stderr.contains("does not answer"), "{said:?}");
+    assert_eq!(world.daemon_pid(), Some(daemon));
+}
+
 /// A repository's own files are libgit2's; the key lies in the home folder; what `/proc` and the runtime folder hold is no
 /// project's. Everything else goes through the one door.
 #[test]

@@ -26,6 +26,8 @@ pub enum KeeperError {
     ConfigNotFound { id: JobId, state: &'static str },
     #[error("the state folder cannot be written: {0}")]
     Storage(Arc<std::io::Error>),
+    #[error("no new work is begun: {0}")]
+    OutOfMemory(String),
     #[error("the daemon is stopping")]
     Stopping,
     #[error(transparent)]

@@ -70,6 +70,7 @@ pub fn from_keeper(failure: KeeperError) -> Status {
             error(Code::FailedPrecondition, reason::CONFIG_NOT_FOUND, text, [])
         }
         KeeperError::Storage(_) => error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, []),
+        KeeperError::OutOfMemory(_) => error(Code::ResourceExhausted, reason::OUT_OF_MEMORY, text, []),
         KeeperError::Stopping => shutting_down(),
     }
 }

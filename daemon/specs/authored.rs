@@ -458,7 +458,10 @@ fn harmless(description: &str) -> Vec<String> {
             false => line.to_owned(),
         }
     });
-    lines.collect()
+    let mut lines: Vec<String> = lines.collect();
+    // Code without an end would take in the sections that follow.
+    lines.extend(fence.open());
+    lines
 }
 
 /// A new file for a story whose own is gone.

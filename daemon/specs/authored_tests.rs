@@ -170,6 +170,13 @@ fn what_cannot_be_written_safely_is_refused() {
     let section = Record { description: "a\n## Tasks\n- [ ] b".into(), ..parsed(STORY).record().clone() };
     let text = parsed(STORY).with(&section, &[Field::Description], "").unwrap();
     assert_eq!(parsed(&text).record().boxes, parsed(STORY).record().boxes, "no text passes for a section");
+    let endless = Record { description: "```\ncode".into(), ..parsed(STORY).record().clone() };
+    let text = parsed(STORY).with(&endless, &[Field::Description], "").unwrap();
+    assert_eq!(
+        parsed(&text).record().boxes,
+        parsed(STORY).record().boxes,
+        "code without an end ends all the same"
+    );
 }
 
 proptest::proptest! {

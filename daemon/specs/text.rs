@@ -97,7 +97,7 @@ impl Fence {
     }
 
     /// What would close the fence that is open.
-    fn open(&self) -> Option<String> {
+    pub fn open(&self) -> Option<String> {
         self.0.map(|(mark, length)| mark.to_string().repeat(length))
     }
 }
