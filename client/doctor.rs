@@ -109,10 +109,8 @@ fn credentials(project: &Project) -> Vec<Finding> {
         ("JIRA", &["JIRA_API_TOKEN"]),
     ];
     let dotenv = disk::read_regular(&project.dotenv(), environment::MOST_DOTENV).unwrap_or_default();
-    let dotenv = String::from_utf8_lossy(&dotenv);
-    let in_dotenv = |name: &str| {
-        dotenv.lines().any(|line| line.split_once('=').is_some_and(|(key, _)| key.trim() == name))
-    };
+    let dotenv = environment::parse_dotenv(&String::from_utf8_lossy(&dotenv));
+    let in_dotenv = |name: &str| dotenv.contains_key(name);
     let place = |(service, names): (&str, &[&str])| {
         let set = names.iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
         match (set, names.iter().find(|name| in_dotenv(name))) {

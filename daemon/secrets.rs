@@ -127,7 +127,7 @@ impl Secrets {
         let dotenv = String::from_utf8_lossy(&dotenv);
         let mut variables = settings.clone();
         variables.append(&mut caller.variables);
-        add_dotenv(&mut variables, parse_dotenv(&dotenv));
+        add_dotenv(&mut variables, environment::parse_dotenv(&dotenv));
         let redactor = Redactor::default();
         for name in environment::SECRETS {
             if let Some(value) = variables.get(name) {
@@ -383,33 +383,9 @@ fn add_dotenv(variables: &mut BTreeMap<String, String>, dotenv: BTreeMap<String,
     }
 }
 
-/// SpecWeave's reading of `.env`: `KEY=VALUE`, `#` comments, one pair of quotes, no interpolation.
-fn parse_dotenv(text: &str) -> BTreeMap<String, String> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| {
-            let value = value.trim();
-            let bare = ['"', '\'']
-                .iter()
-                .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
-                .unwrap_or(value);
-            (name.trim().to_owned(), bare.to_owned())
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_dotenv_file_is_read_as_specweave_reads_it() {
-        let read = parse_dotenv("# note\n A = \"b c\" \nB='x'\nC=\"half\nnonsense\nD=a=b\n");
-        let expected = [("A", "b c"), ("B", "x"), ("C", "\"half"), ("D", "a=b")];
-        assert_eq!(read, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
-    }
 
     #[test]
     fn a_dotenv_file_cannot_lead_a_callers_token_elsewhere_or_run_anything() {

@@ -87,3 +87,32 @@ pub fn accepted(sent: Vec<EnvironmentVariable>) -> BTreeMap<String, String> {
 fn names() -> impl Iterator<Item = &'static str> {
     SETTINGS.into_iter().chain(SECRETS).chain(HELPERS)
 }
+
+/// SpecWeave's reading of `.env`: `KEY=VALUE`, `#` comments, one pair of quotes, no interpolation.
+pub fn parse_dotenv(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| {
+            let value = value.trim();
+            let bare = ['"', '\'']
+                .iter()
+                .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
+                .unwrap_or(value);
+            (name.trim().to_owned(), bare.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dotenv_file_is_read_as_specweave_reads_it() {
+        let read = parse_dotenv("# note\n A = \"b c\" \nB='x'\nC=\"half\nnonsense\nD=a=b\n");
+        let expected = [("A", "b c"), ("B", "x"), ("C", "\"half"), ("D", "a=b")];
+        assert_eq!(read, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    }
+}

@@ -59,6 +59,11 @@ impl Document {
         Self::read_patiently(path, Entry::new_slim)
     }
 
+    /// The file that these bytes are; `None` when they are none.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::parse(bytes, Entry::new).ok()
+    }
+
     fn read_patiently(path: &Path, keep: fn(Box<RawValue>) -> Entry) -> Result<Self, MirrorError> {
         let mut tries = 0;
         loop {

@@ -531,17 +531,62 @@ fn idle_connections_without_number_leave_others_answered_or_refused_and_go_witho
     assert_eq!(world.daemon_pid(), Some(daemon));
 }
 
+/// Runs a program whose calls of `socket(AF_UNIX, ..)` are refused, as sandboxes of coding agents do it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const SANDBOX: &str = r#"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+# Is it socket(2), is its first argument AF_UNIX: then EPERM, else go on.
+steps = [(0x20, 0, 0, 0), (0x15, 0, 3, 41), (0x20, 0, 0, 16), (0x15, 0, 1, 1), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+code = b"".join(struct.pack("HBBI", *step) for step in steps)
+buffer = ctypes.create_string_buffer(code)
+program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(buffer))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn where_unix_sockets_are_refused_nothing_is_said_of_a_daemon_that_cannot_be_told() {
+    let world = World::new();
+    let remote = repositories::make(&world.dir.join("remotes"), "one", repositories::SMALL);
+    let id = world.start_clone([remote.display().to_string()]);
+    world.wait(&id);
+    let sandboxed = |verb: &[&str]| {
+        let mut arguments = vec!["-c", SANDBOX, env!("CARGO_BIN_EXE_specweave-jobs")];
+        arguments.extend(verb);
+        let mut command = world.program("python3", arguments);
+        command.current_dir(&world.project);
+        world.finish(command)
+    };
+    for verb in [&["--all"][..], &["--id", &id], &["--logs", &id]] {
+        sandboxed(verb).ok().says(&id).complains("may not use Unix sockets");
+    }
+    for verb in [
+        &["clone", "/nowhere/a/b"][..],
+        &["daemon", "status"],
+        &["endpoint"],
+        &["--kill", &id],
+        &["daemon", "start"],
+    ] {
+        let said = sandboxed(verb).with_status(4).complains("may not use Unix sockets");
+        assert!(!said.stderr.contains("no daemon runs"), "{said:?}");
+    }
+    world.run(["daemon", "status"]).ok();
+}
+
 /// A repository's own files are libgit2's; the key lies in the home folder; what `/proc` and the runtime folder hold is no
 /// project's. Everything else goes through the one door.
 #[test]
 fn nothing_but_the_door_opens_files_of_a_project() {
-    const ALLOWED: [(&str, &str); 10] = [
+    const ALLOWED: [(&str, &str); 11] = [
         ("proto/disk.rs", "the door itself"),
         ("proto/process.rs", "/proc"),
         ("proto/project.rs", "/proc, and where a project begins"),
         ("proto/crash.rs", "the files of tests"),
         ("client/verbs/clone.rs", "the file that a user names with --from"),
         ("daemon/mac.rs", "the user's key"),
+        ("daemon/memory.rs", "/proc, and the container's limits"),
         ("daemon/lifecycle.rs", "the socket's folder"),
         ("daemon/starter.rs", "this process's descriptors"),
         ("daemon/work/net.rs", "the user's certificates"),
