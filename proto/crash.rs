@@ -23,18 +23,18 @@ pub fn point(_step: &str) {
     armed::reached(_step);
 }
 
-/// As [`point`], named for the file: `result.json-renamed`.
+/// As [`point`], named for the file: `result.json-renamed`; all stories share `story.md`.
 #[inline]
 pub fn file_point(_path: &Path, _step: &str) {
     #[cfg(debug_assertions)]
-    armed::reached(&format!("{}-{_step}", _path.file_name().unwrap_or_default().to_string_lossy()));
+    armed::reached(&armed::step_of(_path, _step));
 }
 
 /// Whether the disk does what is named for the file: it fails where a test wants it to.
 #[inline]
 pub fn fault(_path: &Path, _step: &str) -> std::io::Result<()> {
     #[cfg(debug_assertions)]
-    if armed::fails(&format!("{}-{_step}", _path.file_name().unwrap_or_default().to_string_lossy())) {
+    if armed::fails(&armed::step_of(_path, _step)) {
         return Err(std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
     }
     Ok(())
@@ -89,6 +89,12 @@ mod armed {
         if order.is_some() || trace.is_some() {
             ORDERS.get_or_init(|| Orders { order, trace: trace.map(Mutex::new), reached: Mutex::default() });
         }
+    }
+
+    /// A file's step. There may be thousands of stories, and what happens to one of them is the same step.
+    pub fn step_of(path: &std::path::Path, step: &str) -> String {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".md") { format!("story.md-{step}") } else { format!("{name}-{step}") }
     }
 
     /// Whether a step that was reached is to fail.
