@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use specweave_jobs::project::{Endpoint, EndpointError, Identity, Project, host};
 use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
 use specweave_jobs::v1::{GetInfoRequest, GetInfoResponse, ShutdownRequest};
-use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, disk, process};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, disk, environment, process};
 use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -357,26 +357,14 @@ const MOST_LOCK: u64 = 4 * 1024;
 /// The daemon's command with a clean environment: where it is and who it serves, not what the first
 /// client happened to have set.
 fn daemon_command(project: &Project) -> Command {
-    const KEPT: [&str; 13] = [
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "PATH",
-        "LANG",
-        "LC_ALL",
-        "TZ",
-        "TMPDIR",
-        "XDG_RUNTIME_DIR",
-        "XDG_CONFIG_HOME",
-        "XDG_STATE_HOME",
-        "RUST_BACKTRACE",
-        "LD_LIBRARY_PATH",
-    ];
+    /// What the daemon needs beside what its own helper programs get.
+    const MORE: [&str; 3] = ["XDG_STATE_HOME", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
     let mut command = Command::new(daemon_binary());
     command.env_clear();
     for (name, value) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        if KEPT.contains(&&*name_text) || name_text.starts_with("SPECWEAVE_JOBS_") {
+        let is_kept = environment::OWN.contains(&&*name_text) || MORE.contains(&&*name_text);
+        if is_kept || name_text.starts_with("SPECWEAVE_JOBS_") {
             command.env(name, value);
         }
     }

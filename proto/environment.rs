@@ -45,7 +45,7 @@ pub const HELPERS: [&str; 7] = [
     "GIT_CONFIG_GLOBAL",
 ];
 
-/// What of the daemon's own environment its helper programs get.
+/// What of a client's environment its daemon gets, and of the daemon's its helper programs.
 pub const OWN: [&str; 10] = [
     "HOME",
     "USER",
