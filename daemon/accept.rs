@@ -16,6 +16,10 @@ use tonic::transport::server::Connected;
 /// Connections at a time: editors and followers; the rest of the descriptors are the work's.
 const MOST: u64 = 2_048;
 
+/// Calls and streams of one connection at a time. tonic's own default has no bound: a connection that opens streams and
+/// never reads would take all memory.
+pub const MOST_CALLS: u32 = 128;
+
 /// After a failure to take a connection, such as for want of a descriptor, it is tried again so much later.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -374,6 +374,7 @@ where
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(accept::MOST_CALLS)
         .add_service(health)
         .add_service(reflection)
         .add_service(reflection_alpha)

@@ -10,6 +10,7 @@ mod imports;
 mod interruption;
 mod lifecycle;
 mod listings;
+mod load;
 mod secrets;
 mod specweave;
 mod state;

@@ -370,7 +370,9 @@ mod tests {
     }
 
     fn file() -> PathBuf {
-        std::env::temp_dir().join(format!("ledger-{:x}.jsonl", disk::random()))
+        let folder = std::env::temp_dir().join(format!("ledger-{:x}", disk::random()));
+        std::fs::create_dir(&folder).unwrap();
+        folder.join("ledger.jsonl")
     }
 
     #[test]
@@ -400,7 +402,7 @@ mod tests {
         let closed = opened(&path);
         assert_eq!(closed.bases("k").len(), 1);
         assert_eq!(closed.key_of("ado-1"), Some("k"));
-        std::fs::remove_file(path).unwrap();
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
@@ -421,7 +423,7 @@ mod tests {
             torn.sync().unwrap();
             assert_eq!(opened(&path).items.len(), whole + 1);
         }
-        std::fs::remove_file(path).unwrap();
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
@@ -437,6 +439,6 @@ mod tests {
         let ledger = opened(&path);
         assert_eq!(ledger.bases("k")[0].local.0[0], 499);
         assert!(std::fs::metadata(&path).unwrap().len() * 100 < long);
-        std::fs::remove_file(path).unwrap();
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }
