@@ -4,7 +4,7 @@
 use crate::connect::{self, Connection, Patience, timed};
 use crate::failure::Failure;
 use serde_json::Value;
-use specweave_jobs::mirror::{self, Document, from_entry};
+use specweave_jobs::mirror::{self, Document, from_entries};
 use specweave_jobs::project::{JobFiles, JobId, Project};
 use specweave_jobs::v1::*;
 use specweave_jobs::{clock, disk, tail};
@@ -120,8 +120,7 @@ impl Source {
 fn from_files(project: &Project) -> Result<Listing, Failure> {
     let document = Document::read(&project.background_jobs())?;
     let brownfield = mirror::brownfield(project);
-    let mut jobs: Vec<Job> =
-        document.jobs.iter().chain(&brownfield).filter_map(|entry| from_entry(entry, project)).collect();
+    let mut jobs: Vec<Job> = from_entries(document.jobs.iter().chain(&brownfield), project);
     jobs.sort_by_key(|job| std::cmp::Reverse(job.started_at.as_ref().map_or(0, clock::millis)));
     Ok(Listing { jobs, notices: Vec::new() })
 }

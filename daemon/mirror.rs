@@ -421,16 +421,19 @@ impl ForeignJobs {
         Self { project, cache: Mutex::default(), reading: Mutex::default() }
     }
 
-    /// Those that are not on the board, as they stand now.
-    pub fn besides(&self, board: &Board) -> Vec<v1::Job> {
+    /// Those that are not on the board, as they stand now. The file can be large: no other call waits for its reading.
+    pub async fn besides(self: &Arc<Self>, board: &Arc<Board>) -> Vec<v1::Job> {
+        let (foreign, board) = (self.clone(), board.clone());
+        tokio::task::spawn_blocking(move || foreign.read_besides(&board)).await.unwrap_or_default()
+    }
+
+    fn read_besides(&self, board: &Board) -> Vec<v1::Job> {
         let ours = |job: &v1::Job| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
         let (entries, brownfield) = (self.entries(), documented::brownfield(&self.project));
-        let jobs = entries
-            .iter()
-            .chain(&brownfield)
-            .filter_map(|entry| specweave_jobs::mirror::from_entry(entry, &self.project));
+        let mut jobs = documented::from_entries(entries.iter().chain(&brownfield), &self.project);
         // A job that was ours and is pruned may be in the file for a moment longer.
-        jobs.filter(|job| !ours(job)).collect()
+        jobs.retain(|job| !ours(job));
+        jobs
     }
 
     fn entries(&self) -> Arc<Vec<documented::Entry>> {

@@ -94,14 +94,15 @@ impl Service {
     }
 
     /// All jobs, newest first.
-    fn jobs(&self, board: &Board) -> Vec<Job> {
+    async fn jobs(&self, board: &Arc<Board>) -> Vec<Job> {
+        let besides = self.foreign.besides(board).await;
         let now = clock::now();
         let ours = board
             .jobs
             .values()
             .filter(|entry| !entry.job.has_ended() || disk::exists(&self.project.job(&entry.job.id).folder))
             .map(|entry| present::job(entry, now));
-        let mut jobs: Vec<Job> = ours.chain(self.foreign.besides(board)).collect();
+        let mut jobs: Vec<Job> = ours.chain(besides).collect();
         jobs.sort_by_cached_key(|job| {
             let started = job.started_at.as_ref().map_or(0, clock::millis);
             (std::cmp::Reverse(started), job.id.clone())
@@ -110,11 +111,11 @@ impl Service {
     }
 
     /// The job that an id or an unambiguous prefix names.
-    fn find(&self, board: &Board, wanted: &str) -> Result<Found, Status> {
+    async fn find(&self, board: &Arc<Board>, wanted: &str) -> Result<Found, Status> {
         if let Some(entry) = JobId::parse(wanted).and_then(|id| board.jobs.get(&id)) {
             return Ok(Found::Ours(entry.clone()));
         }
-        let jobs = self.jobs(board);
+        let jobs = self.jobs(board).await;
         let fits = |job: &&Job| !wanted.is_empty() && job.id.starts_with(wanted);
         let mut fitting: Vec<&Job> = jobs.iter().filter(fits).collect();
         if let Some(exact) = fitting.iter().find(|job| job.id == wanted) {
@@ -207,7 +208,7 @@ impl JobsService for Service {
     ) -> Result<Response<ListJobsResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
-        let mut jobs = self.jobs(&board);
+        let mut jobs = self.jobs(&board).await;
         if !request.states.is_empty() {
             jobs.retain(|job| request.states.contains(&job.state));
         }
@@ -229,7 +230,7 @@ impl JobsService for Service {
     async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
-        let found = self.find(&board, &request.id)?;
+        let found = self.find(&board, &request.id).await?;
         let mut response = GetJobResponse { job: Some(found.present()), ..Default::default() };
         if let (Found::Ours(entry), 1..) = (&found, request.item_page_size) {
             let from = match request.item_page_token.as_str() {
@@ -345,7 +346,7 @@ impl JobsService for Service {
         let removed = JobId::parse(&request.id).and_then(|id| board.last_seen(&id).cloned());
         let found = match removed {
             Some(entry) => Found::Ours(entry),
-            None => self.find(&board, &request.id)?,
+            None => self.find(&board, &request.id).await?,
         };
         let stream = match found {
             Found::Ours(entry) => streams::follow(self, entry.job.id.clone(), request),
@@ -376,7 +377,7 @@ impl JobsService for Service {
     ) -> Result<Response<Self::TailLogStream>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
-        let id = match self.find(&board, &request.id)? {
+        let id = match self.find(&board, &request.id).await? {
             Found::Ours(entry) => entry.job.id.clone(),
             Found::Foreign(job) => JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?,
         };
@@ -386,7 +387,7 @@ impl JobsService for Service {
     async fn kill_job(&self, request: Request<KillJobRequest>) -> Result<Response<KillJobResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
-        match self.find(&board, &request.id)? {
+        match self.find(&board, &request.id).await? {
             Found::Ours(entry) => {
                 let pid = entry.pid;
                 let entry = self.keeper.kill(entry.job.id.clone()).await.map_err(from_keeper)?;
@@ -403,7 +404,7 @@ impl JobsService for Service {
     ) -> Result<Response<ResumeJobResponse>, Status> {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
-        let (resumed, notices) = match self.find(&board, &request.id)? {
+        let (resumed, notices) = match self.find(&board, &request.id).await? {
             Found::Ours(entry) => (self.resume(&entry, caller(request.environment)).await?, Vec::new()),
             Found::Foreign(job) => self.adopt(*job, caller(request.environment)).await?,
         };

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -357,9 +357,15 @@ fn nested(value: &impl Serialize) -> String {
     text.replace('\n', "\n      ")
 }
 
-/// Reads one documented job, tolerantly: what is missing is empty, what is out of bounds is bounded.
-/// `None` when it has no id. The pid and whether it lives are looked up in the project.
-pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
+/// Reads documented jobs, tolerantly: what is missing is empty, what is out of bounds is bounded, and what has no id is left
+/// out. The pid and whether it lives are looked up in the project, for those jobs that have a folder there.
+pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a Entry>, project: &Project) -> Vec<v1::Job> {
+    let folders: HashSet<String> =
+        disk::read_folder(&project.jobs()).unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+    entries.into_iter().filter_map(|entry| from_entry(entry, project, &folders)).collect()
+}
+
+fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Option<v1::Job> {
     let ours = entry.ours;
     let entry = &entry.value();
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
@@ -369,7 +375,8 @@ pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
     }
     let type_name = text(entry, "type");
     let status = text(entry, "status");
-    let worker = JobId::parse(&id).and_then(|id| crate::process::read_pid(&project.job(&id).pid()));
+    let files = JobId::parse(&id).filter(|id| folders.contains(id.as_str())).map(|id| project.job(&id));
+    let worker = files.as_ref().and_then(|files| crate::process::read_pid(&files.pid()));
     let config = entry.get("config").unwrap_or(&Value::Null);
     let provider = match config.get("provider").and_then(Value::as_str) {
         Some(provider) => provider.to_owned(),
@@ -386,7 +393,6 @@ pub fn from_entry(entry: &Entry, project: &Project) -> Option<v1::Job> {
         _ => v1::JobState::Unspecified,
     };
     let mut progress = progress(entry.get("progress").unwrap_or(&Value::Null));
-    let files = JobId::parse(&id).map(|id| project.job(&id));
     if let Some((percent, phase)) = files.filter(|_| !ours).and_then(|files| phased_progress(&files)) {
         (progress.current, progress.total, progress.percentage, progress.phase) =
             (percent, 100, percent as u32, phase);

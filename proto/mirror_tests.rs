@@ -59,7 +59,7 @@ proptest! {
         let document = parse(text.as_bytes()).unwrap();
         let project = project();
         for entry in &document.jobs {
-            if let Some(job) = from_entry(entry, &project) {
+            for job in from_entries([entry], &project) {
                 let progress = job.progress.unwrap();
                 prop_assert!(progress.current <= progress.total && progress.percentage <= 100);
                 for moment in [&job.started_at, &job.updated_at, &job.completed_at].into_iter().flatten() {

@@ -2,7 +2,7 @@
 
 use super::{Finding, note, ok, wrong};
 use serde::de::IgnoredAny;
-use specweave_jobs::mirror::{Document, from_entry};
+use specweave_jobs::mirror::{Document, from_entries};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::JobState;
@@ -146,7 +146,7 @@ fn set_aside(project: &Project, files: &[PathBuf]) -> Finding {
 /// Half clones that no job goes on with.
 fn partial_clones(project: &Project) -> Finding {
     let document = Document::read(&project.background_jobs()).unwrap_or_default();
-    let jobs = document.jobs.iter().filter_map(|entry| from_entry(entry, project));
+    let jobs = from_entries(&document.jobs, project).into_iter();
     let unfinished: HashSet<String> = jobs
         .filter(|job| matches!(job.state(), JobState::Pending | JobState::Running | JobState::Paused))
         .map(|job| job.id)

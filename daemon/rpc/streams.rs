@@ -184,8 +184,9 @@ pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobs
             let now = clock::now();
             let event = match &told {
                 None => {
+                    let besides = foreign.besides(&board).await;
                     let ours = board.jobs.values().map(|entry| present::job(entry, now));
-                    Some(Event::Snapshot(JobList { jobs: ours.chain(foreign.besides(&board)).collect() }))
+                    Some(Event::Snapshot(JobList { jobs: ours.chain(besides).collect() }))
                 }
                 Some(told) => {
                     let fresh = board.jobs.values().filter(|entry| entry.revision > told.revision);

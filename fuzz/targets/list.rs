@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use specweave_jobs::mirror::{Document, from_entry};
+use specweave_jobs::mirror::{Document, from_entries};
 use specweave_jobs::project::Project;
 use std::sync::LazyLock;
 
@@ -14,11 +14,9 @@ static PROJECT: LazyLock<Project> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(document) = Document::of_bytes(bytes) else { return };
-    for entry in &document.jobs {
-        if let Some(job) = from_entry(entry, &PROJECT) {
-            let progress = job.progress.unwrap_or_default();
-            assert!(progress.current <= progress.total && progress.percentage <= 100);
-        }
+    for job in from_entries(&document.jobs, &PROJECT) {
+        let progress = job.progress.unwrap_or_default();
+        assert!(progress.current <= progress.total && progress.percentage <= 100);
     }
     let mut written = Vec::new();
     document.write(&mut written, |_| None).unwrap();
