@@ -2,9 +2,13 @@
 //! journal always gives the same job. [`Job::apply`] is the only way to change one; the keeper is its
 //! only caller.
 
-use crate::chunked::Chunked;
-use crate::feeds::{End, Feeds, PageDone};
+pub mod paged_sources;
+pub mod shared_vec;
+pub mod snapshot;
+
+use paged_sources::{End, Feeds, PageDone};
 use serde::{Deserialize, Serialize};
+use shared_vec::Chunked;
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
 use specweave_jobs::v1;
@@ -498,5 +502,4 @@ impl Job {
 }
 
 #[cfg(test)]
-#[path = "job_tests.rs"]
 mod tests;

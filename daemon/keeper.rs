@@ -5,21 +5,22 @@
 
 mod handle;
 mod load;
+mod memory;
 mod run;
+pub mod stand_in;
 
 pub use handle::{KeeperError, KeeperHandle, Live, Resumed, Started};
 
-use crate::board::{Board, Entry};
-use crate::deadline::Deadline;
+use crate::job::snapshot::{Board, Entry};
 use crate::job::{Event, Job, Order, Outcome, PauseReason, Refused, State};
-use crate::journal::Journal;
-use crate::lifecycle::Tenure;
-use crate::log::WorkerLog;
-use crate::mac::PlaceKey;
-use crate::memory;
-use crate::present;
-use crate::secrets::Caller;
-use crate::work::clone::adopt::Adoption;
+use crate::net::deadline::Deadline;
+use crate::net::secrets::Caller;
+use crate::store::job_log::WorkerLog;
+use crate::store::journal::Journal;
+use crate::store::mac::PlaceKey;
+use crate::store::tenure::Tenure;
+use crate::view;
+use crate::work::adoption::Adoption;
 use crate::work::{self, Finish, STORAGE_RETRY_MS, Stop};
 use handle::{Command, Reply};
 use run::{Cause, Run};
@@ -227,7 +228,7 @@ impl Keeper {
         let made = disk::make_folder(&unnamed.folder, 0o700).and_then(|()| {
             let mut journal = Journal::create(&unnamed.journal(), &self.key, &id, now, &event)?;
             if let Event::Created { order, .. } = &event
-                && let Some(sources) = present::sources_file(order)
+                && let Some(sources) = view::sources_file(order)
             {
                 disk::replace_unsynced(&unnamed.sources(), sources.as_bytes(), 0o600)?;
             }

@@ -3,45 +3,38 @@
 //!
 //! Naming: `_handle` talks to an owner, `stop*` are tokens that travel down, news travels in `watch`.
 
-mod accept;
-mod board;
-mod chunked;
-mod deadline;
-mod feeds;
+mod boot;
+mod docs;
+mod git;
 mod job;
-mod journal;
 mod keeper;
-mod lifecycle;
-mod lines;
-mod log;
-mod mac;
-mod memory;
+mod markup;
 mod mirror;
-mod place;
-mod present;
+mod model;
+mod net;
 mod rpc;
-mod secrets;
-mod specs;
-mod standin;
-mod starter;
+mod store;
+mod trackers;
+mod view;
 mod work;
 
+use boot::lifecycle::{DaemonLock, Socket, StartError};
+use boot::parent::Tie;
 use clap::{Parser, Subcommand};
 use keeper::{Keeper, KeeperHandle};
-use lifecycle::{DaemonLock, Socket, StartError, Tenure};
-use mac::UserKey;
 use mirror::ForeignJobs;
-use place::Place;
 use rpc::{Activity, Service};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::jobs_service_server::JobsServiceServer;
 use specweave_jobs::{clock, disk};
-use starter::Tie;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use store::mac::UserKey;
+use store::place::Place;
+use store::tenure::Tenure;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +81,7 @@ enum Action {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Action::StandIn { .. } => standin::live().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        Action::StandIn { .. } => keeper::stand_in::live().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
         Action::Serve { project, foreground, attached } => {
             let tie = match (foreground, attached) {
                 (true, _) => Tie::Terminal,
@@ -96,12 +89,12 @@ fn main() -> ExitCode {
                 (false, false) => Tie::Nothing,
             };
             if tie == Tie::Nothing {
-                starter::detach();
+                boot::parent::detach();
             }
             match serve(&project, tie) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    starter::tell(
+                    boot::parent::tell(
                         &serde_json::json!({"error": error.to_string(), "held_by": held_by(&error)}),
                     );
                     if tie == Tie::Terminal {
@@ -121,7 +114,7 @@ enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Key(#[from] mac::KeyError),
+    Key(#[from] store::mac::KeyError),
     #[error("the keeper of all jobs has ended; the daemon's log has the details")]
     KeeperGone,
     #[error("{0}: {1}")]
@@ -158,12 +151,12 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
     raise_descriptor_limit();
     keep_memory_to_itself();
     rustls::crypto::ring::default_provider().install_default().ok();
-    work::clone::git::bound_libgit2();
+    git::bound_libgit2();
     tracing::info!(project = %project.root().display(), version = env!("CARGO_PKG_VERSION"), "started");
     if tie != Tie::Terminal {
-        starter::tell(&serde_json::json!({"ready": true}));
+        boot::parent::tell(&serde_json::json!({"ready": true}));
         open_log(&project)
-            .and_then(|log| starter::release(&log, tie))
+            .and_then(|log| boot::parent::release(&log, tie))
             .map_err(|error| ServeError::Io("cannot detach", error))?;
     }
     let stopped = runtime.block_on(live(project, place, (socket, listener), &lock, tie, signals));
@@ -192,7 +185,7 @@ async fn live(
         Keeper::new(project.clone(), key.clone(), tenure.clone(), stop_requested.clone(), notice);
     let stop_mirror = CancellationToken::new();
     if tie == Tie::Starter {
-        starter::stop_with(stop_requested.clone());
+        boot::parent::stop_with(stop_requested.clone());
     }
     let activity = Arc::new(Activity::default());
     activity.called();
@@ -241,7 +234,7 @@ async fn live(
     };
 
     tracing::info!(reason, "stopping");
-    lifecycle::arm_watchdog(SAFE_POINT + DRAIN + Duration::from_secs(3));
+    boot::lifecycle::arm_watchdog(SAFE_POINT + DRAIN + Duration::from_secs(3));
     health_reporter.set_not_serving::<JobsServiceServer<Service>>().await;
     socket.remove();
     stopping.cancel();
@@ -357,7 +350,7 @@ where
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the socket cannot be used"),
     };
-    let connections = accept::connections(listener);
+    let connections = boot::accept::connections(listener);
     let described = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(specweave_jobs::DESCRIPTORS)
@@ -374,7 +367,7 @@ where
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(accept::MOST_CALLS)
+        .max_concurrent_streams(boot::accept::MOST_CALLS)
         .add_service(health)
         .add_service(reflection)
         .add_service(reflection_alpha)
@@ -396,7 +389,7 @@ fn start_log(project: &Project, tie: Tie) -> Result<(), ServeError> {
         layer.with_writer(std::io::stderr).with_target(false).init();
         return Ok(());
     }
-    let log = log::DaemonLog::open(&project.daemon().log())
+    let log = boot::daemon_log::DaemonLog::open(&project.daemon().log())
         .map_err(|error| ServeError::Io("cannot open daemon.log", error))?;
     layer.with_writer(std::sync::Mutex::new(log)).with_target(false).init();
     Ok(())

@@ -1,11 +1,11 @@
 //! Keeps the documented `background-jobs.json` true: one task that waits for news, and rewrites the file
 //! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the board.
 
-use crate::board::{Board, Entry};
+use crate::job::snapshot::{Board, Entry};
 use crate::job::{Order, Plan, State};
 use crate::keeper::KeeperHandle;
-use crate::lifecycle::Tenure;
-use crate::present;
+use crate::store::tenure::Tenure;
+use crate::view;
 use crate::work::clone::record;
 use crate::work::{import, read_config, sync};
 use serde_json::{Value, json};
@@ -297,7 +297,7 @@ fn translated(
     now: Millis,
 ) -> Option<documented::Entry> {
     let entry = board.jobs.get(&JobId::parse(&before.id)?)?;
-    let job = present::job(entry, now);
+    let job = view::job(entry, now);
     let (mut items_completed, mut items_failed) = (Vec::new(), Vec::new());
     if let Some(items) = entry.job.items() {
         items_completed = items.succeeded().map(|item| items.name(item)).collect();
@@ -324,7 +324,7 @@ fn config(project: &Project, entry: &Entry) -> Value {
             match planned.then(|| read_config::<import::record::Config>(&files, None).ok()).flatten() {
                 Some(config) => config.documented(),
                 None => {
-                    json!({"type": "import-issues", "provider": present::provider(&entry.job), "projectPath": project.root()})
+                    json!({"type": "import-issues", "provider": view::provider(&entry.job), "projectPath": project.root()})
                 }
             }
         }

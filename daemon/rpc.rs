@@ -4,16 +4,17 @@ mod errors;
 mod foreign;
 mod streams;
 
-use crate::board::{Board, Entry};
+use crate::docs::writer::SPECS;
+use crate::job::snapshot::{Board, Entry};
 use crate::job::{MOST_ITEMS, Order};
 use crate::keeper::KeeperHandle;
-use crate::lifecycle::Tenure;
-use crate::mac::PlaceKey;
 use crate::mirror::{ForeignJobs, MirrorState};
-use crate::present;
-use crate::secrets::{Caller, Secrets};
-use crate::specs::shelf::SPECS;
-use crate::work::clone::{self, discover, sources};
+use crate::model::repository;
+use crate::net::secrets::{Caller, Secrets};
+use crate::store::mac::PlaceKey;
+use crate::store::tenure::Tenure;
+use crate::view;
+use crate::work::clone::{self, discover};
 use crate::work::sync::profile::Profile;
 use crate::work::{import, sync};
 use errors::{error, from_discover, from_import, from_keeper, from_preview, from_sync};
@@ -101,7 +102,7 @@ impl Service {
             .jobs
             .values()
             .filter(|entry| !entry.job.has_ended() || disk::exists(&self.project.job(&entry.job.id).folder))
-            .map(|entry| present::job(entry, now));
+            .map(|entry| view::job(entry, now));
         let mut jobs: Vec<Job> = ours.chain(besides).collect();
         jobs.sort_by_cached_key(|job| {
             let started = job.started_at.as_ref().map_or(0, clock::millis);
@@ -144,7 +145,7 @@ enum Found {
 impl Found {
     fn present(&self) -> Job {
         match self {
-            Self::Ours(entry) => present::job(entry, clock::now()),
+            Self::Ours(entry) => view::job(entry, clock::now()),
             Self::Foreign(job) => (**job).clone(),
         }
     }
@@ -169,7 +170,7 @@ fn order(spec: Option<JobSpec>, caller: &mut Caller) -> Result<Order, Status> {
         return Err(invalid(format!("more than {MOST_ITEMS} sources")));
     }
     for source in &mut spec.sources {
-        let (clean, login) = sources::split_login(source.trim());
+        let (clean, login) = repository::split_login(source.trim());
         if let Some((user, secret)) = login {
             caller.offer(&clean, user, &secret);
         }
@@ -239,7 +240,7 @@ impl JobsService for Service {
             };
             let wanted: Vec<ItemState> = request.item_states().collect();
             let limit = request.item_page_size.min(MOST_ITEMS_A_PAGE);
-            let (items, next) = present::items(&entry.job, from, limit, &wanted);
+            let (items, next) = view::items(&entry.job, from, limit, &wanted);
             response.items = items;
             response.next_item_page_token = next.map(|next| next.to_string()).unwrap_or_default();
         }
@@ -322,7 +323,7 @@ impl JobsService for Service {
             let (project, spec, caller) = (self.project.clone(), spec.clone(), caller.clone());
             let find = move || {
                 let secrets = Secrets::new(&project, caller, &Default::default());
-                import::sources::find(&project, &spec, &secrets).map(|_| ())
+                import::find_sources(&project, &spec, &secrets).map(|_| ())
             };
             let found = tokio::task::spawn_blocking(find)
                 .await
@@ -331,7 +332,7 @@ impl JobsService for Service {
         }
         let started = self.keeper.start(request_id, order, caller).await.map_err(from_keeper)?;
         self.mirror.told(started.entry.revision).await;
-        let job = Some(present::job(&started.entry, clock::now()));
+        let job = Some(view::job(&started.entry, clock::now()));
         Ok(Response::new(StartJobResponse { job, existing: started.existing }))
     }
 
@@ -392,7 +393,7 @@ impl JobsService for Service {
                 let pid = entry.pid;
                 let entry = self.keeper.kill(entry.job.id.clone()).await.map_err(from_keeper)?;
                 self.mirror.told(entry.revision).await;
-                Ok(Response::new(KillJobResponse { job: Some(present::job(&entry, clock::now())), pid }))
+                Ok(Response::new(KillJobResponse { job: Some(view::job(&entry, clock::now())), pid }))
             }
             Found::Foreign(job) => foreign::kill(&self.project, *job).await.map(Response::new),
         }
@@ -410,7 +411,7 @@ impl JobsService for Service {
         };
         self.mirror.told(resumed.entry.revision).await;
         Ok(Response::new(ResumeJobResponse {
-            job: Some(present::job(&resumed.entry, clock::now())),
+            job: Some(view::job(&resumed.entry, clock::now())),
             already_running: resumed.already_running,
             notices,
         }))

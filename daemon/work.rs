@@ -1,20 +1,21 @@
 //! What a job does: the kinds of work, and the [`Context`] through which work talks to its keeper. Work
 //! owns no state that must survive: whatever has to be known after a crash goes through a checkpoint.
 
+pub mod adoption;
 pub mod clone;
 pub mod import;
-pub mod net;
+pub mod sources;
 pub mod sync;
-pub mod trackers;
 
-use crate::deadline::Deadline;
 use crate::job::{Event, Job, Order, PauseReason};
 use crate::keeper::{KeeperHandle, Live};
-use crate::lifecycle::Tenure;
-use crate::log::WorkerLog;
-use crate::mac::{FileKey, PlaceKey};
-use crate::secrets::Secrets;
-use crate::work::trackers::server::Session;
+use crate::net::deadline::Deadline;
+use crate::net::secrets::Secrets;
+use crate::store;
+use crate::store::job_log::WorkerLog;
+use crate::store::mac::{FileKey, PlaceKey};
+use crate::store::tenure::Tenure;
+use crate::trackers::server::Session;
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project};
@@ -48,12 +49,6 @@ pub const STORAGE_RETRY_MS: Millis = 10_000;
 /// A network that was lost is tried again this often.
 const NETWORK_RETRY_MS: Millis = 60_000;
 
-/// Whether the disk has no room or cannot be written.
-pub fn has_no_room(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded)
-}
-
 impl Stop {
     /// The disk refuses: tried again by itself.
     pub fn no_room(message: String) -> Self {
@@ -63,7 +58,7 @@ impl Stop {
 
     /// What a failure of the disk means: one that has no room is tried again by itself.
     pub fn of_disk(error: &io::Error, message: String) -> Self {
-        match has_no_room(error) {
+        match store::has_no_room(error) {
             true => Self::no_room(message),
             false => Self::Fail(message),
         }

@@ -1,9 +1,9 @@
 //! How everybody else talks to the keeper: commands and their answers, and the board.
 
-use crate::board::{Board, Entry};
+use crate::job::snapshot::{Board, Entry};
 use crate::job::{Event, Order, Plan, Refused};
-use crate::secrets::Caller;
-use crate::work::clone::adopt::Adoption;
+use crate::net::secrets::Caller;
+use crate::work::adoption::Adoption;
 use crate::work::{Finish, Stop};
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;

@@ -1,10 +1,10 @@
 //! A daemon's first act: read every journal, and let jobs that ran when the last daemon died go on.
 
 use super::{KEPT, Keeper, MOST_FRUITLESS_RUNS};
-use crate::board::Entry;
+use crate::job::snapshot::Entry;
 use crate::job::{Event, PauseReason, State};
-use crate::journal::{Journal, JournalError, Replay};
-use crate::mac::PlaceKey;
+use crate::store::journal::{Journal, JournalError, Replay};
+use crate::store::mac::PlaceKey;
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project, UNNAMED};
 use std::io::ErrorKind;

@@ -1,11 +1,11 @@
 //! One run of a job: its task, its token, its stand-in process.
 
 use super::{Command, Keeper, KeeperError, Live, Reply};
-use crate::board::Entry;
+use crate::job::snapshot::Entry;
 use crate::job::{Event, PauseReason};
-use crate::log::WorkerLog;
-use crate::secrets::Secrets;
-use crate::standin::StandIn;
+use crate::keeper::stand_in::StandIn;
+use crate::net::secrets::Secrets;
+use crate::store::job_log::WorkerLog;
 use crate::work::{self, Context, Finish, Stop};
 use specweave_jobs::project::{JobFiles, JobId};
 use specweave_jobs::{crash, disk};

@@ -1,13 +1,13 @@
 //! Failures as the contract tells them: a canonical code, a reason that programs read, a text for people.
 
 use crate::keeper::KeeperError;
+use crate::trackers::TrackerError;
 use crate::work::clone::PreviewError;
 use crate::work::clone::discover::DiscoverError;
 use crate::work::import::ImportError;
-use crate::work::import::sources::SourceError;
+use crate::work::sources::SourceError;
 use crate::work::sync::SyncError;
 use crate::work::sync::profile::ProfileError;
-use crate::work::trackers::TrackerError;
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::Job;
 use specweave_jobs::{ERROR_DOMAIN, reason};
@@ -92,9 +92,10 @@ pub fn from_discover(failure: &DiscoverError) -> Status {
     // What could not be understood is quoted, and may hold a login.
     let text = Redactor::default().clean(&failure.to_string());
     match failure {
-        DiscoverError::Source(_) | DiscoverError::HalfAdo | DiscoverError::NoSource => {
-            error(Code::InvalidArgument, reason::INVALID_SPEC, text, [])
-        }
+        DiscoverError::Source(_)
+        | DiscoverError::Pattern(_)
+        | DiscoverError::HalfAdo
+        | DiscoverError::NoSource => error(Code::InvalidArgument, reason::INVALID_SPEC, text, []),
         DiscoverError::Empty(_) => error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, []),
         DiscoverError::Tracker(TrackerError::Auth(_)) => {
             error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])

@@ -1,12 +1,13 @@
 //! Jobs that SpecWeave wrote: how ours end its workers, and which of its jobs become ours.
 
 use super::Service;
-use super::errors::{self, error, from_keeper};
-use crate::board::Entry;
+use crate::job::snapshot::Entry;
 use crate::keeper::Resumed;
 use crate::mirror;
-use crate::present;
-use crate::secrets::Caller;
+use crate::net::secrets::Caller;
+use crate::rpc::errors::{self, error, from_keeper};
+use crate::view;
+use crate::work::adoption::AdoptError;
 use crate::work::clone::adopt;
 use crate::work::{ConfigError, import};
 use specweave_jobs::project::{JobId, Project};
@@ -49,7 +50,7 @@ pub(super) async fn kill(project: &Project, mut job: Job) -> Result<KillJobRespo
 
 impl Service {
     pub(super) async fn resume(&self, entry: &Entry, caller: Caller) -> Result<Resumed, Status> {
-        let restart = present::restart_command(&entry.job.order, &self.project.job(&entry.job.id));
+        let restart = view::restart_command(&entry.job.order, &self.project.job(&entry.job.id));
         let resumed = self.keeper.resume(entry.job.id.clone(), caller).await;
         resumed.map_err(|error| errors::from_resume(error, &restart))
     }
@@ -83,7 +84,7 @@ impl Service {
         };
         let (adoption, caller) = read.map_err(|panic| Status::internal(panic.to_string()))?;
         let adoption = adoption.map_err(|failure| match failure {
-            adopt::AdoptError::Config(ConfigError::Missing(_)) => error(
+            AdoptError::Config(ConfigError::Missing(_)) => error(
                 Code::FailedPrecondition,
                 reason::CONFIG_NOT_FOUND,
                 format!("config not found: SpecWeave left no config.json of job {id}"),

@@ -3,9 +3,10 @@
 //! than a gap stale and costs nothing.
 
 use super::{Activity, Service, Streamed, errors};
-use crate::board::{Board, Entry};
+use crate::job::snapshot::{Board, Entry};
 use crate::job::{PauseReason, State};
-use crate::{log, present};
+use crate::store::job_log;
+use crate::view;
 use specweave_jobs::project::JobId;
 use specweave_jobs::v1::*;
 use specweave_jobs::{clock, tail};
@@ -130,7 +131,7 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
             let Some(entry) = board.last_seen(&id) else { return };
             let last = is_over(entry) || !board.jobs.contains_key(&id);
             if told.is_none_or(|told| entry.revision > told) || last {
-                let job = present::job(entry, clock::now());
+                let job = view::job(entry, clock::now());
                 let event = if told.is_some() { Event::Changed(job) } else { Event::Snapshot(job) };
                 told = Some(entry.revision);
                 room.send(message(event, entry.revision));
@@ -185,12 +186,12 @@ pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobs
             let event = match &told {
                 None => {
                     let besides = foreign.besides(&board).await;
-                    let ours = board.jobs.values().map(|entry| present::job(entry, now));
+                    let ours = board.jobs.values().map(|entry| view::job(entry, now));
                     Some(Event::Snapshot(JobList { jobs: ours.chain(besides).collect() }))
                 }
                 Some(told) => {
                     let fresh = board.jobs.values().filter(|entry| entry.revision > told.revision);
-                    let jobs: Vec<Job> = fresh.map(|entry| present::job(entry, now)).collect();
+                    let jobs: Vec<Job> = fresh.map(|entry| view::job(entry, now)).collect();
                     let removed = told.jobs.keys().filter(|id| !board.jobs.contains_key(*id));
                     let removed_ids: Vec<String> = removed.map(JobId::to_string).collect();
                     let changed = !jobs.is_empty() || !removed_ids.is_empty();
@@ -244,7 +245,7 @@ pub fn tail(
             // The state first, then the log to its end: nothing that was written before is missed.
             let over = !request.follow || board.jobs.get(&id).is_none_or(|entry| is_over(entry));
             loop {
-                let chunk = match log::read_from(&path, offset, LOG_CHUNK) {
+                let chunk = match job_log::read_from(&path, offset, LOG_CHUNK) {
                     Ok(chunk) if chunk.is_empty() => break,
                     Ok(chunk) => chunk,
                     Err(error) => return drop(to.send(Err(unreadable(error))).await),

@@ -2,20 +2,19 @@
 
 pub mod adopt;
 pub mod discover;
-pub mod git;
-mod mark;
 pub mod record;
-pub mod sources;
+mod targets;
 
+use crate::git::{self, CloneError, Engine, Success, mark};
 use crate::job::{Done, Event, MOST_ITEMS, Mark, Plan};
-use crate::secrets::{Caller, Secrets};
-use crate::work::trackers::TrackerError;
-use crate::work::trackers::server::Session;
-use crate::work::{self, ConfigError, Context, Finish, Stop, config_key, net, read_config};
+use crate::net::secrets::{Caller, Secrets};
+use crate::trackers::TrackerError;
+use crate::trackers::server::Session;
+use crate::work::{ConfigError, Context, Finish, Stop, config_key, read_config};
+use crate::{net, work};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use git::{CloneError, Engine, Success};
 use record::{Config, FailedRepo, Repository, Summary};
 use specweave_jobs::v1::CloneSpec;
 use specweave_jobs::{clock, crash};

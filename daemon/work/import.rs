@@ -4,24 +4,25 @@
 pub mod adopt;
 mod pages;
 pub mod record;
-pub mod sources;
 mod wanted;
 
-use crate::feeds::{End, Failure};
+use crate::docs::writer::{Access, Shelf, ShelfError};
+use crate::job::paged_sources::{End, Failure};
 use crate::job::{Event, PauseReason, Plan};
-use crate::mac::PlaceKey;
-use crate::secrets::Secrets;
-use crate::specs::shelf::{Access, Shelf, ShelfError};
-use crate::work::clone::sources::SourceError as PatternError;
-use crate::work::trackers::item::Platform;
-use crate::work::trackers::server::Session;
-use crate::work::trackers::{Source, TrackerError, Window, ado, github, jira};
-use crate::work::{self, ConfigError, Context, Finish, Stop, config_key, net, read_config};
+use crate::model::item::Platform;
+use crate::model::patterns::PatternError;
+use crate::net::secrets::Secrets;
+use crate::store::mac::PlaceKey;
+use crate::trackers::server::Session;
+use crate::trackers::{Source, TrackerError, Window, ado, github, jira};
+use crate::work::sources::{self, SourceError, SourceId};
+use crate::work::{ConfigError, Context, Finish, Stop, config_key, read_config};
+use crate::{net, work};
 use pages::{Import, Interruption};
 use record::{Config, Planned, ResultCounts, SourceResult, Spool, Summary};
 use serde_json::{Map, Value};
-use sources::{SourceError, SourceId};
 use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::project::Project;
 use specweave_jobs::v1::ImportSpec;
 use std::sync::{Arc, Mutex};
 use wanted::{Since, Wanted, months_ago};
@@ -31,6 +32,15 @@ const MOST_NAMED_SOURCES: usize = 3;
 
 /// Without a word about it, the first import goes back so far.
 const FIRST_MONTHS: u32 = 1;
+
+/// The sources of a request; those that were imported once are imported again where it names none.
+pub fn find_sources(
+    project: &Project,
+    spec: &ImportSpec,
+    secrets: &Secrets,
+) -> Result<Vec<SourceId>, SourceError> {
+    sources::find(project, spec, secrets, |platform| record::imported(project, platform))
+}
 
 /// Only one job at a time writes living docs: places and numbers are given once.
 pub static SPECS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -72,7 +82,7 @@ pub struct Preview {
 
 /// Shows what a request would import; writes nothing.
 pub async fn preview(
-    project: &specweave_jobs::project::Project,
+    project: &Project,
     key: &PlaceKey,
     spec: &ImportSpec,
     secrets: &Secrets,
@@ -81,7 +91,7 @@ pub async fn preview(
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
     let wanted = Wanted::new(spec)?;
     let mut previews = Vec::new();
-    for id in sources::find(project, spec, secrets)? {
+    for id in find_sources(project, spec, secrets)? {
         let planned = planned(project, key, spec, &wanted, id)?;
         let counted = match open(&session, secrets, &planned).await {
             Ok(source) => source.count(&window(&planned, spec)).await,
@@ -99,7 +109,7 @@ pub async fn preview(
 
 /// Where the reading of a source begins.
 fn planned(
-    project: &specweave_jobs::project::Project,
+    project: &Project,
     key: &PlaceKey,
     spec: &ImportSpec,
     wanted: &Wanted,
@@ -302,8 +312,7 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
         (None, _) => {}
     }
     let fail = |error| failed(context, &error);
-    let found =
-        sources::find(&context.project, spec, &context.secrets).map_err(|error| fail(error.into()))?;
+    let found = find_sources(&context.project, spec, &context.secrets).map_err(|error| fail(error.into()))?;
     let planned: Result<Vec<Planned>, ImportError> =
         found.into_iter().map(|id| planned(&context.project, &context.key, spec, wanted, id)).collect();
     let planned = planned.map_err(fail)?;

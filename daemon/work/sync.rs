@@ -1,8 +1,7 @@
 //! sync-external: keeps stories and a tracker's items the same. [`plan`] decides (pure), [`engine`] carries out, and what
 //! both sides said when they last met is in the [`store`]. The tracker is only asked through
-//! [`crate::work::trackers::edits::Editor`], the files only through [`engine::Docs`].
+//! [`crate::trackers::edits::Editor`], the files only through [`engine::Docs`].
 
-pub mod body;
 mod conflict;
 mod dialect;
 mod engine;
@@ -17,16 +16,16 @@ pub mod record;
 mod status;
 mod store;
 
+use crate::docs::writer::Access;
 use crate::job::{Event, Plan as JobPlan};
-use crate::mac::PlaceKey;
-use crate::secrets::Secrets;
-use crate::specs::shelf::Access;
+use crate::model::item::Platform;
+use crate::net;
+use crate::net::secrets::Secrets;
+use crate::store::mac::PlaceKey;
+use crate::trackers::edits::Editor;
+use crate::trackers::server::Session;
+use crate::trackers::{TrackerError, ado, github, jira};
 use crate::work::import::{self, Verdict};
-use crate::work::net;
-use crate::work::trackers::edits::Editor;
-use crate::work::trackers::item::Platform;
-use crate::work::trackers::server::Session;
-use crate::work::trackers::{TrackerError, ado, github, jira};
 use crate::work::{Context, Finish, Stop, config_key, read_config, write_config};
 use engine::{Ended, Engine, Run};
 use local::{InPlace, LivingDocs};
@@ -146,7 +145,7 @@ pub async fn preview(
 
 /// A profile's name as that of a file.
 fn slug(id: &str) -> String {
-    format!("{}-{:08x}", crate::specs::text::folder(id), crc32fast::hash(id.as_bytes()))
+    format!("{}-{:08x}", crate::model::text::folder(id), crc32fast::hash(id.as_bytes()))
 }
 
 async fn open(

@@ -2,33 +2,14 @@
 //! id. Logins that stand in its addresses are taken out; they are used once, from memory. Everything here blocks.
 
 use super::record::{Config, Refused, Repository};
-use super::sources::split_login;
 use crate::job::{MOST_ITEMS, Order};
-use crate::secrets::Caller;
-use crate::work::{ConfigError, read_config};
+use crate::model::repository::split_login;
+use crate::net::secrets::Caller;
+use crate::work::adoption::{AdoptError, Adoption};
+use crate::work::read_config;
 use specweave_jobs::project::{JobFiles, JobId};
 use specweave_jobs::v1::CloneSpec;
 use std::path::{Component, Path};
-
-/// A job that can be taken over.
-pub struct Adoption {
-    pub order: Order,
-    /// What its `config.json` is to be: without a secret, and without a place outside the project.
-    pub config: serde_json::Value,
-    /// What to tell the user.
-    pub notices: Vec<String>,
-}
-
-/// Why a job's `config.json` gives no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error("config not usable: it names nothing to work on")]
-    Nothing,
-    #[error("config not usable: it names more than {MOST_ITEMS} repositories")]
-    TooMany,
-}
 
 /// Reads the job's `config.json`; its logins go to `caller`.
 pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {

@@ -1,10 +1,12 @@
 //! Who to clone: sources and listings, filtered, each with its place.
 
-use super::sources::{Filter, Refusal, Source, SourceError, Target, described, place};
-use crate::secrets::Secrets;
-use crate::work::trackers::github::GitHub;
-use crate::work::trackers::server::Session;
-use crate::work::trackers::{Listed, TrackerError, ado};
+use super::targets::{Refusal, Target, place};
+use crate::model::patterns::{Filter, PatternError};
+use crate::model::repository::{AddressError, Listed, Source, described};
+use crate::net::secrets::Secrets;
+use crate::trackers::github::GitHub;
+use crate::trackers::server::Session;
+use crate::trackers::{TrackerError, ado};
 use specweave_jobs::v1::CloneSpec;
 
 /// What a request comes to.
@@ -19,7 +21,9 @@ pub struct Selection {
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] AddressError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     #[error(transparent)]
     Tracker(#[from] TrackerError),
     #[error("Azure DevOps needs both an organisation and a project")]

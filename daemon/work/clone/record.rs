@@ -1,7 +1,7 @@
 //! What a clone job leaves behind besides repositories: its `config.json` and `result.json`, and the
 //! entries in the project's configuration. Everything here blocks.
 
-use super::sources::{Refusal, Target};
+use super::targets::{Refusal, Target};
 use crate::work::pretty;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -2,8 +2,8 @@
 //! that stand in it are taken out and used once, from memory. Everything here blocks.
 
 use crate::job::Order;
-use crate::secrets::Caller;
-use crate::work::clone::adopt::{AdoptError, Adoption};
+use crate::net::secrets::Caller;
+use crate::work::adoption::{AdoptError, Adoption};
 use crate::work::read_config;
 use serde_json::{Map, Value};
 use specweave_jobs::project::{JobFiles, JobId};

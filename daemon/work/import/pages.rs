@@ -1,13 +1,13 @@
 //! One source, page by page: read ahead and kept, chosen, given its parents, written, and only then counted.
 
-use super::record::{self, Planned, Spool};
 use super::wanted::Wanted;
 use super::{blocking, stop_for_shelf, window};
-use crate::feeds::{Counts, End, Failure, Feed, PageDone};
+use crate::docs::writer::Shelf;
+use crate::job::paged_sources::{Counts, End, Failure, Feed, PageDone};
 use crate::job::{Event, Plan};
-use crate::specs::shelf::Shelf;
-use crate::work::trackers::item::{Item, Kind, Platform};
-use crate::work::trackers::{Page, Position, Source, TrackerError, Window};
+use crate::model::item::{Item, Kind, Platform};
+use crate::trackers::{Page, Position, Source, TrackerError, Window};
+use crate::work::import::record::{self, Planned, Spool};
 use crate::work::{Context, Stop};
 use specweave_jobs::v1::ImportSpec;
 use std::collections::HashSet;

@@ -1,13 +1,13 @@
 //! What an import leaves besides living docs: its `config.json` and `result.json`, when each source was read last, and
 //! pages that were read and are not written yet. Everything here blocks.
 
-use super::sources::SourceId;
-use crate::feeds::{Counts, Failure};
-use crate::mac::{FileKey, PlaceKey, TAG_DIGITS, Tag};
-use crate::specs::shelf::{Outcome, ShelfError};
+use crate::docs::writer::{Outcome, ShelfError};
+use crate::job::paged_sources::{Counts, Failure};
+use crate::model::item::Platform;
+use crate::store::mac::{FileKey, PlaceKey, TAG_DIGITS, Tag};
+use crate::trackers::{Page, Read};
 use crate::work::pretty;
-use crate::work::trackers::item::Platform;
-use crate::work::trackers::{Page, Read};
+use crate::work::sources::SourceId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock::{self, Millis};
@@ -294,7 +294,7 @@ pub fn note(project: &Project, platform: &str, words: &Value) -> io::Result<()> 
 struct Spooled {
     feed: u32,
     at: String,
-    next: crate::work::trackers::Position,
+    next: crate::trackers::Position,
     items: Vec<Read>,
     notes: Vec<String>,
 }

@@ -1,8 +1,8 @@
 //! What a request wants of its sources: since when, and which items may be new.
 
 use super::ImportError;
-use crate::work::clone::sources::Filter;
-use crate::work::trackers::item::{Item, Status};
+use crate::model::item::{Item, Status};
+use crate::model::patterns::Filter;
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::v1::ImportSpec;
 

@@ -1,10 +1,10 @@
 //! The file beside a story that shows a contradiction: what each side says and what both said before, for a person to
 //! decide over, or to write what is to stand. Pure.
 
-use super::body;
 use super::merge::Base;
-use crate::specs::record::{self, Field, Record};
-use crate::specs::text::hash;
+use crate::model::issue_text;
+use crate::model::record::{self, Field, Record};
+use crate::model::text::hash;
 
 /// Says in the file what it was made from, so that nobody decides over something else.
 const STAMP: &str = "<!-- specweave-jobs conflict ";
@@ -64,7 +64,7 @@ impl Stamp {
 
 fn value(record: &Record, field: Field) -> String {
     match field {
-        Field::Boxes => body::text(&Record { boxes: record.boxes.clone(), ..Record::default() }, None),
+        Field::Boxes => issue_text::text(&Record { boxes: record.boxes.clone(), ..Record::default() }, None),
         _ => record.shown(field),
     }
 }
@@ -158,7 +158,7 @@ pub fn decided(text: &str, fields: &[Field], record: &mut Record) -> Result<(), 
                 record.labels = labels.map(str::to_owned).collect();
             }
             Field::Description => record.description = left,
-            Field::Boxes => record.boxes = body::parse(&left).1,
+            Field::Boxes => record.boxes = issue_text::parse(&left).1,
         }
     }
     Ok(())
@@ -167,7 +167,7 @@ pub fn decided(text: &str, fields: &[Field], record: &mut Record) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specs::record::{Checkbox, List};
+    use crate::model::record::{Checkbox, List};
 
     fn record(title: &str, description: &str, checked: bool) -> Record {
         let one = Checkbox { list: List::Tasks, id: "T-001".into(), text: "build".into(), checked };

@@ -1,13 +1,13 @@
 //! A story as a tracker's item and back: titles, labels, texts, states. Pure but for the tracker's own reading of a text.
 
-use super::body;
 use super::status::{StatusMap, Told};
-use crate::specs::record::{self, Checkbox, Field, List, Record};
-use crate::specs::story::Fields;
-use crate::specs::text::{self, Fence};
-use crate::work::trackers::edits::{Category, Change, Draft, Editor, Group};
-use crate::work::trackers::github::{is_status_label, under_way};
-use crate::work::trackers::item::{Item, MARKER, Platform, Status};
+use crate::docs::story::Fields;
+use crate::model::issue_text;
+use crate::model::item::{Item, MARKER, Platform, Status};
+use crate::model::record::{self, Checkbox, Field, List, Record};
+use crate::model::text::{self, Fence};
+use crate::trackers::edits::{Category, Change, Draft, Editor, Group};
+use crate::trackers::github::{is_status_label, under_way};
 use std::collections::BTreeSet;
 
 /// Who wrote a story.
@@ -63,7 +63,7 @@ impl Dialect<'_> {
         let status = self.map.of_remote(told(item));
         match origin {
             Origin::Authored => {
-                let (description, boxes) = body::parse(&tidy(&item.body));
+                let (description, boxes) = issue_text::parse(&tidy(&item.body));
                 Record {
                     title: match item.marker() {
                         Some(_) => text::title(split_title(&item.title).1),
@@ -96,7 +96,8 @@ impl Dialect<'_> {
 
     /// What the tracker would say if it were told this.
     pub fn echo(&self, record: &Record) -> Record {
-        let (description, boxes) = body::parse(&tidy(&self.tracker.echo(&body::text(record, None))));
+        let (description, boxes) =
+            issue_text::parse(&tidy(&self.tracker.echo(&issue_text::text(record, None))));
         let target = self.map.target(&record.status);
         let status = match &target.name {
             // Several words may mean one state.
@@ -152,7 +153,7 @@ impl Dialect<'_> {
         };
         Draft {
             title: title(story, &text::title(&record.title)),
-            body: body::text(record, named),
+            body: issue_text::text(record, named),
             priority: record.priority,
             labels: labels.into_iter().collect(),
             marker: marker.clone(),
@@ -203,7 +204,7 @@ impl Dialect<'_> {
             Origin::Authored if has(Field::Description) || has(Field::Boxes) => {
                 let marker = marker(story);
                 let named = (self.platform == Platform::GitHub).then_some((marker.as_str(), story));
-                change.body = Some(body::text(wanted, named));
+                change.body = Some(issue_text::text(wanted, named));
             }
             Origin::Imported if has(Field::Boxes) => change.marks = Some(wanted.boxes.clone()),
             _ => {}
@@ -248,7 +249,7 @@ pub fn told(item: &Item) -> Told<'_> {
         },
         (_, Status::Open) => told(Category::Open, state),
         (_, Status::InProgress) => told(Category::InProgress, state),
-        (Platform::Jira, Status::Completed) if crate::work::trackers::jira::is_cancelled(state) => {
+        (Platform::Jira, Status::Completed) if crate::trackers::jira::is_cancelled(state) => {
             told(Category::Cancelled, state)
         }
         (_, Status::Completed) => told(Category::Completed, state),

@@ -8,8 +8,11 @@ mod making;
 mod pairs;
 mod reading;
 
-use crate::specs::authored::Authored;
-use crate::specs::shelf::Wins;
+use crate::docs::authored::Authored;
+use crate::docs::writer::Wins;
+use crate::model::item::Item;
+use crate::trackers::TrackerError;
+use crate::trackers::edits::{Editor, Group, WriteError};
 use crate::work::Stop;
 use crate::work::sync::dialect::{Dialect, Origin};
 use crate::work::sync::merge::{Policy, Rules};
@@ -17,9 +20,6 @@ use crate::work::sync::pace::{Paced, Write};
 use crate::work::sync::plan::{self, Action, Foreseen, Guard, Imported, Plan, Story, Terms, Verb, View};
 use crate::work::sync::profile::Profile;
 use crate::work::sync::store::{Link, Store};
-use crate::work::trackers::TrackerError;
-use crate::work::trackers::edits::{Editor, Group, WriteError};
-use crate::work::trackers::item::Item;
 use specweave_jobs::clock::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -440,7 +440,7 @@ pub fn beside(path: &str) -> String {
 
 /// What a front matter says of an item.
 fn item_link(item: &Item) -> serde_json::Value {
-    use crate::work::trackers::item::Platform;
+    use crate::model::item::Platform;
     let name = match item.platform {
         Platform::GitHub => "issue",
         Platform::Jira => "key",

@@ -3,13 +3,13 @@
 
 use super::engine::{Docs, Found, Note, number_or_text};
 use super::plan::{Foreseen, Imported};
-use crate::mac::PlaceKey;
-use crate::specs::authored;
-use crate::specs::ledger::Placed;
-use crate::specs::shelf::{Access, SPECS, Shelf, ShelfError, Wins};
-use crate::specs::story::Document;
+use crate::docs::authored;
+use crate::docs::ledger::Placed;
+use crate::docs::story::Document;
+use crate::docs::writer::{Access, SPECS, Shelf, ShelfError, Wins};
+use crate::model::item::{Item, Platform};
+use crate::store::mac::PlaceKey;
 use crate::work::pretty;
-use crate::work::trackers::item::{Item, Platform};
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock;
 use specweave_jobs::project::Project;
@@ -376,7 +376,7 @@ mod tests {
             reference: "12".into(),
             url: "https://github.com/acme/web/issues/12".into(),
             status: "open".into(),
-            group: Some(crate::work::trackers::edits::Group { reference: "3".into(), url: String::new() }),
+            group: Some(crate::trackers::edits::Group { reference: "3".into(), url: String::new() }),
         };
         noted(metadata, Platform::GitHub, &note);
         assert_eq!(metadata["externalLinks"]["github"]["issues"]["US-001"]["issueNumber"], 12);

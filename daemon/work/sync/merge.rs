@@ -1,7 +1,7 @@
 //! Two sides and what they were when they last met become one, field by field. Pure: the same three always give the
 //! same outcome, which a dry run prints and a run carries out.
 
-use crate::specs::record::{BoxKey, Checkbox, Field, Record, by_key, keys};
+use crate::model::record::{BoxKey, Checkbox, Field, Record, by_key, keys};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::specs::record::List;
+use crate::model::record::List;
 use proptest::prelude::*;
 
 fn rules(policy: Policy) -> Rules {

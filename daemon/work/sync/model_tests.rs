@@ -8,14 +8,15 @@ use super::plan::{Action, Foreseen, Imported, Verb, story_of};
 use super::profile::{Direction, OnConflict, Profile};
 use super::status::StatusMap;
 use super::store::{self, Store};
-use crate::specs::authored::Authored;
-use crate::specs::record::Record;
-use crate::specs::shelf::Wins;
+use crate::docs::authored::Authored;
+use crate::docs::writer::Wins;
+use crate::model::issue_text;
+use crate::model::item::{Item, Kind, Platform, Status};
+use crate::model::record::Record;
+use crate::trackers::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
+use crate::trackers::server::Server;
+use crate::trackers::{Page, Position, Source, TrackerError, Window};
 use crate::work::Stop;
-use crate::work::trackers::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
-use crate::work::trackers::item::{Item, Kind, Platform, Status};
-use crate::work::trackers::server::Server;
-use crate::work::trackers::{Page, Position, Source, TrackerError, Window};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use specweave_jobs::clock::Millis;
@@ -200,7 +201,7 @@ impl World {
             false => {
                 let mut issues = self.issues.values_mut().filter(|issue| !issue.deleted);
                 let own = issues
-                    .find(|issue| super::body::marker(&issue.body).is_some_and(|(known, _)| known == marker));
+                    .find(|issue| issue_text::marker(&issue.body).is_some_and(|(known, _)| known == marker));
                 own.is_some_and(|issue| {
                     issue.body = format!("{word}\n\n{}", issue.body);
                     (issue.updated, issue.version) = (at, version);
@@ -327,7 +328,7 @@ impl Editor for Sim {
             issue.body = body;
         }
         if let Some(boxes) = &change.marks {
-            issue.body = super::body::marked(&issue.body, boxes).0;
+            issue.body = issue_text::marked(&issue.body, boxes).0;
         }
         issue.labels.retain(|label| !change.remove_labels.contains(label));
         for label in &change.add_labels {
@@ -748,7 +749,7 @@ impl Trial {
         let marker = dialect::marker(&key(story));
         let world = self.sim.world();
         let mut own = world.issues.values().filter(|issue| {
-            !issue.deleted && super::body::marker(&issue.body).is_some_and(|(known, _)| known == marker)
+            !issue.deleted && issue_text::marker(&issue.body).is_some_and(|(known, _)| known == marker)
         });
         own.next().map(|issue| issue.number)
     }
@@ -793,7 +794,7 @@ impl Trial {
             issue.body = body;
         }
         if let Some(boxes) = changed.marks {
-            issue.body = super::body::marked(&issue.body, &boxes).0;
+            issue.body = issue_text::marked(&issue.body, &boxes).0;
         }
         issue.labels.retain(|label| !changed.remove_labels.contains(label));
         issue.labels.extend(changed.add_labels);
@@ -876,7 +877,7 @@ impl Trial {
             let open = world.issues.values().filter(|issue| {
                 issue.closed.is_none()
                     && !issue.deleted
-                    && super::body::marker(&issue.body).is_some_and(|(known, _)| known == marker)
+                    && issue_text::marker(&issue.body).is_some_and(|(known, _)| known == marker)
             });
             let open: Vec<u64> = open.map(|issue| issue.number).collect();
             let twins: Vec<&u64> =
@@ -903,8 +904,8 @@ fn change(
     what: What,
     word: u32,
     side: &str,
-) -> (crate::specs::record::Field, Option<String>) {
-    use crate::specs::record::{Checkbox, Field, List};
+) -> (crate::model::record::Field, Option<String>) {
+    use crate::model::record::{Checkbox, Field, List};
     let text = format!("word{word}{side}");
     match what {
         What::Title => {

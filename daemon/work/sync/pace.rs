@@ -1,6 +1,6 @@
 //! When the next write may be sent, and how long many of them take: what GitHub documents of its secondary limits. Pure.
 
-use crate::work::trackers::edits::WritePace;
+use crate::trackers::edits::WritePace;
 use specweave_jobs::clock::Millis;
 use std::collections::VecDeque;
 

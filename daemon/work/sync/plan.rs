@@ -6,12 +6,12 @@ mod pairing;
 pub use outcomes::{base_of, decide_authored, decide_imported, nothing, retitle};
 pub use pairing::pair;
 
-use super::dialect::{self, Dialect, Origin};
 use super::merge::{Base, Rules};
 use super::store::{Link, Store};
-use crate::specs::record::{Field, Record};
-use crate::specs::story::{self, Fields};
-use crate::work::trackers::item::{Item, Kind};
+use crate::docs::story::{self, Fields};
+use crate::model::item::{Item, Kind};
+use crate::model::record::{Field, Record};
+use crate::work::sync::dialect::{self, Dialect, Origin};
 use outcomes::newborn;
 use pairing::{means, nameable};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,12 +2,12 @@
 
 use super::merge::{Policy, Rules};
 use super::status::StatusMap;
-use crate::secrets::Secrets;
-use crate::specs::record::Field;
-use crate::work::import::sources::{self, SourceError, SourceId};
+use crate::model::item::Platform;
+use crate::model::record::Field;
+use crate::net::secrets::Secrets;
+use crate::trackers::edits::WritePace;
+use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::sync::dialect::Origin;
-use crate::work::trackers::edits::WritePace;
-use crate::work::trackers::item::Platform;
 use serde_json::Value;
 use specweave_jobs::project::Project;
 use specweave_jobs::v1::SyncSpec;

@@ -1,7 +1,7 @@
 //! Words for where a story stands: the files', the trackers', and the few that both sides share. Pure.
 
-use crate::work::trackers::edits::{Category, State};
-use crate::work::trackers::item::Platform;
+use crate::model::item::Platform;
+use crate::trackers::edits::{Category, State};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 //! sent.
 
 use super::merge::Base;
-use crate::specs::record::Record;
+use crate::model::record::Record;
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -267,8 +267,8 @@ impl<L: Log> Log for Copy<L> {
 
 /// The lines of a project's profile, in a file.
 pub mod file {
-    use crate::lines::Lines;
-    use crate::mac::{FileKey, PlaceKey};
+    use crate::store::lines::Lines;
+    use crate::store::mac::{FileKey, PlaceKey};
     use specweave_jobs::crash;
     use specweave_jobs::project::Project;
     use std::io;

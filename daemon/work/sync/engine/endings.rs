@@ -1,12 +1,12 @@
 //! Stories and items that are gone on one side, and items that are there twice.
 
 use super::{Ended, Engine, Went, item_link, link_to};
-use crate::specs::authored::{self, Authored};
+use crate::docs::authored::{self, Authored};
+use crate::trackers::edits::{Category, Change, State};
 use crate::work::sync::dialect::{self, Origin};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::Action;
 use crate::work::sync::store::Link;
-use crate::work::trackers::edits::{Category, Change, State};
 
 impl Engine<'_> {
     pub(super) fn orphan(&mut self, action: &Action) -> Result<Went, Ended> {
@@ -81,7 +81,7 @@ impl Engine<'_> {
         let word = self.profile.map.local_word(&record.status, "");
         let path = match action.path.as_str() {
             "" => {
-                format!("{folder}/{}-{}.md", id.to_lowercase(), crate::specs::text::slug(&record.title, 50))
+                format!("{folder}/{}-{}.md", id.to_lowercase(), crate::model::text::slug(&record.title, 50))
             }
             path => path.to_owned(),
         };

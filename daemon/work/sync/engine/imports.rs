@@ -1,17 +1,17 @@
 //! Stories that came from the tracker: what may be changed from here is pushed, then they are imported as they are.
 
 use super::{Ended, Engine, MOST_TRIES, Went, link_to};
-use crate::specs::record::Field;
-use crate::specs::shelf::Wins;
-use crate::specs::story;
+use crate::docs::story;
+use crate::docs::writer::Wins;
+use crate::model::item::Item;
+use crate::model::record::Field;
+use crate::trackers::edits::WriteError;
 use crate::work::sync::dialect::{self, Dialect, Origin};
 use crate::work::sync::merge::{Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Imported, Verb};
 use crate::work::sync::profile::OnConflict;
 use crate::work::sync::store::Link;
-use crate::work::trackers::edits::WriteError;
-use crate::work::trackers::item::Item;
 
 impl Engine<'_> {
     /// Whether an action only brings what the tracker says into its file.
@@ -123,7 +123,7 @@ impl Engine<'_> {
                 self.reread(&item).await?;
             }
             if out.pulled.contains(&Field::Boxes) {
-                let (text, _) = crate::work::sync::body::marked(&here.text, &out.local.boxes);
+                let (text, _) = crate::model::issue_text::marked(&here.text, &out.local.boxes);
                 if text != here.text && !self.docs.write(&here.path, Some(&here.text), &text)? {
                     continue;
                 }

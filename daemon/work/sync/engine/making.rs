@@ -1,15 +1,15 @@
 //! What is made in the tracker: announced on the disk, sent once, and looked for where no answer came.
 
 use super::{Ended, Engine, Went, group_key, number_or_text};
-use crate::specs::authored::Authored;
-use crate::specs::record::Record;
+use crate::docs::authored::Authored;
+use crate::model::item::{Item, Platform};
+use crate::model::record::Record;
+use crate::trackers::TrackerError;
+use crate::trackers::edits::{Group, WriteError};
 use crate::work::sync::dialect;
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{Action, Verb};
 use crate::work::sync::store::Link;
-use crate::work::trackers::TrackerError;
-use crate::work::trackers::edits::{Group, WriteError};
-use crate::work::trackers::item::{Item, Platform};
 use specweave_jobs::clock::Millis;
 
 impl Engine<'_> {

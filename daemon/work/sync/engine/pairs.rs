@@ -1,18 +1,18 @@
 //! A story and its item: decided over with what both say at this moment, and written. Nothing is written that was not seen.
 
 use super::{Ended, Engine, MOST_TRIES, Note, Went, beside, item_link, link_to};
-use crate::specs::authored::{self, Authored};
-use crate::specs::record::{Field, Record};
-use crate::specs::shelf::SPECS;
+use crate::docs::authored::{self, Authored};
+use crate::docs::writer::SPECS;
+use crate::model::item::Item;
+use crate::model::record::{Field, Record};
+use crate::trackers::TrackerError;
+use crate::trackers::edits::{Category, WriteError};
 use crate::work::sync::conflict::{self, Stamp};
 use crate::work::sync::dialect::Origin;
 use crate::work::sync::merge::{Outcome, Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Story, Verb};
 use crate::work::sync::profile::OnConflict;
-use crate::work::trackers::TrackerError;
-use crate::work::trackers::edits::{Category, WriteError};
-use crate::work::trackers::item::Item;
 use std::collections::BTreeSet;
 
 impl Engine<'_> {
@@ -177,7 +177,7 @@ impl Engine<'_> {
     async fn write_pair(&mut self, story: &Story, item: &Item, mut out: Outcome) -> Result<Written, Ended> {
         let key = story.key.as_str();
         let Some(text) = self.docs.read(&story.path)? else { return Ok(Written::Again) };
-        if crate::specs::text::hash(&text) != story.print {
+        if crate::model::text::hash(&text) != story.print {
             // Somebody saved it since it was decided over.
             return Ok(Written::Again);
         }
@@ -195,7 +195,7 @@ impl Engine<'_> {
         let link = item_link(item);
         // SpecWeave looks for JIRA's and Azure DevOps' in another place.
         let places: &[&str] = match platform {
-            crate::work::trackers::item::Platform::GitHub => &["external"],
+            crate::model::item::Platform::GitHub => &["external"],
             _ => &["external", "external_tools"],
         };
         let new = match Authored::parse(&new).and_then(|parsed| {

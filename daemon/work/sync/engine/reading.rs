@@ -1,11 +1,11 @@
 //! Both sides as they are: the tracker's items, the stories, and what is certain about those that are missing.
 
 use super::{Docs, Ended, Engine, group_key};
-use crate::specs::authored::Authored;
+use crate::docs::authored::Authored;
+use crate::model::item::{Item, Kind};
+use crate::trackers::{Position, TrackerError, Window};
 use crate::work::sync::plan::{self, Guard, Story};
 use crate::work::sync::store::Link;
-use crate::work::trackers::item::{Item, Kind};
-use crate::work::trackers::{Position, TrackerError, Window};
 use std::collections::BTreeSet;
 
 impl Engine<'_> {
@@ -100,7 +100,7 @@ impl Engine<'_> {
             reference,
             record,
             feature,
-            print: crate::specs::text::hash(text),
+            print: crate::model::text::hash(text),
         }))
     }
 

@@ -1,12 +1,12 @@
 //! What is to become of one pair: the merge of both sides, in the words that the tracker will have for it. Pure.
 
 use super::{Imported, Story};
-use crate::specs::record::{self, BoxKey, Checkbox, Field, Record};
-use crate::specs::story::{self, Fields, Prints};
+use crate::docs::story::{self, Fields, Prints};
+use crate::model::item::Item;
+use crate::model::record::{self, BoxKey, Checkbox, Field, Record};
 use crate::work::sync::dialect::{self, Dialect, Origin};
 use crate::work::sync::merge::{self, Base, Outcome, Rules};
 use crate::work::sync::store::{Link, Store};
-use crate::work::trackers::item::Item;
 use std::collections::BTreeSet;
 
 /// What an item was when it was made: what was sent, but for what its tracker decides itself.

@@ -1,9 +1,9 @@
 //! Which item each story is, and what a name means. Pure.
 
 use super::View;
+use crate::model::item::Item;
 use crate::work::sync::dialect;
 use crate::work::sync::store::Store;
-use crate::work::trackers::item::Item;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Which item each story is.

@@ -1,0 +1,258 @@
+use super::*;
+use crate::model::item::{Kind, Parent, Platform, Status};
+use proptest::prelude::*;
+
+fn item(body: &str) -> Item {
+    Item {
+        key: "github:1".into(),
+        external_id: "github#acme/web#101".into(),
+        platform: Platform::GitHub,
+        shown: "#101".into(),
+        title: "Login redirect loops".into(),
+        body: body.into(),
+        criteria: None,
+        kind: Kind::Story,
+        type_name: String::new(),
+        state: String::new(),
+        revision: String::new(),
+        is_html: false,
+        by_outsider: false,
+        status: Status::Open,
+        priority: Some(1),
+        labels: vec!["bug".into(), "P1".into()],
+        created: 1_768_035_600_000,
+        updated: 1_769_940_000_000,
+        url: "https://github.com/acme/web/issues/101".into(),
+        parent: None,
+        project: "acme/web".into(),
+        area: None,
+    }
+}
+
+fn written(item: &Item) -> String {
+    let mut document = Document::new(1, item, &Fields::of(item));
+    document.set_metadata(&metadata(item, "2026-11-23T00:32:05.677Z", "FS-001E"));
+    document.text()
+}
+
+fn base_of(item: &Item) -> Base {
+    let local = Document::parse(&written(item)).fields().prints();
+    Base { local, remote: Fields::of(item).prints(), checks: Fields::of(item).checks() }
+}
+
+#[test]
+fn a_story_is_written_as_specweave_lays_it_out() {
+    let body = "Steps:\n1. open /login\n\n## Acceptance Criteria\n- [ ] redirect happens once\n- [x] works on Safari\n";
+    let wanted = "\
+# US-001E: Login redirect loops
+
+**Origin**: 🔗 [GitHub #101](https://github.com/acme/web/issues/101)
+**Project**: acme/web
+
+**Status**: Open
+**Priority**: P1
+
+## Description
+
+Steps:
+1. open /login
+
+## Acceptance Criteria
+
+- [ ] **AC-US-001-01**: redirect happens once
+- [x] **AC-US-001-02**: works on Safari
+
+## Tasks
+
+> **Note**: This User Story was imported from an external tool.
+> Create an increment to implement this user story, then tasks will sync here.
+
+---
+
+## External Metadata
+
+- **External ID**: github#acme/web#101
+- **External URL**: https://github.com/acme/web/issues/101
+- **Platform**: github
+- **Imported At**: 2026-11-23T00:32:05.677Z
+- **Created At**: 2026-01-10T09:00:00.000Z
+- **Updated At**: 2026-02-01T10:00:00.000Z
+- **Labels**: bug, P1
+- **Source Repository**: acme/web
+- **Feature ID**: FS-001E";
+    assert_eq!(written(&item(body)), wanted);
+}
+
+#[test]
+fn a_file_without_a_change_keeps_every_byte() {
+    let text = written(&item("a\n\n## Acceptance Criteria\n- [ ] x"));
+    assert_eq!(Document::parse(&text).text(), text);
+    let odd = "# US-009: x\r\n\r\n## Tasks   \r\n* mine\n\n## Description\nout of order\n## Other\nkept";
+    let mut document = Document::parse(odd);
+    assert_eq!(document.text(), odd);
+    let fields = document.fields();
+    document.set_fields(&fields, 9);
+    assert_eq!(document.text(), odd);
+}
+
+#[test]
+fn one_sides_change_is_taken_and_both_sides_are_told() {
+    let old = item("Old body.");
+    let base = base_of(&old);
+    let mut local = Document::parse(&written(&old)).fields();
+    let mut new = old.clone();
+    new.title = "New title".into();
+    local.description = "My body.".into();
+    let (merged, conflicts) = merge(&local, &[base], &Fields::of(&new));
+    assert_eq!((merged.title.as_str(), merged.description.as_str()), ("New title", "My body."));
+    assert!(conflicts.is_empty());
+    new.body = "Their body.".into();
+    let (merged, conflicts) = merge(&local, &[base], &Fields::of(&new));
+    assert_eq!(merged.description, "My body.");
+    assert_eq!(conflicts, [Field::Description]);
+    local.description = "Their body.".into();
+    assert!(merge(&local, &[base], &Fields::of(&new)).1.is_empty(), "the same change is no conflict");
+}
+
+#[test]
+fn a_box_that_is_checked_on_either_side_is_checked() {
+    let old = item("- [ ] one\n- [ ] two\n\n## Acceptance Criteria\n- [ ] a\n- [ ] b");
+    let base = base_of(&old);
+    let mut local = Document::parse(&written(&old)).fields();
+    local.criteria[0].checked = true;
+    local.description = local.description.replace("- [ ] one", "- [x] one");
+    let mut new = old.clone();
+    new.body =
+        "- [ ] one\n- [x] two\n- [ ] three\n\n## Acceptance Criteria\n- [ ] a\n- [x] b\n- [ ] c".into();
+    let (merged, conflicts) = merge(&local, &[base], &Fields::of(&new));
+    assert!(conflicts.is_empty());
+    assert_eq!(merged.description, "- [x] one\n- [x] two\n- [ ] three");
+    let checks: Vec<bool> = merged.criteria.iter().map(|one| one.checked).collect();
+    assert_eq!(checks, [true, true, false]);
+    let mut document = Document::parse(&written(&old));
+    document.set_fields(&merged, 1);
+    assert!(document.text().contains("- [ ] **AC-US-001-03**: c"), "{}", document.text());
+}
+
+#[test]
+fn what_is_no_criterion_stays_in_the_description() {
+    let body = "Intro\n\n### Acceptance criteria:\nBoth must hold:\n- one\n  with more\n  - and a detail\n- two\n\n### Notes\n- not one\n";
+    let fields = Fields::of(&item(body));
+    let texts: Vec<&str> = fields.criteria.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!(texts, ["one with more - and a detail", "two"]);
+    for kept in ["Intro", "Both must hold:", "### Notes", "- not one"] {
+        assert!(fields.description.contains(kept), "{kept}: {}", fields.description);
+    }
+    assert!(Fields::of(&item("```\n## Acceptance Criteria\n- code\n```")).criteria.is_empty());
+}
+
+#[test]
+fn tasks_are_lines_that_keep_their_numbers() {
+    let text = written(&item("x"));
+    let mut document = Document::parse(&text);
+    document.set_task(1, "Render", true);
+    document.set_task(2, "Wire", false);
+    let text = document.text();
+    assert!(
+        text.contains(
+            "## Tasks\n\n- [x] **T-001**: Render\n- [ ] **T-002**: Wire\n\n---\n\n## External Metadata"
+        ),
+        "{text}"
+    );
+    document.set_task(2, "Wire it", false);
+    document.set_task(1, "Render", false);
+    assert!(
+        document.text().contains("- [x] **T-001**: Render\n- [ ] **T-002**: Wire it"),
+        "{}",
+        document.text()
+    );
+    assert_eq!((document.task(2), document.last_task()), (Some("Wire it"), 2));
+    document.remove_task(1);
+    assert!(!document.text().contains("T-001"));
+}
+
+#[test]
+fn what_a_person_adds_anywhere_is_kept_to_the_letter() {
+    let old = item("x\n\n## Acceptance Criteria\n- [ ] one\n- [ ] two");
+    let text = written(&old).replace("two\n", "two\n  because:\n  - of this\n\n### Mine\n\nA paragraph.\n")
+        + "\n\n## Notes\n\n- **Type**: mine\n\n```\ncode\n\n\nmore\n```\n";
+    let mut document = Document::parse(&text);
+    let mut new = old.clone();
+    new.body = new.body.replace("- [ ] one", "- [x] one");
+    let local = document.fields();
+    let (merged, conflicts) = merge(&local, &[base_of(&old)], &Fields::of(&new));
+    assert!(conflicts.is_empty());
+    document.set_fields(&merged, 1);
+    document.set_metadata(&metadata(&new, "2026-11-23T00:32:05.677Z", "FS-002E"));
+    let wanted = text
+        .replace("- [ ] **AC-US-001-01**", "- [x] **AC-US-001-01**")
+        .replace("**Feature ID**: FS-001E", "**Feature ID**: FS-002E");
+    assert_eq!(document.text(), wanted);
+}
+
+#[test]
+fn a_parent_and_an_orphan_are_told() {
+    let mut item = item("x");
+    item.platform = Platform::Jira;
+    item.parent = Some(Parent { key: String::new(), external_id: "JIRA-PAY-1".into() });
+    let bullets = metadata(&item, "now", "_orphans");
+    assert!(bullets.contains(&("Orphan", "true (no parent in external tool)".into())));
+    assert!(bullets.contains(&("Parent ID", "JIRA-PAY-1".into())));
+}
+
+/// Texts of lines that mean something to the reader.
+fn any_body() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        Just("## Tasks".to_owned()),
+        Just("## Acceptance Criteria".to_owned()),
+        Just("- [x] AC-1: yes".to_owned()),
+        Just("- a bullet".to_owned()),
+        Just("  more".to_owned()),
+        Just("```".to_owned()),
+        Just("---".to_owned()),
+        Just("- **External ID**: ADO-1".to_owned()),
+        Just(String::new()),
+        "[a-z<>#*`|: ]{0,20}",
+        ".{0,12}",
+    ];
+    prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn what_is_written_is_read_back_the_same(body in any_body(), title in ".{0,30}") {
+        let mut item = item(&body);
+        item.title = title;
+        let fields = Fields::of(&item);
+        let text = written(&item);
+        let document = Document::parse(&text);
+        let read = document.fields();
+        prop_assert_eq!(&read, &fields, "{}", text);
+        prop_assert_eq!(document.metadata("External ID"), Some("github#acme/web#101"));
+        prop_assert_eq!(text.matches("**External ID**").count(), 1);
+        let (merged, conflicts) = merge(&read, &[base_of(&item)], &fields);
+        prop_assert!(conflicts.is_empty() && merged == fields);
+    }
+
+    #[test]
+    fn no_edit_of_either_side_disappears(
+        before in any_body(), ours in any_body(), theirs in any_body(),
+    ) {
+        let old = item(&before);
+        let base = base_of(&old);
+        let mut local = Document::parse(&written(&old)).fields();
+        local.description = text::body(&ours);
+        let remote = Fields::of(&item(&theirs));
+        let (merged, conflicts) = merge(&local, &[base], &remote);
+        let place = 3;
+        let changed_here = local.prints().0[place] != base.local.0[place];
+        let changed_there = remote.prints().0[place] != base.remote.0[place];
+        let differs = local.prints().0[place] != remote.prints().0[place];
+        prop_assert_eq!(conflicts.contains(&Field::Description), changed_here && changed_there && differs);
+        if changed_here {
+            prop_assert_eq!(merged.prints().0[place], local.prints().0[place]);
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Places in the living docs: which folder, which number, which name; and the only hand that writes there. A page of
+//! items is written whole: intents to the ledger, files, one sync, then the ledger is closed. Everything here blocks.
+
+mod features;
+mod page;
+mod steps;
+
+use crate::docs::feature;
+use crate::docs::ledger::{Ledger, Placed};
+use crate::docs::story;
+use crate::job::paged_sources::{Counts, Failure};
+use crate::model::item::{Item, Parent, Platform};
+use crate::store::mac::PlaceKey;
+use page::{Current, Misfit, Page, Writes, is_beside, place_in};
+use serde::{Deserialize, Serialize};
+use specweave_jobs::project::Project;
+use specweave_jobs::{crash, disk};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where the living docs lie in a project.
+pub const SPECS: &str = ".specweave/docs/internal/specs";
+
+/// A story's file is no larger: a tracker's longest text, and what a person adds.
+const MOST_STORY: u64 = 16 * 1024 * 1024;
+
+/// Files below the folder of specs, at most so deep.
+const MOST_DEPTH: usize = 8;
+
+pub use crate::docs::ledger::Access;
+
+pub struct Shelf {
+    project: Project,
+    ledger: Ledger,
+    /// Files that the ledger does not have, by the external id that they name, in lower case.
+    adoptable: HashMap<Box<str>, Box<str>>,
+    bases: HashMap<String, Base>,
+    /// Files that hold what lost, and wait for a person.
+    conflicts: BTreeSet<String>,
+    /// The highest number among the ledger's files, also of those that never came about.
+    promised: HashMap<String, u32>,
+}
+
+/// The numbers and features of a folder whose stories are numbered together.
+#[derive(Default)]
+struct Base {
+    last_feature: u32,
+    last_story: u32,
+    /// Folders of features by the origin that they name, where the ledger does not know it.
+    origins: HashMap<String, String>,
+}
+
+/// What somebody has decided where both sides have changed: the fields that are the tracker's. The others stay as the
+/// file has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wins(pub Vec<story::Field>);
+
+/// The file of an item.
+pub struct Kept {
+    /// From the folder of specs.
+    pub path: String,
+    pub text: String,
+    /// What both sides said when they last met, as far as that is known.
+    pub bases: Vec<story::Base>,
+    /// From the project's root.
+    pub waits: Option<String>,
+}
+
+/// What became of a page.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    pub counts: Counts,
+    pub failed: Vec<Failure>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl Shelf {
+    /// Reads the ledger, and looks for files that it does not know.
+    pub fn open(project: &Project, key: &PlaceKey, access: Access) -> Result<Self, ShelfError> {
+        let path = project.imports();
+        let fail = |source| ShelfError::Io { path: path.clone(), source };
+        let ledger = Ledger::open(&path, key, access).map_err(fail)?;
+        let mut shelf = Self {
+            project: project.clone(),
+            ledger,
+            adoptable: HashMap::new(),
+            bases: HashMap::new(),
+            conflicts: BTreeSet::new(),
+            promised: HashMap::new(),
+        };
+        for path in shelf.ledger.paths() {
+            let number = number_of(path).unwrap_or(0);
+            let highest = shelf.promised.entry(place_in(path).base).or_default();
+            *highest = number.max(*highest);
+        }
+        shelf.look_for_others();
+        Ok(shelf)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.project.root().join(SPECS)
+    }
+
+    /// Files of stories that another tool wrote, or that a person has moved.
+    fn look_for_others(&mut self) {
+        let known: HashSet<Box<str>> = self.ledger.paths().map(Box::from).collect();
+        let root = self.root();
+        let mut folders = vec![(root.clone(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            for (name, kind) in disk::read_folder(&folder).unwrap_or_default() {
+                let path = folder.join(&name);
+                let is_file = kind == disk::Kind::File;
+                if kind == disk::Kind::Folder && depth < MOST_DEPTH {
+                    folders.push((path, depth + 1));
+                } else if is_file && disk::temporary_of(&name).is_some_and(|name| name.ends_with(".md")) {
+                    // A daemon died while it wrote this.
+                    let _ = disk::remove_file(&path);
+                } else if is_file && name.starts_with("us-") && name.ends_with(".md") {
+                    let Some(path) = path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)
+                    else {
+                        continue;
+                    };
+                    if name.ends_with(CONFLICT) {
+                        self.conflicts.insert(path);
+                        continue;
+                    }
+                    if known.contains(path.as_str()) {
+                        continue;
+                    }
+                    let id = self.read(&path).ok().flatten().and_then(|text| story::named(&text));
+                    if let Some(id) = id {
+                        self.adoptable.insert(id.into(), path.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The text of a file below the folder of specs. Links are not followed.
+    fn read(&self, path: &str) -> io::Result<Option<String>> {
+        match disk::read_regular(&self.root().join(path), MOST_STORY) {
+            Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| io::Error::other("it is not UTF-8")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an item has a file already.
+    pub fn knows(&self, item: &Item) -> bool {
+        let id = item.external_id.to_lowercase();
+        self.ledger.get(&item.key).is_some() || self.adoptable.contains_key(id.as_str())
+    }
+
+    /// Whether what an item belongs to has a file already.
+    pub fn knows_parent(&self, item: &Item) -> bool {
+        item.parent.as_ref().is_some_and(|parent| self.ledger.resolve(parent.reference()).is_some())
+    }
+
+    /// Parents of these items that nobody has seen yet, by the keys that their tracker knows.
+    pub fn unknown_parents<'a>(&self, items: impl Iterator<Item = &'a Item> + Clone) -> Vec<String> {
+        let here: HashSet<String> = items.clone().map(|item| item.external_id.to_lowercase()).collect();
+        let unknown = items
+            .filter(|item| item.platform != Platform::GitHub)
+            .filter_map(|item| item.parent.as_ref())
+            .filter(|parent| !here.contains(&parent.external_id.to_lowercase()))
+            .map(Parent::reference)
+            .filter(|reference| self.ledger.resolve(reference).is_none());
+        let mut keys: Vec<String> = unknown.map(str::to_owned).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// The file of an item, its text, what is remembered of both sides, and the file that waits beside it.
+    pub fn story(&mut self, item: &Item) -> Result<Option<Kept>, ShelfError> {
+        let page = Page::new(self, &[item], "", None);
+        let current = page.current(&item.key);
+        match current {
+            Ok(Current::There { path, text }) => {
+                let waits = self.conflicts.iter().find(|beside| is_beside(beside, &path));
+                let waits = waits.map(|beside| format!("{SPECS}/{beside}"));
+                Ok(Some(Kept { bases: self.ledger.bases(&item.key), path, text, waits }))
+            }
+            Ok(Current::Missing { .. }) => Ok(None),
+            Err(Misfit(error)) => Err(ShelfError::Io { path: self.root(), source: io::Error::other(error) }),
+        }
+    }
+
+    /// What a page of these items would become; nothing is written, and this shelf is good for nothing else.
+    pub fn foresee(mut self, items: &[&Item], source: &str) -> Vec<(String, Result<Placed, String>)> {
+        let mut page = Page::new(&mut self, items, source, None);
+        let placed = page.place_all(items.to_vec());
+        let told = placed.into_iter().map(|(item, placed)| {
+            let told = match placed {
+                Ok((placed, None)) => Ok(placed),
+                Ok((_, Some(conflict))) => Err(conflict),
+                Err(Misfit(error)) => Err(error),
+            };
+            (item.key.clone(), told)
+        });
+        told.collect()
+    }
+
+    /// Writes a page: its items, and before them the parents that were fetched for them.
+    pub fn put(&mut self, parents: &[Item], items: &[Item], source: &str) -> Result<Outcome, ShelfError> {
+        self.put_as(parents, items, source, None)
+    }
+
+    /// As [`Self::put`]; where both sides have changed, one of them is right.
+    pub fn put_as(
+        &mut self,
+        parents: &[Item],
+        items: &[Item],
+        source: &str,
+        wins: Option<Wins>,
+    ) -> Result<Outcome, ShelfError> {
+        let all: Vec<&Item> = parents.iter().chain(items).collect();
+        let mut page = Page::new(self, &all, source, wins);
+        let mut outcome = Outcome::default();
+        let counted: HashSet<&str> = items.iter().map(|item| item.key.as_str()).collect();
+        for (item, placed) in page.place_all(all) {
+            let is_counted = counted.contains(item.key.as_str());
+            match placed {
+                Err(Misfit(error)) => outcome.failed.push(Failure { name: item.external_id.clone(), error }),
+                Ok((_, Some(error))) => {
+                    outcome.failed.push(Failure { name: item.external_id.clone(), error })
+                }
+                Ok((placed, None)) if is_counted => match placed {
+                    Placed::Created => outcome.counts.created += 1,
+                    Placed::Updated => outcome.counts.updated += 1,
+                    Placed::Unchanged => outcome.counts.unchanged += 1,
+                    Placed::LeftOut => outcome.counts.left_out += 1,
+                },
+                Ok(_) => {}
+            }
+        }
+        let twice = items.len() - counted.len();
+        outcome.counts.unchanged += twice as u64;
+        let writes = page.writes;
+        self.write(writes)?;
+        Ok(outcome)
+    }
+
+    fn write(&mut self, writes: Writes) -> Result<(), ShelfError> {
+        let ledger = self.project.imports();
+        self.ledger.sync().map_err(|source| ShelfError::Io { path: ledger, source })?;
+        let root = self.root();
+        if !writes.files.is_empty() {
+            let written = self.write_files(&root, &writes)?;
+            if sync_all(&root, &written).is_err() {
+                // The system forgets what a failed sync lost: only what is written anew can be on the disk.
+                let written = self.write_files(&root, &writes)?;
+                sync_all(&root, &written).map_err(|source| ShelfError::Io { path: root.clone(), source })?;
+            }
+            crash::point("stories-synced");
+        }
+        // What has moved stands in its new place for sure.
+        for path in &writes.gone {
+            match disk::remove_file(&root.join(path)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(ShelfError::Io { path: root.join(path), source: error });
+                }
+                _ => crash::point("story-unlinked"),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_files(&self, root: &Path, writes: &Writes) -> Result<Vec<PathBuf>, ShelfError> {
+        if !self.project.is_still_here() {
+            let source = io::Error::other("the project was moved or removed");
+            return Err(ShelfError::Io { path: root.to_path_buf(), source });
+        }
+        let write = |(path, text): (&String, &String)| {
+            let path = root.join(path);
+            let made = path.parent().map_or(Ok(()), |folder| disk::make_folders(folder, 0o777));
+            let written = made.and_then(|()| write_unsynced(&path, text));
+            written.map(|()| path.clone()).map_err(|source| ShelfError::Io { path, source })
+        };
+        writes.files.iter().map(write).collect()
+    }
+
+    /// The files that wait for a person to settle a conflict, from the project's root.
+    pub fn conflicts(&self) -> Vec<String> {
+        let there = self.conflicts.iter().filter(|path| disk::exists(&self.root().join(path)));
+        there.map(|path| format!("{SPECS}/{path}")).collect()
+    }
+
+    /// Says that what was put is done: from now on it is what is known. Until then, putting it again counts as the
+    /// first time did.
+    pub fn close(&mut self) -> Result<(), ShelfError> {
+        self.ledger.close().map_err(|source| ShelfError::Io { path: self.project.imports(), source })
+    }
+
+    fn base(&mut self, path: &str) -> &mut Base {
+        if !self.bases.contains_key(path) {
+            let mut base = Base::read(&self.root().join(path));
+            base.last_story = base.last_story.max(self.promised.get(path).copied().unwrap_or(0));
+            let promised = self.ledger.folders_in(path).filter_map(|folder| numbered(folder, "fs-"));
+            base.last_feature = base.last_feature.max(promised.max().unwrap_or(0));
+            self.bases.insert(path.to_owned(), base);
+        }
+        self.bases.get_mut(path).expect("it was just inserted")
+    }
+}
+
+impl Base {
+    /// The numbers that are taken, also by what was archived.
+    fn read(folder: &Path) -> Self {
+        let mut base = Self::default();
+        let names = |folder: &Path| -> Vec<String> {
+            disk::read_folder(folder).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
+        };
+        for shelf in [folder.to_path_buf(), folder.join("_archive")] {
+            let mut folders = names(&shelf);
+            folders.sort();
+            for name in folders {
+                let feature = numbered(&name, "fs-");
+                base.last_feature = base.last_feature.max(feature.unwrap_or(0));
+                if feature.is_none() && name != "_orphans" {
+                    continue;
+                }
+                for file in names(&shelf.join(&name)) {
+                    base.last_story = base.last_story.max(numbered(&file, "us-").unwrap_or(0));
+                }
+                let text =
+                    disk::read_regular(&shelf.join(&name).join("FEATURE.md"), MOST_STORY).unwrap_or_default();
+                let origin = feature::origin(&String::from_utf8_lossy(&text));
+                // What was archived is no place for new stories.
+                if let Some(origin) = origin.filter(|_| shelf == folder) {
+                    base.origins.entry(origin).or_insert(name);
+                }
+            }
+        }
+        base
+    }
+}
+
+/// How the name of a file ends that holds what lost.
+const CONFLICT: &str = ".conflict.md";
+
+/// The number in a story's path.
+fn number_of(path: &str) -> Option<u32> {
+    numbered(path.rsplit('/').next()?, "us-")
+}
+
+/// The number behind a prefix, in whatever case.
+fn numbered(name: &str, prefix: &str) -> Option<u32> {
+    let name = name.to_lowercase();
+    name.strip_prefix(prefix)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Replaces a file; it is durable after [`sync_all`].
+fn write_unsynced(path: &Path, text: &str) -> io::Result<()> {
+    disk::replace_unsynced(path, text.as_bytes(), 0o666)?;
+    crash::point("story-renamed");
+    Ok(())
+}
+
+/// Makes files and their names durable with one call for all, where the system has one.
+fn sync_all(root: &Path, written: &[PathBuf]) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let _ = written;
+        disk::sync_file_system(root)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let folders: HashSet<&Path> = written.iter().filter_map(|path| path.parent()).collect();
+        for path in written {
+            disk::open_regular(path)?.sync_all()?;
+        }
+        folders.into_iter().chain([root]).try_for_each(disk::sync_folder)
+    }
+}

@@ -1,0 +1,415 @@
+//! A page of items as it is placed: each item's file is found, merged and given its text. Nothing is written before the
+//! whole page is.
+
+use crate::docs::ledger::{Entry, Placed};
+use crate::docs::story::{self, Base, Document, Field, Fields};
+use crate::docs::writer::{CONFLICT, SPECS, Shelf, Wins, number_of};
+use crate::model::item::{Item, Kind, Parent, Platform, Status};
+use crate::model::text;
+use specweave_jobs::{clock, disk};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// What is written for a page, before any of it is.
+#[derive(Default)]
+pub(super) struct Writes {
+    pub(super) files: BTreeMap<String, String>,
+    /// Files that have moved away.
+    pub(super) gone: Vec<String>,
+}
+
+/// Why one item cannot be placed; the others of its page can.
+pub(super) struct Misfit(pub(super) String);
+
+/// What stands there for an item.
+pub(super) enum Current {
+    There {
+        path: String,
+        text: String,
+    },
+    /// Nothing, perhaps where something was or was about to be.
+    Missing {
+        planned: Option<String>,
+    },
+}
+
+/// So many may wait beside one story.
+const MOST_CONFLICTS: u32 = 100;
+
+/// A page that is being placed.
+pub(super) struct Page<'a> {
+    pub(super) shelf: &'a mut Shelf,
+    pub(super) writes: Writes,
+    /// The page's items by external id, in lower case.
+    pub(super) here: HashMap<String, &'a Item>,
+    /// The same by their keys.
+    pub(super) by_key: HashMap<&'a str, &'a Item>,
+    /// The name under which the source was asked for.
+    pub(super) source: &'a str,
+    /// Features whose file was seen.
+    pub(super) features: HashSet<String>,
+    /// Who is right where both sides have changed; nobody has decided without.
+    pub(super) wins: Option<Wins>,
+}
+
+/// Where a story belongs.
+pub(super) struct Place {
+    pub(super) base: String,
+    /// `FS-001E` or `_orphans`.
+    pub(super) folder: String,
+}
+
+/// What became of an item, and the text of its conflict if a person's edit stands in the way.
+type PlacedItem<'a> = (&'a Item, Result<(Placed, Option<String>), Misfit>);
+
+impl<'a> Page<'a> {
+    pub(super) fn new(shelf: &'a mut Shelf, items: &[&'a Item], source: &'a str, wins: Option<Wins>) -> Self {
+        let here = items.iter().map(|item| (item.external_id.to_lowercase(), *item)).collect();
+        let by_key = items.iter().map(|item| (item.key.as_str(), *item)).collect();
+        Self { shelf, writes: Writes::default(), here, by_key, source, features: HashSet::new(), wins }
+    }
+
+    /// Places items, each once: what others stand below comes first, and of one that is there twice, the last is what
+    /// it is now.
+    pub(super) fn place_all(&mut self, mut all: Vec<&'a Item>) -> Vec<PlacedItem<'a>> {
+        all.sort_by_key(|item| match item.kind {
+            Kind::Feature => 0,
+            Kind::Story => 1,
+            Kind::Step => 2,
+        });
+        let newest: HashMap<&str, &Item> = all.iter().map(|item| (item.key.as_str(), *item)).collect();
+        let mut done: HashSet<&str> = HashSet::new();
+        let once: Vec<&'a Item> = all.into_iter().filter(|item| done.insert(&item.key)).collect();
+        once.into_iter().map(|item| newest[item.key.as_str()]).map(|item| (item, self.place(item))).collect()
+    }
+}
+
+impl Page<'_> {
+    /// The file as it will be after this page.
+    pub(super) fn read(&self, path: &str) -> Result<Option<String>, Misfit> {
+        if let Some(text) = self.writes.files.get(path) {
+            return Ok(Some(text.clone()));
+        }
+        self.shelf.read(path).map_err(|error| Misfit(format!("{path} cannot be read: {error}")))
+    }
+
+    pub(super) fn write(&mut self, path: &str, text: String) {
+        self.writes.gone.retain(|gone| gone != path);
+        self.writes.files.insert(path.to_owned(), text);
+    }
+
+    /// Gives an item its place and text. The text of a conflict, if a person's edit stands in the way.
+    pub(super) fn place(&mut self, item: &Item) -> Result<(Placed, Option<String>), Misfit> {
+        let ledger = &self.shelf.ledger;
+        let entry = ledger.get(&item.key).cloned();
+        // A daemon died while it wrote this very page: what it had begun counts as if it had not.
+        let begun = entry.as_ref().filter(|_| !ledger.is_closed(&item.key)).map(|entry| entry.placed);
+        let current = self.current(&item.key)?;
+        let is_known = entry.is_some() || matches!(current, Current::There { .. });
+        // What was made from a story of this project is that story's.
+        if !is_known && (item.status == Status::Removed || item.marker().is_some()) {
+            return Ok((Placed::LeftOut, None));
+        }
+        if item.kind == Kind::Step && self.story_of(item).is_some() {
+            return self.place_step(item, begun).map(|placed| (placed, None));
+        }
+        self.leave_stories(item, None)?;
+        let remote = Fields::of(item);
+        let place = match (&current, item.platform) {
+            // A repository's stories stay where they are: it has no parts to move between.
+            (Current::There { path, .. }, Platform::GitHub) => place_in(path),
+            // What a person has put away stays there.
+            (Current::There { path, .. }, _) if path.contains("/_archive/") => place_in(path),
+            _ => self.place_of(item)?,
+        };
+        let (path, text) = match current {
+            Current::There { path, text } => (path, text),
+            Current::Missing { planned } => return self.create(item, &place, &remote, planned),
+        };
+        let moves = !in_folder(&path, &place);
+        let is_same = entry.as_ref().is_some_and(|entry| {
+            entry.updated == item.updated
+                && entry.remote == remote.prints()
+                && self.shelf.ledger.is_closed(&item.key)
+        });
+        let waits = self.shelf.conflicts.iter().any(|beside| is_beside(beside, &path));
+        if is_same && !moves && !waits && self.wins.is_none() {
+            return Ok((Placed::Unchanged, None));
+        }
+        let mut document = Document::parse(&text);
+        let local = document.fields();
+        let bases = self.shelf.ledger.bases(&item.key);
+        if bases.is_empty()
+            && !moves
+            && document.metadata("Updated At") == Some(clock::iso(item.updated).as_str())
+        {
+            // Another tool wrote it, or another daemon, when the item was as it is now. Where it says something else,
+            // somebody else wrote that: it is nobody's to replace.
+            let kept = story::agreed(&local.prints(), &remote.prints());
+            self.intend(item, &path, remote.base_with(kept), 0, Placed::Unchanged);
+            return Ok((Placed::Unchanged, None));
+        }
+        let mut number = document.number().unwrap_or(0);
+        let mut target = path.clone();
+        if moves {
+            (target, number) = self.moved_path(&path, &place, number, item);
+            document.renumber(number);
+        }
+        let (merged, conflicts) = match bases.is_empty() {
+            // Another tool wrote it, and who has changed what since cannot be told.
+            true => (story::with_checks(&remote, &local), story::differing(&local, &remote)),
+            false => story::merge(&local, &bases, &remote),
+        };
+        let (merged, conflicts) = match &self.wins {
+            Some(Wins(fields)) => (story::settled(merged, fields, &remote), Vec::new()),
+            None => (merged, conflicts),
+        };
+        let (kept, told) = match bases.is_empty() {
+            true => (&local, "the tracker's stands in the file, what stood there"),
+            false => (&remote, "the file keeps yours, the tracker's"),
+        };
+        if waits && (self.wins.is_some() || story::differing(&local, &remote).is_empty()) {
+            // A person has settled it.
+            let settled = self.shelf.conflicts.extract_if(.., |beside| is_beside(beside, &path));
+            self.writes.gone.extend(settled);
+        }
+        let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
+        let beside = self.keep_beside(&target, &conflicts, &merged, kept)?;
+        let conflict = beside.map(|beside| {
+            format!(
+                "conflict: {} changed here and in the tracker: {told} is in {SPECS}/{beside}",
+                names.join(", ")
+            )
+        });
+        document.set_fields(&merged, number);
+        let imported_at =
+            document.metadata("Imported At").map_or_else(|| clock::iso(clock::now()), str::to_owned);
+        document.set_metadata(&story::metadata(item, &imported_at, &place.folder));
+        let new = document.text();
+        // A person's own text is not what the next import may replace.
+        let written = Document::parse(&new).fields().prints();
+        let kept = story::base_after(&written, &bases, &local, &remote);
+        let changed = new != text || moves;
+        let placed = begun.unwrap_or(if changed { Placed::Updated } else { Placed::Unchanged });
+        self.intend(item, &target, remote.base_with(kept), 0, placed);
+        if changed {
+            self.write(&target, new);
+            if moves {
+                self.writes.files.remove(&path);
+                self.writes.gone.push(path);
+            }
+        }
+        self.finish_move(&item.key, &target)?;
+        if item.kind == Kind::Feature {
+            self.update_features(item)?;
+        }
+        Ok((placed, conflict))
+    }
+
+    /// The text of an item's file and where it stands, wherever a person or another tool has put it.
+    pub(super) fn current(&self, key: &str) -> Result<Current, Misfit> {
+        let here = self.by_key.get(key).map(|item| item.external_id.to_lowercase());
+        let entry = self.shelf.ledger.get(key);
+        let mut ids: Vec<String> = entry.map(|entry| entry.external_id.to_lowercase()).into_iter().collect();
+        ids.extend(here);
+        ids.extend(self.shelf.ledger.before(key).map(|before| before.external_id.to_lowercase()));
+        let own = entry.filter(|entry| entry.task == 0).map(|entry| entry.path.to_string());
+        let earlier = self.shelf.ledger.earlier_path(key).map(str::to_owned);
+        let adoptable =
+            ids.iter().find_map(|id| self.shelf.adoptable.get(id.as_str())).map(|path| path.to_string());
+        for path in [own.clone(), earlier, adoptable].into_iter().flatten() {
+            if self.writes.gone.contains(&path) {
+                continue;
+            }
+            let Some(text) = self.read(&path)? else { continue };
+            // A file of that name that names another item, or none, is somebody else's.
+            if story::named(&text).is_some_and(|name| ids.contains(&name)) {
+                return Ok(Current::There { path, text });
+            }
+        }
+        Ok(Current::Missing { planned: own })
+    }
+
+    /// A daemon may have died between a story's arrival in its new place and its departure from the old one.
+    pub(super) fn finish_move(&mut self, key: &str, target: &str) -> Result<(), Misfit> {
+        let Some(earlier) = self.shelf.ledger.earlier_path(key).filter(|earlier| *earlier != target) else {
+            return Ok(());
+        };
+        let earlier = earlier.to_owned();
+        let ledger = &self.shelf.ledger;
+        let ids = [ledger.get(key), ledger.before(key)]
+            .map(|entry| entry.map(|entry| entry.external_id.to_lowercase()));
+        let text = self.read(&earlier)?.unwrap_or_default();
+        let names = story::named(&text);
+        if names.is_some() && ids.contains(&names) && !self.writes.gone.contains(&earlier) {
+            self.writes.gone.push(earlier);
+        }
+        Ok(())
+    }
+
+    pub(super) fn create(
+        &mut self,
+        item: &Item,
+        place: &Place,
+        remote: &Fields,
+        planned: Option<String>,
+    ) -> Result<(Placed, Option<String>), Misfit> {
+        // An intent that never came about, or a file that a person removed: its path is its own, unless taken.
+        let planned = planned.filter(|path| in_folder(path, place) && self.is_free(path));
+        let (number, path) = match planned.and_then(|path| Some((number_of(&path)?, path))) {
+            Some(planned) => planned,
+            None => self.new_path(place, item),
+        };
+        let mut document = Document::new(number, item, remote);
+        document.set_metadata(&story::metadata(item, &clock::iso(clock::now()), &place.folder));
+        let text = document.text();
+        // What is read back from the file is what the next import compares with.
+        let local = Document::parse(&text).fields().prints();
+        self.intend(item, &path, remote.base_with(local), 0, Placed::Created);
+        self.write(&path, text);
+        if item.kind == Kind::Feature {
+            self.update_features(item)?;
+        }
+        Ok((Placed::Created, None))
+    }
+
+    pub(super) fn is_free(&self, path: &str) -> bool {
+        !self.writes.files.contains_key(path) && !disk::exists(&self.shelf.root().join(path))
+    }
+
+    pub(super) fn new_path(&mut self, place: &Place, item: &Item) -> (u32, String) {
+        loop {
+            let base = self.shelf.base(&place.base);
+            base.last_story += 1;
+            let number = base.last_story;
+            let path = format!("{}/{}/{}", place.base, place.folder, file_name(number, item));
+            // Somebody may have made one since the folder was looked at.
+            if self.is_free(&path) {
+                return (number, path);
+            }
+        }
+    }
+
+    /// A story that moves keeps its number and name among the same numbers, and gets new ones elsewhere.
+    pub(super) fn moved_path(
+        &mut self,
+        path: &str,
+        place: &Place,
+        number: u32,
+        item: &Item,
+    ) -> (String, u32) {
+        let stays = path.rsplit_once('/').and_then(|(folder, name)| {
+            let (base, _) = folder.rsplit_once('/')?;
+            (base == place.base && number > 0).then(|| format!("{base}/{}/{name}", place.folder))
+        });
+        match stays.filter(|path| self.is_free(path)) {
+            Some(path) => (path, number),
+            None => {
+                let (number, path) = self.new_path(place, item);
+                (path, number)
+            }
+        }
+    }
+
+    pub(super) fn intend(&mut self, item: &Item, path: &str, base: Base, task: u32, placed: Placed) {
+        let Base { local, remote, checks } = base;
+        let parent = item.parent.as_ref().map_or("", Parent::reference);
+        let entry = Entry {
+            external_id: item.external_id.as_str().into(),
+            path: path.into(),
+            parent: parent.into(),
+            is_feature: item.kind == Kind::Feature,
+            task,
+            placed,
+            updated: item.updated,
+            local,
+            remote,
+            checks,
+        };
+        self.shelf.ledger.intend(&item.key, entry);
+    }
+
+    /// Keeps one side's fields beside the file, where nobody takes them for a story.
+    /// Gives the name of the file that it did that with.
+    pub(super) fn keep_beside(
+        &mut self,
+        path: &str,
+        fields: &[Field],
+        ours: &Fields,
+        theirs: &Fields,
+    ) -> Result<Option<String>, Misfit> {
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let mut out = format!("# Conflict in {}\n", path.rsplit('/').next().unwrap_or(path));
+        for field in fields {
+            let (here, there) = (ours.shown(*field), theirs.shown(*field));
+            out.push_str(&format!(
+                "\n## {}\n\n### In the file\n\n{here}\n\n### Not taken over\n\n{there}\n",
+                field.name()
+            ));
+        }
+        let beside = self.free_beside(path, &out)?;
+        self.write(&beside, out);
+        self.shelf.conflicts.insert(beside.clone());
+        Ok(Some(beside))
+    }
+
+    /// A name beside a story that holds nothing else: what was kept before is nobody's to replace.
+    pub(super) fn free_beside(&self, path: &str, text: &str) -> Result<String, Misfit> {
+        let stem = path.strip_suffix(".md").unwrap_or(path);
+        for number in 1..MOST_CONFLICTS {
+            let name = match number {
+                1 => format!("{stem}{CONFLICT}"),
+                number => format!("{stem}-{number}{CONFLICT}"),
+            };
+            if self.read(&name)?.is_none_or(|there| there == text) {
+                return Ok(name);
+            }
+        }
+        Err(Misfit(format!("{MOST_CONFLICTS} conflicts wait beside {path}: settle them first")))
+    }
+
+    /// Sees that no folder on the way to a file is a link. They are made when the page is written, not before.
+    pub(super) fn vet(&self, path: &str) -> Result<(), Misfit> {
+        let mut at = self.shelf.project.root().to_path_buf();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for part in SPECS.split('/').chain(folder.split('/')) {
+            at.push(part);
+            match disk::facts(&at) {
+                Ok(facts) if facts.kind == disk::Kind::Folder => {}
+                Ok(_) => {
+                    return Err(Misfit(format!("{} is not a folder; links are not followed", at.display())));
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The place of a file that stands there.
+pub(super) fn place_in(path: &str) -> Place {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let (base, folder) = folder.rsplit_once('/').unwrap_or(("", folder));
+    Place { base: base.to_owned(), folder: folder.to_owned() }
+}
+
+/// Whether a file holds what lost of a story.
+pub(super) fn is_beside(conflict: &str, story: &str) -> bool {
+    let stem = story.strip_suffix(".md").unwrap_or(story);
+    let rest = conflict.strip_prefix(stem).and_then(|rest| rest.strip_suffix(CONFLICT));
+    rest.is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok())
+    })
+}
+
+pub(super) fn in_folder(path: &str, place: &Place) -> bool {
+    path.rsplit_once('/').is_some_and(|(folder, _)| folder == format!("{}/{}", place.base, place.folder))
+}
+
+fn file_name(number: u32, item: &Item) -> String {
+    match text::slug(&item.title, 50) {
+        slug if slug.is_empty() => format!("us-{number:03}e-{}.md", text::slug(&item.external_id, 50)),
+        slug => format!("us-{number:03}e-{slug}.md"),
+    }
+}

@@ -1,0 +1,398 @@
+//! How to clone one repository: find out what the remote has, bring its pack, build the repository under a
+//! temporary name, make it durable, and only then give it its name.
+
+mod address;
+mod bounds;
+mod error;
+mod http;
+pub mod mark;
+mod place;
+mod repository;
+mod settler;
+mod ssh;
+mod wire;
+
+use crate::net;
+use crate::net::git_settings::GitSettings;
+use crate::net::secrets::Secrets;
+use crate::store::tenure::Tenure;
+use address::{Route, route};
+use bytes::Bytes;
+use mark::Mark;
+use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
+use repository::{Existing, Plan};
+use settler::{Settled, Settler};
+use specweave_jobs::crash;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use wire::{Dialect, PacketReader, RemoteRefs};
+
+pub use address::same_repository;
+pub use error::CloneError;
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// A pack up to this size is held in memory until it is whole, so that a slow remote holds no thread.
+const SMALL_PACK: usize = 4 * 1024 * 1024;
+
+/// A kill waits so long for cancelled steps to end.
+const CLEARING: Duration = Duration::from_millis(400);
+
+/// Chunks of a large pack that may wait for the indexer.
+const CHUNKS_AHEAD: usize = 16;
+
+/// What was cloned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cloned {
+    /// Large files are pointers; `git lfs pull` is the user's.
+    pub uses_lfs: bool,
+}
+
+/// How a clone went well.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Success {
+    Cloned(Cloned),
+    AlreadyThere,
+}
+
+/// What all clones of one job share.
+pub struct Engine {
+    http: reqwest::Client,
+    secrets: Arc<Secrets>,
+    settings: GitSettings,
+    stall: Duration,
+    depth: u32,
+    /// Repositories that are built at a time: indexing and checking out is bound by the processor.
+    builders: Arc<Semaphore>,
+    /// Repositories that are fetched and built at a time.
+    slots: Semaphore,
+    settler: Settler,
+    /// What servers that speak version 2 announced, by origin.
+    v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
+}
+
+/// Gives libgit2 the deadlines and limits that it does not have by itself. Once a process.
+pub fn bound_libgit2() {
+    let millis = |time: Duration| time.as_millis().try_into().unwrap_or(i32::MAX);
+    // SAFETY: nothing else uses libgit2 yet.
+    let set = unsafe {
+        git2::opts::set_server_connect_timeout_in_milliseconds(millis(net::CONNECT_DEADLINE))
+            .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(millis(net::stall_deadline())))
+    };
+    if let Err(error) = set {
+        tracing::warn!(%error, "git:// has no deadlines");
+    }
+    bounds::bound_libgit2();
+}
+
+/// One repository and its place.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Without credentials.
+    pub address: String,
+    pub target: PathBuf,
+    /// Beside the target, named for the job.
+    pub partial: PathBuf,
+    /// The job's id, for its mark.
+    pub job: String,
+}
+
+impl Engine {
+    pub fn new(
+        http: reqwest::Client,
+        secrets: Arc<Secrets>,
+        settings: GitSettings,
+        depth: u32,
+        at_a_time: usize,
+        project_root: &Path,
+        tenure: Tenure,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            http,
+            secrets,
+            settings,
+            stall: net::stall_deadline(),
+            depth,
+            slots: Semaphore::new(at_a_time),
+            builders: Arc::new(Semaphore::new(cores.max(2))),
+            settler: Settler::start(project_root, tenure),
+            v2_servers: Mutex::default(),
+        }
+    }
+
+    fn known_v2(&self, url: &Url) -> Option<Arc<[String]>> {
+        let servers = self.v2_servers.lock().expect("no holder panics");
+        servers.get(&url.origin().ascii_serialization()).cloned()
+    }
+
+    fn remember_v2(&self, url: &Url, capabilities: &[String]) {
+        let mut servers = self.v2_servers.lock().expect("no holder panics");
+        servers.entry(url.origin().ascii_serialization()).or_insert_with(|| capabilities.into());
+    }
+
+    /// Clones one repository, or finds that it stands there whole. After an error or a cancellation neither
+    /// the target nor the partial folder exists because of this call.
+    pub async fn clone(
+        &self,
+        order: &Order,
+        host: &Semaphore,
+        cancel: &CancellationToken,
+    ) -> Result<Success, CloneError> {
+        let turns = async {
+            let slot = self.slots.acquire().await.expect("the semaphore is never closed");
+            Ok((slot, host.acquire().await.expect("the semaphore is never closed")))
+        };
+        let turns = unless_cancelled(cancel, turns).await?;
+        // A cancelled attempt of an earlier run may still be ending in this folder.
+        let place = unless_cancelled(cancel, async { Ok(claim(&order.partial).await) }).await?;
+        let found = self.existing(order).await?;
+        match found {
+            Existing::Whole => return Ok(Success::AlreadyThere),
+            Existing::Other(reason) => return Err(CloneError::Refused(reason)),
+            Existing::Nothing | Existing::Unborn => {}
+        }
+        remove_folder(&order.partial).await?;
+        let made = self.make(order, found == Existing::Unborn, &place, cancel).await;
+        // What waits for the disk keeps its turn from nobody who waits for the network.
+        drop(turns);
+        let result = match made {
+            Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
+            Ok(Some(cloned)) => self.settle(order, cloned).await,
+            Ok(None) => Ok(Success::AlreadyThere),
+            Err(error) => Err(error),
+        };
+        if matches!(result, Err(CloneError::Cancelled)) {
+            // A thread may still write there: if that takes long, it is waited for behind the kill's back.
+            let clearing = tokio::spawn(clear_away(place, order.partial.clone()));
+            let _ = tokio::time::timeout(CLEARING, clearing).await;
+        } else if !matches!(result, Ok(Success::Cloned(_))) {
+            // The reason of the failure matters more than a folder that could not be removed; the next run
+            // of the job removes it first.
+            let _ = remove_folder(&order.partial).await;
+        }
+        result
+    }
+
+    /// Builds the repository under its partial name. `None`: the remote is empty and so is what stands there.
+    async fn make(
+        &self,
+        order: &Order,
+        unborn: bool,
+        place: &Place,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Cloned>, CloneError> {
+        let route = route(&self.settings.rewritten(&order.address))?;
+        let opening = async {
+            Ok(match &route {
+                Route::Libgit2(_) => None,
+                Route::Http(url, login) => {
+                    let (session, refs) = http::Session::open(self, url, login.as_ref()).await?;
+                    Some((Open::Http(session), refs))
+                }
+                Route::Ssh(address) => {
+                    let (session, refs) = ssh::Session::open(self, address).await?;
+                    Some((Open::Ssh(Box::new(session)), refs))
+                }
+            })
+        };
+        let opened = unless_cancelled(cancel, opening).await?;
+        if unborn {
+            let empty = match (&opened, &route) {
+                (Some((_, refs)), _) => refs.refs.is_empty(),
+                (None, Route::Libgit2(address)) => {
+                    let address = address.clone();
+                    place.blocking(cancel, move || repository::is_empty_remote(&address)).await?
+                }
+                (None, _) => false,
+            };
+            let unfinished = "an unfinished clone stands at the target; move it away to clone again";
+            return if empty { Ok(None) } else { Err(CloneError::Refused(unfinished.into())) };
+        }
+        match (opened, route) {
+            (Some((session, refs)), _) => self.receive(order, session, refs, place, cancel).await.map(Some),
+            (None, Route::Libgit2(address)) => {
+                // A remote that takes its time, or says nothing, must not hold a turn of the processor.
+                let is_remote = address.starts_with("git:");
+                let permit =
+                    if is_remote { None } else { Some(unless_cancelled(cancel, self.turn()).await?) };
+                let (at, token) = (order.partial.clone(), cancel.clone());
+                let build = move || {
+                    let _permit = permit;
+                    repository::build_with_libgit2(&address, &at, &token)
+                };
+                place.blocking(cancel, build).await.map(Some)
+            }
+            (None, _) => unreachable!("only libgit2 opens no session of ours"),
+        }
+    }
+
+    /// A turn at the processor.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, CloneError> {
+        Ok(self.builders.clone().acquire_owned().await.expect("the semaphore is never closed"))
+    }
+
+    async fn existing(&self, order: &Order) -> Result<Existing, CloneError> {
+        let target = order.target.clone();
+        let wanted = [order.address.clone(), self.settings.rewritten(&order.address)];
+        let same = move |origin: &str| wanted.iter().any(|wanted| same_repository(wanted, origin));
+        blocking(move || Ok(repository::existing(&target, same))).await
+    }
+
+    async fn receive(
+        &self,
+        order: &Order,
+        session: Open<'_>,
+        refs: RemoteRefs,
+        place: &Place,
+        cancel: &CancellationToken,
+    ) -> Result<Cloned, CloneError> {
+        let mut plan = Plan {
+            origin: order.address.clone(),
+            shallow: Vec::new(),
+            single_branch: self.depth > 0,
+            default_branch: self.settings.default_branch.clone(),
+            refs,
+        };
+        let wants = wants(&plan.refs, plan.single_branch);
+        if wants.is_empty() {
+            let turn = unless_cancelled(cancel, self.turn()).await?;
+            return self.build(order, plan, std::iter::empty(), || turn, place, cancel).await;
+        }
+        let fetching = async {
+            let mut pack = session.fetch(&wants, self.depth).await?;
+            let (mut chunks, mut size) = (Vec::new(), 0);
+            while size < SMALL_PACK {
+                match pack.next().await? {
+                    Some(chunk) => {
+                        size += chunk.len();
+                        chunks.push(chunk);
+                    }
+                    None => return Ok((chunks, None, pack.shallow)),
+                }
+            }
+            let shallow = std::mem::take(&mut pack.shallow);
+            Ok((chunks, Some(pack), shallow))
+        };
+        let (chunks, rest, shallow) = unless_cancelled(cancel, fetching).await?;
+        plan.shallow = shallow;
+        let held = chunks.into_iter().map(Ok);
+        let Some(mut pack) = rest else {
+            let turn = unless_cancelled(cancel, self.turn()).await?;
+            return self.build(order, plan, held, || turn, place, cancel).await;
+        };
+        let (to_indexer, mut from_remote) = mpsc::channel(CHUNKS_AHEAD);
+        let arriving = std::iter::from_fn(move || from_remote.blocking_recv());
+        // A remote that takes its time must not hold a turn: it is taken once the last byte is here.
+        let (builders, runtime) = (self.builders.clone(), tokio::runtime::Handle::current());
+        let turn = move || runtime.block_on(builders.acquire_owned());
+        let building = self.build(order, plan, held.chain(arriving), turn, place, cancel);
+        let bringing = async move {
+            loop {
+                let next = unless_cancelled(cancel, pack.next()).await;
+                let ended = !matches!(next, Ok(Some(_)));
+                let Some(chunk) = next.transpose() else { return };
+                if to_indexer.send(chunk).await.is_err() || ended {
+                    return;
+                }
+            }
+        };
+        let (built, ()) = tokio::join!(building, bringing);
+        built
+    }
+
+    async fn build<T>(
+        &self,
+        order: &Order,
+        plan: Plan,
+        pack: impl Iterator<Item = Result<Bytes, CloneError>> + Send + 'static,
+        turn: impl FnOnce() -> T + Send + 'static,
+        place: &Place,
+        cancel: &CancellationToken,
+    ) -> Result<Cloned, CloneError> {
+        let (at, token) = (order.partial.clone(), cancel.clone());
+        place.blocking(cancel, move || repository::build(&at, &plan, pack, turn, &token)).await
+    }
+
+    /// Makes the partial clone durable and gives it its name.
+    async fn settle(&self, order: &Order, cloned: Cloned) -> Result<Success, CloneError> {
+        let fail = |source| CloneError::Local { what: "settle the clone", source };
+        let (partial, job) = (order.partial.clone(), order.job.clone());
+        let marking = move || mark::set(&partial, &job, Mark { uses_lfs: cloned.uses_lfs }).map_err(fail);
+        blocking(marking).await?;
+        crash::point("clone-built");
+        match self.settler.settle(&order.partial, &order.target).await.map_err(fail)? {
+            Settled::Named => Ok(Success::Cloned(cloned)),
+            // Another job was faster.
+            Settled::Taken => match self.existing(order).await? {
+                Existing::Whole => Ok(Success::AlreadyThere),
+                _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
+            },
+        }
+    }
+}
+
+enum Open<'a> {
+    Http(http::Session<'a>),
+    Ssh(Box<ssh::Session>),
+}
+
+impl Open<'_> {
+    async fn fetch(self, wants: &[git2::Oid], depth: u32) -> Result<PackStream, CloneError> {
+        match self {
+            Self::Http(session) => session.fetch(wants, depth).await,
+            Self::Ssh(session) => session.fetch(wants, depth).await,
+        }
+    }
+}
+
+/// A pack as it arrives.
+pub struct PackStream {
+    reader: PacketReader<Reader>,
+    shallow: Vec<git2::Oid>,
+    /// What must live as long as the stream.
+    process: Option<(tokio::process::Child, tokio::process::ChildStdin)>,
+}
+
+impl PackStream {
+    async fn begin(
+        mut reader: PacketReader<Reader>,
+        dialect: &Dialect,
+        depth: u32,
+    ) -> Result<Self, CloneError> {
+        if !wire::has_side_band(dialect) {
+            return Err(CloneError::NotGit("the server is too old: it has no side band".into()));
+        }
+        let shallow = wire::read_until_pack(&mut reader, dialect, depth).await?;
+        Ok(Self { reader, shallow, process: None })
+    }
+
+    fn keep_alive(&mut self, child: tokio::process::Child, stdin: tokio::process::ChildStdin) {
+        self.process = Some((child, stdin));
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, CloneError> {
+        wire::read_pack(&mut self.reader).await
+    }
+}
+
+/// The objects to ask for: every branch and tag, or with a bounded depth the default branch alone.
+fn wants(refs: &RemoteRefs, single_branch: bool) -> Vec<git2::Oid> {
+    let mut wants: Vec<git2::Oid> = match refs.head.filter(|_| single_branch) {
+        Some(head) => vec![head],
+        None => {
+            let taken = |name: &str| name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
+            let named = refs.refs.iter().filter(|r| taken(&r.name)).map(|r| r.oid);
+            refs.head.into_iter().chain(named).collect()
+        }
+    };
+    wants.sort();
+    wants.dedup();
+    wants
+}

@@ -1,0 +1,76 @@
+//! What an address leads to, and when two lead to the same.
+
+use crate::git::{CloneError, ssh};
+use crate::model::repository::split_login;
+use crate::net::secrets::Login;
+use std::path::Path;
+use url::Url;
+
+/// How an address is reached.
+pub enum Route {
+    /// With the login that stood in a rewritten address.
+    Http(Url, Option<Login>),
+    Ssh(ssh::Address),
+    Libgit2(String),
+}
+
+/// Reads an address.
+pub fn route(address: &str) -> Result<Route, CloneError> {
+    if address.starts_with("http://") || address.starts_with("https://") {
+        let (address, login) = split_login(address);
+        let url = Url::parse(&address)
+            .map_err(|error| CloneError::Refused(format!("the address is not valid: {error}")))?;
+        return Ok(Route::Http(url, login.and_then(|(user, secret)| Login::new(user, &secret))));
+    }
+    if Path::new(address).is_absolute() {
+        return match Path::new(address).exists() {
+            true => Ok(Route::Libgit2(address.to_owned())),
+            false => Err(CloneError::NotFound(format!("{address} does not exist"))),
+        };
+    }
+    if address.starts_with("file://") || address.starts_with("git://") {
+        return Ok(Route::Libgit2(address.to_owned()));
+    }
+    ssh::Address::parse(address)
+        .map(Route::Ssh)
+        .ok_or_else(|| CloneError::Refused("the address is of no kind that can be cloned".into()))
+}
+
+/// Whether two addresses name the same repository: credentials, a final `.git` or slash and the case of the
+/// host do not matter.
+pub fn same_repository(one: &str, other: &str) -> bool {
+    fn key(address: &str) -> String {
+        let address = address.trim_end_matches('/');
+        let address = address.strip_suffix(".git").unwrap_or(address);
+        match Url::parse(address) {
+            Ok(url) if url.has_host() => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{}{port}{}", url.host_str().unwrap_or("").to_ascii_lowercase(), url.path())
+            }
+            Ok(url) if url.scheme() == "file" => url.path().to_owned(),
+            _ => match ssh::Address::parse(address) {
+                Some(ssh) => {
+                    let host = ssh.account.rsplit('@').next().unwrap_or("").to_ascii_lowercase();
+                    format!("{host}/{}", ssh.path.trim_start_matches('/'))
+                }
+                None => address.to_owned(),
+            },
+        }
+    }
+    key(one) == key(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_repository;
+
+    #[test]
+    fn addresses_of_the_same_repository_are_recognised() {
+        assert!(same_repository("https://tok@GitHub.com/a/b.git", "https://github.com/a/b"));
+        assert!(same_repository("git@github.com:a/b.git", "ssh://git@github.com/a/b"));
+        assert!(same_repository("/srv/x.git/", "/srv/x"));
+        assert!(same_repository("file:///srv/x.git", "file:///srv/x"));
+        assert!(!same_repository("https://github.com/a/b", "https://github.com/a/c"));
+        assert!(!same_repository("https://github.com/a/b", "https://github.com:8443/a/b"));
+    }
+}

@@ -1,0 +1,163 @@
+//! What one repository may cost, whatever its remote sends: a pack of a kilobyte can unfold to thousands of millions of
+//! files. These are the limits of the fast path, and the walk that finds a tree beyond them before anything of it is
+//! written. Everything here blocks.
+
+use crate::git::CloneError;
+use git2::{ObjectType, Oid, Repository};
+use specweave_jobs::disk;
+use std::collections::HashMap;
+use std::ffi::{c_char, c_int, c_void};
+use std::path::Path;
+use tokio_util::sync::CancellationToken;
+
+/// An object of more bytes, unpacked, is not taken: it has to fit into memory, several at a time.
+pub const MOST_OBJECT: usize = 512 * 1024 * 1024;
+
+/// Objects of one pack.
+pub const MOST_OBJECTS: usize = 50_000_000;
+
+/// Files and folders of one work tree.
+pub const MOST_PATHS: u64 = 5_000_000;
+
+/// Folders inside each other; a path of more cannot be opened.
+pub const MOST_DEPTH: u32 = 2_048;
+
+/// Gives libgit2 the limits that it has no setting of its own for. Once a process, before anything else uses it.
+pub fn bound_libgit2() {
+    static ALLOCATOR: Allocator = Allocator { allocate, reallocate, release };
+    // SAFETY: nothing else uses libgit2 yet. The allocator lives for ever, and its functions are those of the C library
+    // but for their limit, so that memory from before can be released by it.
+    let result = unsafe {
+        libgit2_sys::git_libgit2_opts(
+            libgit2_sys::GIT_OPT_SET_ALLOCATOR as c_int,
+            std::ptr::from_ref(&ALLOCATOR).cast_mut(),
+        )
+    };
+    if result != 0 {
+        tracing::warn!("objects of any size are unpacked");
+    }
+    // SAFETY: as above; the option takes one `size_t`.
+    unsafe {
+        libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_SET_PACK_MAX_OBJECTS as c_int, MOST_OBJECTS)
+    };
+}
+
+/// libgit2's `git_allocator`.
+#[repr(C)]
+struct Allocator {
+    allocate: extern "C" fn(usize, *const c_char, c_int) -> *mut c_void,
+    reallocate: extern "C" fn(*mut c_void, usize, *const c_char, c_int) -> *mut c_void,
+    release: extern "C" fn(*mut c_void),
+}
+
+/// What libgit2 puts around an object.
+const SURPLUS: usize = 4096;
+
+extern "C" fn allocate(bytes: usize, _file: *const c_char, _line: c_int) -> *mut c_void {
+    if bytes > MOST_OBJECT + SURPLUS {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: any size may be asked for.
+    unsafe { libc::malloc(bytes) }
+}
+
+extern "C" fn reallocate(old: *mut c_void, bytes: usize, _file: *const c_char, _line: c_int) -> *mut c_void {
+    if bytes > MOST_OBJECT + SURPLUS {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: libgit2 hands over what `allocate` gave, or null.
+    unsafe { libc::realloc(old, bytes) }
+}
+
+extern "C" fn release(old: *mut c_void) {
+    // SAFETY: as for `reallocate`.
+    unsafe { libc::free(old) }
+}
+
+/// What a tree will become on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub paths: u64,
+    pub depth: u32,
+    /// Whether a file has rights that git itself would not give it.
+    pub has_odd_modes: bool,
+}
+
+/// A folder that is being looked at.
+struct Open {
+    oid: Oid,
+    extent: Extent,
+    /// Folders in it that are still to be added to it.
+    below: Vec<Oid>,
+}
+
+/// Measures the tree of a commit. Each folder is looked at once, however often it stands in the tree.
+pub fn extent(repository: &Repository, root: Oid, cancel: &CancellationToken) -> Result<Extent, CloneError> {
+    let mut known: HashMap<Oid, Extent> = HashMap::new();
+    // From the root down to the folder that is looked at.
+    let mut way = vec![look_into(repository, root)?];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(CloneError::Cancelled);
+        }
+        let Some(here) = way.last_mut() else { return Ok(known[&root]) };
+        let Some(next) = here.below.last() else {
+            known.insert(here.oid, here.extent);
+            way.pop();
+            continue;
+        };
+        match known.get(next) {
+            None => {
+                let next = *next;
+                way.push(look_into(repository, next)?);
+            }
+            Some(below) => {
+                here.extent.paths = here.extent.paths.saturating_add(below.paths);
+                here.extent.depth = here.extent.depth.max(below.depth + 1);
+                here.extent.has_odd_modes |= below.has_odd_modes;
+                here.below.pop();
+            }
+        }
+        let deepest = way.last().map_or(0, |here| way.len() + here.extent.depth as usize - 1);
+        if deepest > MOST_DEPTH as usize {
+            return Err(CloneError::Refused(format!("its folders are more than {MOST_DEPTH} deep")));
+        }
+        if way.last().is_some_and(|here| here.extent.paths > MOST_PATHS) {
+            return Err(CloneError::Refused(format!(
+                "its tree has more than {MOST_PATHS} files and folders"
+            )));
+        }
+    }
+}
+
+fn look_into(repository: &Repository, oid: Oid) -> Result<Open, CloneError> {
+    let tree = repository.find_tree(oid)?;
+    let mut extent = Extent { paths: tree.len() as u64, depth: 1, has_odd_modes: false };
+    let mut below = Vec::new();
+    for entry in &tree {
+        let usual = [0o040000, 0o100644, 0o100755, 0o120000, 0o160000];
+        extent.has_odd_modes |= !usual.contains(&entry.filemode_raw());
+        if entry.kind() == Some(ObjectType::Tree) {
+            below.push(entry.id());
+        }
+    }
+    Ok(Open { oid, extent, below })
+}
+
+/// Takes what no clone of git has from the files that were checked out: bits that change who runs a file, and writing by
+/// others.
+pub fn usual_modes(work_tree: &Path) -> std::io::Result<()> {
+    let mut folders = vec![work_tree.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for (name, kind) in disk::read_folder(&folder)? {
+            let path = folder.join(&name);
+            match kind {
+                disk::Kind::Folder if name == ".git" && folder == work_tree => {}
+                disk::Kind::Folder => folders.push(path),
+                disk::Kind::File => disk::keep_mode(&path, 0o755)?,
+                disk::Kind::Link | disk::Kind::Other => {}
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Why a repository was not cloned.
+
+use crate::net;
+use std::io;
+use std::time::Duration;
+
+/// The text is the real reason, for people.
+#[derive(Debug, thiserror::Error)]
+pub enum CloneError {
+    #[error("cancelled")]
+    Cancelled,
+    #[error("{0}")]
+    Auth(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Network(String),
+    #[error("stalled: no byte for {} s", .0.as_secs())]
+    Stalled(Duration),
+    #[error("the server asks to wait {} s", .0.as_secs())]
+    Limited(Duration),
+    #[error("{0}")]
+    NotGit(String),
+    #[error("{0}")]
+    Remote(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot {what}: {source}")]
+    Local { what: &'static str, source: io::Error },
+    #[error("{}", in_words(.0))]
+    Git(#[from] git2::Error),
+}
+
+/// libgit2's own words, which for an object that is too large are about memory.
+fn in_words(error: &git2::Error) -> String {
+    match error.class() {
+        git2::ErrorClass::NoMemory => format!(
+            "it holds an object of more than {} MB, which is not unpacked here; clone it with git itself",
+            super::bounds::MOST_OBJECT / (1024 * 1024)
+        ),
+        _ => error.message().to_owned(),
+    }
+}
+
+impl CloneError {
+    /// Whether the same attempt may go well a moment later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Network(_))
+    }
+
+    /// Whether the disk has no room or cannot be written.
+    pub fn is_storage(&self) -> bool {
+        match self {
+            Self::Local { source, .. } => crate::store::has_no_room(source),
+            Self::Git(error) => {
+                let full = ["No space left", "Read-only file system", "quota exceeded"];
+                full.iter().any(|words| error.message().contains(words))
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn from_stream(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Network("the connection broke: it ended early".into()),
+            io::ErrorKind::TimedOut => Self::Stalled(net::stall_deadline()),
+            _ => Self::Network(format!("the connection broke: {error}")),
+        }
+    }
+
+    pub(super) fn from_http(error: reqwest::Error) -> Self {
+        if error.is_timeout() && !error.is_connect() {
+            return Self::Stalled(net::stall_deadline());
+        }
+        Self::Network(net::cause(&error))
+    }
+}

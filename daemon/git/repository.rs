@@ -1,0 +1,328 @@
+//! The repository on disk: made from a pack, or by libgit2 from a local one; and the check of what already
+//! stands at a destination. Everything here blocks.
+
+use crate::git::wire::RemoteRefs;
+use crate::git::{CloneError, Cloned, bounds};
+use bytes::Bytes;
+use git2::build::{CheckoutBuilder, CloneLocal, RepoBuilder};
+use git2::{Oid, Repository};
+use specweave_jobs::disk;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tokio_util::sync::CancellationToken;
+
+/// What a finished clone is made of, besides its pack.
+pub struct Plan {
+    pub refs: RemoteRefs,
+    /// The commits at which a shallow history ends.
+    pub shallow: Vec<Oid>,
+    /// The address to remember; never one with credentials.
+    pub origin: String,
+    /// Only the default branch was asked for.
+    pub single_branch: bool,
+    /// The user's name for a first branch.
+    pub default_branch: Option<String>,
+}
+
+/// Makes a repository with its work tree in `at`, an empty or absent folder.
+/// What takes the processor, after the last byte has come, waits for its `turn`.
+pub fn build<T>(
+    at: &Path,
+    plan: &Plan,
+    pack: impl Iterator<Item = Result<Bytes, CloneError>>,
+    turn: impl FnOnce() -> T,
+    cancel: &CancellationToken,
+) -> Result<Cloned, CloneError> {
+    let mut options = git2::RepositoryInitOptions::new();
+    options.no_reinit(true).mkpath(true).external_template(false);
+    let branch = head_branch(plan);
+    if let Some(name) = branch.as_deref().or(plan.default_branch.as_deref()) {
+        options.initial_head(name.strip_prefix("refs/heads/").unwrap_or(name));
+    }
+    let repository = Repository::init_opts(at, &options)?;
+    let _turn = match plan.refs.refs.is_empty() && plan.refs.head.is_none() {
+        true => turn(),
+        false => index_pack(&repository, pack, turn, cancel)?,
+    };
+    if !plan.shallow.is_empty() {
+        let text: String = plan.shallow.iter().map(|oid| format!("{oid}\n")).collect();
+        write(&repository.path().join("shallow"), text.as_bytes())?;
+    }
+    write_refs(&repository, plan, branch.as_deref())?;
+    write_config(&repository, plan, branch.as_deref())?;
+    check_out(&repository, cancel)?;
+    Ok(Cloned { uses_lfs: uses_lfs(&repository) })
+}
+
+/// Writes the pack and its index. The one place to change for a faster indexer: everything before it only
+/// brings bytes, everything after it only needs the objects.
+fn index_pack<T>(
+    repository: &Repository,
+    pack: impl Iterator<Item = Result<Bytes, CloneError>>,
+    turn: impl FnOnce() -> T,
+    cancel: &CancellationToken,
+) -> Result<T, CloneError> {
+    let folder = repository.path().join("objects/pack");
+    let mut indexer = git2::Indexer::new(None, &folder, 0o444, false)?;
+    indexer.progress(|_| !cancel.is_cancelled());
+    for bytes in pack {
+        if cancel.is_cancelled() {
+            return Err(CloneError::Cancelled);
+        }
+        indexer.write_all(&bytes?).map_err(from_indexer)?;
+    }
+    let turn = turn();
+    match indexer.commit() {
+        Err(_) if cancel.is_cancelled() => Err(CloneError::Cancelled),
+        result => Ok(result.map(|_| turn)?),
+    }
+}
+
+/// libgit2's own error, which says whether the disk is full.
+fn from_indexer(error: std::io::Error) -> CloneError {
+    match error.downcast::<git2::Error>() {
+        Ok(error) => CloneError::Git(error),
+        Err(source) => CloneError::Local { what: "write the pack", source },
+    }
+}
+
+/// The branch to check out: the one that HEAD names, or, for servers that do not say, a well-known one that
+/// points at the same commit.
+fn head_branch(plan: &Plan) -> Option<String> {
+    let usable = |name: &&str| name.starts_with("refs/heads/") && git2::Reference::is_valid_name(name);
+    if let Some(name) = plan.refs.head_branch.as_deref().filter(usable) {
+        return Some(name.to_owned());
+    }
+    let head = plan.refs.head?;
+    let configured = plan.default_branch.as_deref().unwrap_or("main");
+    let here = |name: &str| {
+        let full = format!("refs/heads/{name}");
+        plan.refs.refs.iter().any(|r| r.name == full && r.oid == head).then_some(full)
+    };
+    here(configured).or_else(|| here("main")).or_else(|| here("master")).or_else(|| {
+        let any = plan.refs.refs.iter().find(|r| r.oid == head && usable(&r.name.as_str()));
+        any.map(|r| r.name.clone())
+    })
+}
+
+/// All refs in one file, as git itself writes them after a clone; a file and a log a ref would cost more than
+/// the rest of a small clone. HEAD names the branch already, since the repository was made for it.
+fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Result<(), CloneError> {
+    let mut packed: Vec<(String, Oid, Option<Oid>)> = Vec::new();
+    let objects = repository.odb()?;
+    for remote in &plan.refs.refs {
+        let name = match remote.name.strip_prefix("refs/heads/") {
+            Some(_) if plan.single_branch && Some(remote.name.as_str()) != branch => continue,
+            Some(name) => format!("refs/remotes/origin/{name}"),
+            None if remote.name.starts_with("refs/tags/") => remote.name.clone(),
+            None => continue,
+        };
+        // A tag whose commits a shallow pack does not have would be a dangling ref.
+        if git2::Reference::is_valid_name(&name) && objects.exists(remote.oid) {
+            packed.push((name, remote.oid, remote.peeled));
+        }
+    }
+    if let (Some(branch), Some(head)) = (branch, plan.refs.head) {
+        packed.push((branch.to_owned(), head, None));
+    }
+    packed.sort();
+    let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
+    for (name, oid, peeled) in packed {
+        text.push_str(&format!("{oid} {name}\n"));
+        if let Some(peeled) = peeled {
+            text.push_str(&format!("^{peeled}\n"));
+        }
+    }
+    let git = repository.path();
+    write(&git.join("packed-refs"), text.as_bytes())?;
+    match (branch, plan.refs.head) {
+        (Some(branch), Some(_)) => {
+            let short = branch.trim_start_matches("refs/heads/");
+            let folder = git.join("refs/remotes/origin");
+            fs::create_dir_all(&folder)
+                .map_err(|source| CloneError::Local { what: "write the repository", source })?;
+            write(&folder.join("HEAD"), format!("ref: refs/remotes/origin/{short}\n").as_bytes())
+        }
+        (None, Some(head)) => Ok(repository.set_head_detached(head)?),
+        (_, None) => Ok(()),
+    }
+}
+
+/// Adds the remote and its branch to the configuration that libgit2 made, in one write.
+fn write_config(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Result<(), CloneError> {
+    let short = branch.map(|branch| branch.trim_start_matches("refs/heads/"));
+    let refspec = match short.filter(|_| plan.single_branch) {
+        Some(name) => format!("+refs/heads/{name}:refs/remotes/origin/{name}"),
+        None => "+refs/heads/*:refs/remotes/origin/*".to_owned(),
+    };
+    let origin = escaped(&plan.origin);
+    let mut text =
+        format!("[remote \"origin\"]\n\turl = \"{origin}\"\n\tfetch = \"{}\"\n", escaped(&refspec));
+    if let (Some(name), Some(branch)) = (short, branch) {
+        let (name, branch) = (escaped(name), escaped(branch));
+        text.push_str(&format!("[branch \"{name}\"]\n\tremote = origin\n\tmerge = \"{branch}\"\n"));
+    }
+    let path = repository.path().join("config");
+    let append = || fs::OpenOptions::new().append(true).open(&path)?.write_all(text.as_bytes());
+    append().map_err(|source| CloneError::Local { what: "write the repository", source })
+}
+
+/// A value or a section's name inside the quotes of a git configuration.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// libgit2's path checks stay on: names that would reach `.git` or leave the tree are refused, symbolic
+/// links are never followed. Hooks and external filters are never run.
+fn check_out(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
+    remove_probes(repository)?;
+    let Ok(head) = repository.head() else { return Ok(()) };
+    let extent = bounds::extent(repository, head.peel_to_tree()?.id(), cancel)?;
+    let at = repository.workdir().filter(|_| extent.has_odd_modes).map(Path::to_path_buf);
+    let Some(at) = at else { return write_tree(repository, cancel) };
+    // libgit2 gives a file whatever rights the tree names, and the remote may have named anything: nobody else gets near
+    // them before they are what git would have made.
+    let local = |source| CloneError::Local { what: "set the rights of a clone's files", source };
+    let usual = fs::metadata(&at).map_err(local)?.permissions();
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).map_err(local)?;
+    write_tree(repository, cancel)?;
+    bounds::usual_modes(&at).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)
+}
+
+/// libgit2 tries out with files what the file system can do, and does not mind when it cannot remove them.
+fn remove_probes(repository: &Repository) -> Result<(), CloneError> {
+    const PROBE: &str = "_git2_";
+    let Some(at) = repository.workdir() else { return Ok(()) };
+    let names =
+        disk::read_folder(at).map_err(|source| CloneError::Local { what: "look at a clone", source })?;
+    for (name, _) in names.into_iter().filter(|(name, _)| name.starts_with(PROBE)) {
+        disk::remove_file(&at.join(name))
+            .map_err(|source| CloneError::Local { what: "remove a file that was only tried", source })?;
+    }
+    Ok(())
+}
+
+fn write_tree(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
+    let mut checkout = CheckoutBuilder::new();
+    checkout.force();
+    checkout.notify_on(git2::CheckoutNotificationType::UPDATED);
+    checkout.notify(|_, _, _, _, _| !cancel.is_cancelled());
+    match repository.checkout_head(Some(&mut checkout)) {
+        Err(_) if cancel.is_cancelled() => Err(CloneError::Cancelled),
+        result => Ok(result?),
+    }
+}
+
+/// Clones a repository that libgit2 reads itself: a path, `file://` or `git://`.
+pub fn build_with_libgit2(
+    address: &str,
+    at: &Path,
+    cancel: &CancellationToken,
+) -> Result<Cloned, CloneError> {
+    let mut callbacks = git2::RemoteCallbacks::new();
+    callbacks.transfer_progress(|_| !cancel.is_cancelled());
+    let mut fetch = git2::FetchOptions::new();
+    fetch.remote_callbacks(callbacks).download_tags(git2::AutotagOption::All);
+    // Checked out afterwards, once it is known what that would come to.
+    let mut nothing = CheckoutBuilder::new();
+    nothing.dry_run();
+    let mut builder = RepoBuilder::new();
+    builder.clone_local(CloneLocal::Auto).fetch_options(fetch).with_checkout(nothing);
+    let repository = match builder.clone(address, at) {
+        Ok(repository) => repository,
+        Err(_) if cancel.is_cancelled() => return Err(CloneError::Cancelled),
+        Err(error) => return Err(error.into()),
+    };
+    check_out(&repository, cancel)?;
+    Ok(Cloned { uses_lfs: uses_lfs(&repository) })
+}
+
+/// What stands at a destination.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Existing {
+    Nothing,
+    /// A whole clone of the wanted repository.
+    Whole,
+    /// A clone of it without a commit: whole if the remote is empty too.
+    Unborn,
+    /// Something else, which is left alone.
+    Other(String),
+}
+
+/// Looks at a destination without changing it.
+pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
+    match fs::symlink_metadata(at) {
+        Err(_) => return Existing::Nothing,
+        Ok(facts) if !facts.is_dir() => return Existing::Other("a file or link stands at the target".into()),
+        Ok(_) if fs::read_dir(at).is_ok_and(|mut entries| entries.next().is_none()) => {
+            return Existing::Nothing;
+        }
+        Ok(_) => {}
+    }
+    if fs::symlink_metadata(at.join(".git")).is_err() {
+        return Existing::Other("a folder that is no git repository stands at the target".into());
+    }
+    let broken = |why: &str| {
+        Existing::Other(format!(
+            "a broken repository stands at the target ({why}); move it away to clone again"
+        ))
+    };
+    let repository = match Repository::open(at) {
+        Ok(repository) => repository,
+        Err(error) => return broken(error.message()),
+    };
+    let origin = repository.find_remote("origin").ok();
+    let origin = origin.as_ref().and_then(|origin| origin.url().ok()).unwrap_or("");
+    if !same_origin(origin) {
+        let from = if origin.is_empty() { "no remote" } else { origin };
+        return Existing::Other(format!("another repository stands at the target (its origin is {from})"));
+    }
+    match repository.head() {
+        // Its remote has branches, but not the one that it calls its default.
+        Err(error) if error.code() == git2::ErrorCode::UnbornBranch && has_remote_branches(&repository) => {
+            Existing::Whole
+        }
+        Err(error) if error.code() == git2::ErrorCode::UnbornBranch => Existing::Unborn,
+        Err(error) => broken(error.message()),
+        Ok(head) => match head.peel_to_commit().and_then(|commit| commit.tree()) {
+            Err(error) => broken(error.message()),
+            Ok(tree) if tree.is_empty() => Existing::Whole,
+            Ok(_) if !repository.path().join("index").exists() => broken("nothing was checked out"),
+            Ok(_) if repository.path().join("index.lock").exists() => broken("its checkout was interrupted"),
+            Ok(_) => Existing::Whole,
+        },
+    }
+}
+
+fn has_remote_branches(repository: &Repository) -> bool {
+    repository.references_glob("refs/remotes/origin/*").is_ok_and(|mut refs| refs.next().is_some())
+}
+
+/// Whether the remote that libgit2 reads itself has anything to clone.
+pub fn is_empty_remote(address: &str) -> Result<bool, CloneError> {
+    let mut remote = git2::Remote::create_detached(address)?;
+    remote.connect(git2::Direction::Fetch)?;
+    Ok(remote.list()?.is_empty())
+}
+
+/// Looks into the commit, not the work tree, where the file might be a link to anything.
+fn uses_lfs(repository: &Repository) -> bool {
+    let attributes = || {
+        let tree = repository.head().ok()?.peel_to_tree().ok()?;
+        let entry = tree.get_name(".gitattributes")?;
+        let is_file = matches!(entry.filemode(), 0o100644 | 0o100755);
+        let (size, _) = repository.odb().ok()?.read_header(entry.id()).ok()?;
+        let small = is_file && size <= ATTRIBUTES_LIMIT;
+        small.then(|| repository.find_blob(entry.id()).ok())?
+    };
+    attributes().is_some_and(|blob| String::from_utf8_lossy(blob.content()).contains("filter=lfs"))
+}
+
+/// Larger attributes are not looked through.
+const ATTRIBUTES_LIMIT: usize = 1024 * 1024;
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CloneError> {
+    fs::write(path, bytes).map_err(|source| CloneError::Local { what: "write the repository", source })
+}

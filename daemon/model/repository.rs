@@ -1,0 +1,165 @@
+//! What a user may write as a source of repositories, and a repository as a listing describes it. Pure.
+
+use url::Url;
+
+/// One source of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `owner/name` on GitHub.
+    GitHub { owner: String, name: String },
+    /// `owner/glob*`: those of the owner's repositories that match.
+    GitHubGlob { owner: String, glob: String },
+    /// An address that git understands.
+    Address(String),
+}
+
+/// Why a request cannot be understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither owner/repo, an address nor an absolute path")]
+pub struct AddressError(String);
+
+impl Source {
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        let bad = || AddressError(without_login(text));
+        let schemes = ["http://", "https://", "ssh://", "git://", "file://"];
+        if schemes.iter().any(|scheme| text.starts_with(scheme)) {
+            return Url::parse(text).map(|_| Self::Address(text.to_owned())).map_err(|_| bad());
+        }
+        if text.starts_with('/') {
+            return Ok(Self::Address(text.to_owned()));
+        }
+        if text.contains("://") {
+            return Err(bad());
+        }
+        if text.contains(':') {
+            return Ok(Self::Address(text.to_owned()));
+        }
+        let (owner, name) = text.split_once('/').ok_or_else(bad)?;
+        let word = |text: &str, more: &str| {
+            let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c) || more.contains(c);
+            !text.is_empty() && text.chars().all(fits)
+        };
+        if !word(owner, "") || !word(name, ".*?[]{},!") {
+            return Err(bad());
+        }
+        let (owner, name) = (owner.to_owned(), name.to_owned());
+        Ok(match name.contains(['*', '?', '[', '{']) {
+            true => Self::GitHubGlob { owner, glob: name },
+            false => Self::GitHub { owner, name: name.trim_end_matches(".git").to_owned() },
+        })
+    }
+}
+
+/// What may be shown of a text that is no address after all: a login may stand in it all the same.
+fn without_login(text: &str) -> String {
+    let Some((login, rest)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = login.split_once("://").map_or_else(String::new, |(scheme, _)| format!("{scheme}://"));
+    format!("{scheme}***@{rest}")
+}
+
+/// Takes the secret out of an address: the address without it, and user and secret if they are of use. ssh takes
+/// no password from an address; there it is dropped.
+pub fn split_login(address: &str) -> (String, Option<(String, String)>) {
+    let Ok(mut url) = Url::parse(address) else { return (address.to_owned(), None) };
+    let is_http = matches!(url.scheme(), "http" | "https");
+    if url.password().is_none() && (!is_http || url.username().is_empty()) {
+        return (address.to_owned(), None);
+    }
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = (decoded(url.username()), url.password().map(decoded));
+    let _ = url.set_password(None);
+    if !is_http {
+        return (url.into(), None);
+    }
+    let _ = url.set_username("");
+    // A token alone stands where the user would.
+    let login = match password {
+        Some(password) => (user, password),
+        None => (String::new(), user),
+    };
+    (url.into(), Some(login))
+}
+
+/// A repository as a listing describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub owner: String,
+    pub name: String,
+    /// Azure DevOps alone has projects.
+    pub project: Option<String>,
+    /// Without credentials.
+    pub address: String,
+    pub archived: bool,
+    pub fork: bool,
+}
+
+/// Owner and name as an address suggests them: its last two parts.
+pub fn described(address: &str) -> Listed {
+    let path = match Url::parse(address) {
+        Ok(url) => url.path().to_owned(),
+        Err(_) if address.starts_with('/') => address.to_owned(),
+        Err(_) => address.split_once(':').map_or("", |(_, path)| path).to_owned(),
+    };
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let mut parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
+    let last = parts.pop().unwrap_or_default();
+    let name = last.strip_suffix(".git").unwrap_or(&last).to_owned();
+    let mut project = None;
+    // https://dev.azure.com/<org>/<project>/_git/<name>
+    if parts.last().is_some_and(|part| part == "_git") {
+        parts.pop();
+        project = if parts.len() > 1 { parts.pop() } else { None };
+    }
+    let owner = parts.pop().unwrap_or_else(|| "local".to_owned());
+    Listed { owner, name, project, address: address.to_owned(), archived: false, fork: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_source_is_told_apart() {
+        let github = |owner: &str, name: &str| Source::GitHub { owner: owner.into(), name: name.into() };
+        assert_eq!(Source::parse("acme/api").unwrap(), github("acme", "api"));
+        assert_eq!(Source::parse("acme/api.git").unwrap(), github("acme", "api"));
+        assert_eq!(
+            Source::parse("acme/api-*").unwrap(),
+            Source::GitHubGlob { owner: "acme".into(), glob: "api-*".into() }
+        );
+        for address in ["https://h/a/b.git", "git@h:a/b", "ssh://h/a/b", "file:///srv/a", "/srv/a/b.git"] {
+            assert_eq!(Source::parse(address).unwrap(), Source::Address(address.into()));
+        }
+        for bad in ["acme", "", "a/b/c", "../x", "ftp://h/x", "ext::sh -c x://", "a b/c", "a/b;rm"] {
+            assert!(Source::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_taken_out_of_an_address() {
+        let (clean, login) = split_login("https://bob:t%40k@h/a/b.git");
+        assert_eq!(clean, "https://h/a/b.git");
+        assert_eq!(login, Some(("bob".into(), "t@k".into())));
+        assert_eq!(split_login("https://tok@h/a").1, Some((String::new(), "tok".into())));
+        assert_eq!(split_login("git@h:a/b"), ("git@h:a/b".into(), None));
+        assert_eq!(split_login("ssh://bob:pw@h/a"), ("ssh://bob@h/a".into(), None));
+        assert_eq!(split_login("ssh://git@h/a"), ("ssh://git@h/a".into(), None));
+    }
+
+    #[test]
+    fn addresses_suggest_owner_and_name() {
+        let told = |address: &str| {
+            let listed = described(address);
+            (listed.owner, listed.name, listed.project)
+        };
+        assert_eq!(told("https://github.com/acme/api.git"), ("acme".into(), "api".into(), None));
+        assert_eq!(told("git@github.com:acme/api.git"), ("acme".into(), "api".into(), None));
+        assert_eq!(
+            told("https://dev.azure.com/acme/Nova%20CAD/_git/ui"),
+            ("acme".into(), "ui".into(), Some("Nova CAD".into()))
+        );
+        assert_eq!(told("/srv/git/api.git"), ("git".into(), "api".into(), None));
+        assert_eq!(told("https://host/api.git"), ("local".into(), "api".into(), None));
+    }
+}

@@ -1,0 +1,306 @@
+//! A job as the contract shows it. Pure.
+
+use crate::job::paged_sources::Feeds;
+use crate::job::snapshot::Entry;
+use crate::job::{Job, Mark, Order, Outcome, PauseReason, Plan, State};
+use specweave_jobs::clock::{Millis, timestamp};
+use specweave_jobs::project::JobFiles;
+use specweave_jobs::{mirror, v1};
+
+/// Names of failed items that a listing shows.
+const FAILED_SHOWN: usize = 10;
+
+/// A run shorter than this says nothing about its speed.
+const LEAST_RUN: Millis = 200;
+
+pub fn job(entry: &Entry, now: Millis) -> v1::Job {
+    let job = &entry.job;
+    let running = job.state == State::Running;
+    let (error, pause, completed_at) = match &job.state {
+        State::Pending | State::Running => (String::new(), None, None),
+        State::Paused { reason, message, resume_at } => {
+            let pause = v1::Pause {
+                reason: pause_reason(*reason) as i32,
+                message: message.clone(),
+                resume_at: resume_at.map(timestamp),
+            };
+            (String::new(), Some(pause), None)
+        }
+        State::Ended { outcome, at } => {
+            let error = match outcome {
+                Outcome::Completed => String::new(),
+                Outcome::CompletedWithWarnings { summary } => summary.clone(),
+                Outcome::Failed { error } => error.clone(),
+            };
+            (error, None, Some(timestamp(*at)))
+        }
+    };
+    v1::Job {
+        id: job.id.to_string(),
+        r#type: job.order.kind() as i32,
+        type_name: mirror::type_word(job.order.kind()).to_owned(),
+        state: state(&job.state) as i32,
+        progress: Some(progress(entry, now)),
+        started_at: Some(timestamp(job.created_at)),
+        updated_at: Some(timestamp(job.updated_at)),
+        completed_at,
+        error,
+        pause,
+        pid: entry.pid,
+        alive: running && entry.pid != 0,
+        foreign: false,
+        provider: provider(job).to_owned(),
+        revision: entry.revision,
+    }
+}
+
+fn progress(entry: &Entry, now: Millis) -> v1::Progress {
+    let job = &entry.job;
+    let nothing = Plan::Feeds(Feeds::default());
+    let plan = job.plan.as_ref().unwrap_or(&nothing);
+    let (current, total) = (plan.current(), plan.total());
+    let rate = rate(job, current, now);
+    let left = total - current;
+    let running = job.state == State::Running;
+    v1::Progress {
+        current,
+        total,
+        percentage: (current * 100 + total / 2).checked_div(total).unwrap_or(0) as u32,
+        succeeded: (current + broken(plan)).saturating_sub(plan.before() + plan.failed_count()),
+        skipped: plan.before(),
+        failed: plan.failed_count(),
+        current_item: entry.item.to_string(),
+        rate,
+        eta_seconds: eta(entry, rate, left).filter(|_| running && left > 0),
+        failed_items: plan.failures().take(FAILED_SHOWN).map(|(name, _)| name.to_owned()).collect(),
+        phase: entry.phase.to_owned(),
+    }
+}
+
+/// Seconds until the end. What a sync has ahead is all of its writes at the tracker's pace; of others, it comes on top.
+fn eta(entry: &Entry, rate: f64, left: u64) -> Option<u64> {
+    let ahead = entry.ahead as f64 / 1000.0;
+    let at_this_rate = (rate > 0.0).then(|| left as f64 / rate);
+    match &*entry.job.order {
+        Order::Sync(_) if ahead > 0.0 => Some(ahead.ceil() as u64),
+        _ => at_this_rate.map(|rest| (rest + ahead).ceil() as u64),
+    }
+}
+
+/// Items a second over the present or last run.
+fn rate(job: &Job, current: u64, now: Millis) -> f64 {
+    let Some(began) = job.run_started_at else { return 0.0 };
+    let until = match job.state {
+        State::Running => now,
+        _ => job.updated_at,
+    };
+    let done = current.saturating_sub(job.run_base);
+    match until - began {
+        short if short < LEAST_RUN => 0.0,
+        span => done as f64 * 1000.0 / span as f64,
+    }
+}
+
+/// A page of items: from the item `from`, at most `limit`, and where the next page begins.
+pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec<v1::Item>, Option<u32>) {
+    let items = match &job.plan {
+        Some(Plan::Items(items)) => items,
+        Some(Plan::Feeds(feeds)) => return failures(feeds, from, limit, wanted),
+        None => return (Vec::new(), None),
+    };
+    let mut page = Vec::new();
+    for index in from..items.len() as u32 {
+        let state = match items.mark(index) {
+            None | Some(Mark::Waiting) => v1::ItemState::Waiting,
+            Some(Mark::Done) => v1::ItemState::Done,
+            Some(Mark::Before) => v1::ItemState::Skipped,
+            Some(Mark::Failed) => v1::ItemState::Failed,
+        };
+        if !wanted.is_empty() && !wanted.contains(&state) {
+            continue;
+        }
+        if page.len() as u32 == limit {
+            return (page, Some(index));
+        }
+        page.push(v1::Item {
+            index,
+            name: items.name(index).to_owned(),
+            state: state as i32,
+            error: items.error(index).unwrap_or("").to_owned(),
+        });
+    }
+    (page, None)
+}
+
+/// Of a job that reads pages, only what failed has a name.
+fn failures(feeds: &Feeds, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec<v1::Item>, Option<u32>) {
+    if !wanted.is_empty() && !wanted.contains(&v1::ItemState::Failed) {
+        return (Vec::new(), None);
+    }
+    let all = feeds.failures().enumerate().skip(from as usize);
+    let mut page: Vec<v1::Item> = all
+        .take(limit as usize + 1)
+        .map(|(index, (name, error))| v1::Item {
+            index: index as u32,
+            name: name.to_owned(),
+            state: v1::ItemState::Failed as i32,
+            error: error.to_owned(),
+        })
+        .collect();
+    let next = (page.len() > limit as usize).then(|| page.pop()).flatten().map(|item| item.index);
+    (page, next)
+}
+
+/// Sources that could not be read: they failed, and are no items.
+fn broken(plan: &Plan) -> u64 {
+    match plan {
+        Plan::Items(_) => 0,
+        Plan::Feeds(feeds) => feeds.failed() - feeds.all().iter().map(|feed| feed.failed).sum::<u64>(),
+    }
+}
+
+pub fn state(state: &State) -> v1::JobState {
+    match state.word() {
+        "pending" => v1::JobState::Pending,
+        "running" => v1::JobState::Running,
+        "paused" => v1::JobState::Paused,
+        "completed" => v1::JobState::Completed,
+        "completed_with_warnings" => v1::JobState::CompletedWithWarnings,
+        _ => v1::JobState::Failed,
+    }
+}
+
+fn pause_reason(reason: PauseReason) -> v1::PauseReason {
+    match reason {
+        PauseReason::Killed => v1::PauseReason::Killed,
+        PauseReason::RateLimited => v1::PauseReason::RateLimited,
+        PauseReason::Network => v1::PauseReason::Network,
+        PauseReason::Credentials => v1::PauseReason::Credentials,
+        PauseReason::Storage => v1::PauseReason::Storage,
+        PauseReason::Crashes => v1::PauseReason::Crashes,
+        PauseReason::DaemonStopped => v1::PauseReason::DaemonStopped,
+    }
+}
+
+pub fn provider(job: &Job) -> &str {
+    match &*job.order {
+        Order::Clone(_) => "git",
+        Order::Sync(spec) => &spec.provider,
+        Order::Import(spec) => {
+            let feeds = job.feeds().map_or(&[][..], Feeds::all);
+            let named =
+                feeds.iter().filter_map(|feed| feed.name.split_once(' ')).map(|(provider, _)| provider);
+            let mut all = named.chain(spec.providers.iter().map(String::as_str));
+            match all.next() {
+                Some(first) if all.all(|other| other == first) => first,
+                _ => "several",
+            }
+        }
+    }
+}
+
+/// A command with more words than this is no command to type.
+const MOST_SOURCES_IN_COMMAND: usize = 20;
+
+/// Sources that are too many for a command line stand in a file of the job, one a line.
+pub fn sources_file(order: &Order) -> Option<String> {
+    let Order::Clone(spec) = order else { return None };
+    let many = spec.sources.len() > MOST_SOURCES_IN_COMMAND;
+    many.then(|| spec.sources.iter().map(|source| format!("{source}\n")).collect())
+}
+
+/// The command that would start the same work afresh.
+pub fn restart_command(order: &Order, files: &JobFiles) -> String {
+    match order {
+        Order::Clone(spec) => clone_command(spec, files),
+        Order::Import(spec) => import_command(spec),
+        Order::Sync(spec) => sync_command(spec),
+    }
+}
+
+fn sync_command(spec: &v1::SyncSpec) -> String {
+    if spec.resolve {
+        let story = spec.only.first().map_or_else(String::new, |story| quoted(story));
+        return format!("specweave-jobs resolve {story} --use {}", spec.on_conflict);
+    }
+    let mut words = vec!["specweave-jobs".to_owned(), "sync".to_owned()];
+    words.extend(
+        Some(&spec.provider).filter(|provider| !provider.is_empty()).map(|provider| quoted(provider)),
+    );
+    let single = [
+        ("--profile", &spec.profile),
+        ("--direction", &spec.direction),
+        ("--on-conflict", &spec.on_conflict),
+    ];
+    let listed = spec.only.iter().map(|value| ("--only", value));
+    for (name, value) in single.into_iter().chain(listed).filter(|(_, value)| !value.is_empty()) {
+        words.extend([name.to_owned(), quoted(value)]);
+    }
+    if spec.force_deletes {
+        words.push("--force-deletes".to_owned());
+    }
+    words.join(" ")
+}
+
+fn import_command(spec: &v1::ImportSpec) -> String {
+    let mut words = vec!["specweave-jobs".to_owned(), "import".to_owned()];
+    words.extend(spec.providers.iter().map(|provider| quoted(provider)));
+    let lists = [
+        ("--repo", &spec.repos),
+        ("--project-key", &spec.project_keys),
+        ("--ado-project", &spec.ado_projects),
+        ("--label", &spec.labels),
+        ("--match", &spec.r#match),
+    ];
+    let listed = lists.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value)));
+    let single = [("--ado-org", &spec.ado_org), ("--since", &spec.since), ("--state", &spec.state)];
+    for (name, value) in listed.chain(single).filter(|(_, value)| !value.is_empty()) {
+        words.extend([name.to_owned(), quoted(value)]);
+    }
+    words.join(" ")
+}
+
+fn clone_command(spec: &v1::CloneSpec, files: &JobFiles) -> String {
+    let mut words = vec!["specweave-jobs".to_owned(), "clone".to_owned()];
+    match spec.sources.len() > MOST_SOURCES_IN_COMMAND {
+        true => words.extend(["--from".to_owned(), quoted(&files.sources().to_string_lossy())]),
+        false => words.extend(spec.sources.iter().map(|source| quoted(source))),
+    }
+    let mut option = |name: &str, value: &str| {
+        if !value.is_empty() {
+            words.extend([name.to_owned(), quoted(value)]);
+        }
+    };
+    option("--github-org", &spec.github_org);
+    option("--github-user", &spec.github_user);
+    option("--ado-org", &spec.ado_org);
+    option("--ado-project", &spec.ado_project);
+    for pattern in &spec.r#match {
+        option("--match", pattern);
+    }
+    for pattern in &spec.exclude {
+        option("--exclude", pattern);
+    }
+    for (name, number) in [("--concurrency", spec.concurrency), ("--depth", spec.depth)] {
+        if number > 0 {
+            option(name, &number.to_string());
+        }
+    }
+    for (name, wanted) in
+        [("--include-archived", spec.include_archived), ("--include-forks", spec.include_forks)]
+    {
+        if wanted {
+            words.push(name.to_owned());
+        }
+    }
+    words.join(" ")
+}
+
+/// A word as a shell would need it.
+fn quoted(word: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
+    match !word.is_empty() && word.chars().all(harmless) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}

@@ -1,0 +1,24 @@
+//! What a job that SpecWeave wrote becomes when this daemon takes it over, whatever its kind.
+
+use crate::job::{MOST_ITEMS, Order};
+use crate::work::ConfigError;
+
+/// A job that can be taken over.
+pub struct Adoption {
+    pub order: Order,
+    /// What its `config.json` is to be: without a secret, and without a place outside the project.
+    pub config: serde_json::Value,
+    /// What to tell the user.
+    pub notices: Vec<String>,
+}
+
+/// Why a job's `config.json` gives no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("config not usable: it names nothing to work on")]
+    Nothing,
+    #[error("config not usable: it names more than {MOST_ITEMS} repositories")]
+    TooMany,
+}

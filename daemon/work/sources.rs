@@ -1,0 +1,394 @@
+//! Which containers of the trackers a request means, for import and sync alike: what it names, and else what the project's configuration, the environment and the
+//! git remote name.
+
+use crate::model::item::Platform;
+use crate::net::secrets::Secrets;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use specweave_jobs::disk;
+use specweave_jobs::project::Project;
+use specweave_jobs::v1::ImportSpec;
+use url::Url;
+
+/// A project's configuration is no larger.
+const MOST_CONFIG: u64 = 16 * 1024 * 1024;
+
+/// One source of items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceId {
+    pub platform: Platform,
+    /// `acme/web`, `PAY`, `Nova CAD`.
+    pub name: String,
+    /// JIRA's address, or Azure DevOps' organisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub server: String,
+}
+
+impl SourceId {
+    /// `github acme/web`.
+    pub fn shown(&self) -> String {
+        format!("{} {}", self.platform.word(), self.name)
+    }
+
+    fn new(platform: Platform, name: &str, server: &str) -> Self {
+        Self { platform, name: name.trim().to_owned(), server: server.trim().to_owned() }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("{0:?} is no tracker: github, jira or ado")]
+    NoPlatform(String),
+    #[error("{0:?} is no repository of GitHub: owner/name")]
+    NoRepository(String),
+    #[error("{0:?} is no key of a JIRA project")]
+    NoKey(String),
+    #[error("nothing to import from: {0}")]
+    Nothing(String),
+    #[error("{0} has several: {1}; give each a profile under sync.profiles in config.json, and name one")]
+    Several(&'static str, String),
+}
+
+/// The platforms that a request names; all of them when it names none.
+pub fn platforms(spec: &ImportSpec) -> Result<Vec<Platform>, SourceError> {
+    let parse = |word: &String| {
+        let found = Platform::ALL.into_iter().find(|platform| platform.word() == word.as_str());
+        found.ok_or_else(|| SourceError::NoPlatform(word.clone()))
+    };
+    let named: Vec<Platform> = spec.providers.iter().map(parse).collect::<Result<_, _>>()?;
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    // What names a source names its tracker.
+    let by_source = [
+        (Platform::GitHub, !spec.repos.is_empty()),
+        (Platform::Jira, !spec.project_keys.is_empty()),
+        (Platform::Ado, !spec.ado_projects.is_empty()),
+    ];
+    let by_source: Vec<Platform> =
+        by_source.into_iter().filter(|(_, named)| *named).map(|(platform, _)| platform).collect();
+    Ok(if by_source.is_empty() { Platform::ALL.to_vec() } else { by_source })
+}
+
+/// Checks what can be checked without looking anywhere.
+pub fn check(spec: &ImportSpec) -> Result<(), SourceError> {
+    platforms(spec)?;
+    for repository in &spec.repos {
+        is_repository(repository)
+            .then_some(())
+            .ok_or_else(|| SourceError::NoRepository(repository.clone()))?;
+    }
+    for key in &spec.project_keys {
+        let fits = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        fits.then_some(()).ok_or_else(|| SourceError::NoKey(key.clone()))?;
+    }
+    Ok(())
+}
+
+fn is_repository(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+}
+
+/// The project's configuration; nothing where it cannot be read.
+pub fn config(project: &Project) -> Value {
+    let bytes = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// The project's configuration, or why it cannot be read.
+pub fn read_config(project: &Project) -> Result<Value, String> {
+    match disk::read_regular(&project.config(), MOST_CONFIG) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error.to_string()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("it is not JSON: {error}")),
+    }
+}
+
+/// The one source that a section of the configuration names, or, without one, that all of it does.
+pub fn of_section(
+    project: &Project,
+    platform: Platform,
+    section: Option<&Value>,
+    secrets: &Secrets,
+) -> Result<SourceId, SourceError> {
+    let mut config = config(project);
+    if let Some(section) = section {
+        config = serde_json::json!({"sync": {platform.word(): section}});
+    } else if config["sync"][platform.word()].is_object() {
+        // Repositories with a section of their own are routed to; they are not what is meant.
+        config = serde_json::json!({"sync": {platform.word(): config["sync"][platform.word()]}});
+    }
+    let (mut sources, why) = sources_of(project, platform, &ImportSpec::default(), secrets, &config);
+    sources.dedup();
+    match sources.len() {
+        1 => Ok(sources.remove(0)),
+        0 => Err(SourceError::Nothing(format!("{}: {why}", platform.name()))),
+        _ => {
+            let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+            Err(SourceError::Several(platform.name(), names.join(", ")))
+        }
+    }
+}
+
+fn sources_of(
+    project: &Project,
+    platform: Platform,
+    spec: &ImportSpec,
+    secrets: &Secrets,
+    config: &Value,
+) -> (Vec<SourceId>, &'static str) {
+    match platform {
+        Platform::GitHub => github(project, spec, secrets, config),
+        Platform::Jira => jira(spec, secrets, config),
+        Platform::Ado => ado(spec, secrets, config),
+    }
+}
+
+/// All sources of a request. A tracker that was named and has none is an error that says what was looked at.
+///
+/// `recorded` tells which ones of a tracker were imported before.
+pub fn find(
+    project: &Project,
+    spec: &ImportSpec,
+    secrets: &Secrets,
+    recorded: impl Fn(Platform) -> Vec<SourceId>,
+) -> Result<Vec<SourceId>, SourceError> {
+    check(spec)?;
+    let config = config(project);
+    let mut found = Vec::new();
+    let mut looked = Vec::new();
+    for platform in platforms(spec)? {
+        let (mut sources, why) = sources_of(project, platform, spec, secrets, &config);
+        if !names_any(spec, platform) {
+            // What was imported once is imported again.
+            sources.extend(vetted(recorded(platform), platform, secrets));
+        }
+        if sources.is_empty() {
+            looked.push(format!("{}: {why}", platform.name()));
+            if spec.providers.iter().any(|word| word == platform.word()) {
+                return Err(SourceError::Nothing(looked.pop().unwrap_or_default()));
+            }
+        }
+        for source in sources {
+            if !found.contains(&source) {
+                found.push(source);
+            }
+        }
+    }
+    match found.is_empty() {
+        true => Err(SourceError::Nothing(looked.join("; "))),
+        false => Ok(found),
+    }
+}
+
+fn names_any(spec: &ImportSpec, platform: Platform) -> bool {
+    match platform {
+        Platform::GitHub => !spec.repos.is_empty(),
+        Platform::Jira => !spec.project_keys.is_empty(),
+        Platform::Ado => !spec.ado_projects.is_empty(),
+    }
+}
+
+/// What was imported before. The file that says so may have come with a clone: it leads to no other server than the
+/// environment does.
+fn vetted(mut sources: Vec<SourceId>, platform: Platform, secrets: &Secrets) -> Vec<SourceId> {
+    sources.retain(|source| match platform {
+        Platform::GitHub => is_repository(&source.name) && source.server.is_empty(),
+        Platform::Jira => {
+            let is_key = source.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let server = Some(source.server.clone());
+            is_key && (secrets.jira() == server || secrets.jira_by_configuration(&source.server) == server)
+        }
+        Platform::Ado => !source.server.contains(['/', ':', '@']),
+    });
+    sources
+}
+
+/// Every object of the configuration that may name a source of a platform.
+fn configured(config: &Value, platform: Platform) -> Vec<&Value> {
+    let word = platform.word();
+    let is_on = |section: &&Value| section.is_object() && section["enabled"] != false;
+    let mut found: Vec<&Value> = Vec::new();
+    found.extend(Some(&config["sync"][word]).filter(is_on));
+    let profiles = config["sync"]["profiles"].as_object();
+    found.extend(profiles.into_iter().flatten().filter_map(|(_, profile)| {
+        let provider = profile["provider"].as_str().or(profile["platform"].as_str());
+        (provider == Some(word)).then_some(&profile["config"])
+    }));
+    let repositories = config["workspace"]["repos"].as_array();
+    found.extend(repositories.into_iter().flatten().map(|one| &one["sync"][word]).filter(is_on));
+    found.extend(Some(&config["issueTracker"]).filter(|tracker| tracker["provider"] == word));
+    found
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("")
+}
+
+fn github(
+    project: &Project,
+    spec: &ImportSpec,
+    secrets: &Secrets,
+    config: &Value,
+) -> (Vec<SourceId>, &'static str) {
+    let of = |name: &String| SourceId::new(Platform::GitHub, name, "");
+    if !spec.repos.is_empty() {
+        return (spec.repos.iter().map(of).collect(), "");
+    }
+    let sections = configured(config, Platform::GitHub);
+    let named =
+        sections.iter().map(|section| format!("{}/{}", text(section, "owner"), text(section, "repo")));
+    let mut names: Vec<String> = named.filter(|name| is_repository(name)).collect();
+    if names.is_empty() {
+        names.extend(remote(project, secrets));
+    }
+    (
+        names.iter().map(of).collect(),
+        "no --repo, no sync.github.owner and .repo in config.json, no git remote there, and none imported before",
+    )
+}
+
+/// The repository of the project's own git remote, if that is on GitHub.
+fn remote(project: &Project, secrets: &Secrets) -> Option<String> {
+    let repository = git2::Repository::open(project.root()).ok()?;
+    let remote = repository.find_remote("origin").ok()?;
+    let address = remote.url().ok()?;
+    let host = Url::parse(&secrets.github_web()).ok()?.host_str()?.to_owned();
+    let path = match Url::parse(address) {
+        Ok(url) if url.host_str() == Some(host.as_str()) => url.path().to_owned(),
+        Ok(_) => return None,
+        Err(_) => {
+            let (account, path) = address.split_once(':')?;
+            (account.rsplit('@').next() == Some(host.as_str())).then(|| path.to_owned())?
+        }
+    };
+    let name = path.trim_matches('/').trim_end_matches(".git").to_owned();
+    is_repository(&name).then_some(name)
+}
+
+fn jira(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>, &'static str) {
+    let sections = configured(config, Platform::Jira);
+    let domain = sections.iter().map(|section| text(section, "domain")).find(|domain| !domain.is_empty());
+    let Some(server) = secrets.jira().or_else(|| secrets.jira_by_configuration(domain?)) else {
+        return (
+            Vec::new(),
+            "no JIRA_DOMAIN in the environment or .env, and no atlassian.net domain in config.json",
+        );
+    };
+    // A key belongs to the server that its section names.
+    let host = |address: &str| Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let is_there = |section: &&Value| {
+        let domain = text(section, "domain");
+        domain.is_empty()
+            || host(&server) == host(&format!("https://{}", domain.trim_start_matches("https://")))
+    };
+    let mut keys: Vec<String> = spec.project_keys.clone();
+    if keys.is_empty() {
+        // Where the environment leads elsewhere than every section, it leads there for all of them.
+        let anywhere = !sections.iter().any(&is_there);
+        let there = sections.iter().filter(|section| anywhere || is_there(section));
+        keys.extend(there.map(|section| text(section, "projectKey").to_owned()));
+        keys.extend(secrets.setting("JIRA_PROJECT_KEY").map(str::to_owned));
+        keys.retain(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+    }
+    let sources = keys.iter().map(|key| SourceId::new(Platform::Jira, key, &server)).collect();
+    (sources, "no --project-key, and no projectKey in config.json")
+}
+
+fn ado(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>, &'static str) {
+    let sections = configured(config, Platform::Ado);
+    let configured =
+        sections.iter().map(|section| text(section, "organization")).find(|name| !name.is_empty());
+    let org = match spec.ado_org.as_str() {
+        "" => secrets.setting("AZURE_DEVOPS_ORG").or(configured).unwrap_or(""),
+        org => org,
+    };
+    if org.is_empty() && secrets.setting("AZURE_DEVOPS_ORG_URL").is_none() {
+        return (Vec::new(), "no --ado-org, no AZURE_DEVOPS_ORG, and no organization in config.json");
+    }
+    let mut found: Vec<(String, &str)> = spec.ado_projects.iter().map(|name| (name.clone(), org)).collect();
+    if found.is_empty() {
+        // A project belongs to the organisation that its section names.
+        found.extend(sections.iter().map(|section| {
+            let own = text(section, "organization");
+            (
+                text(section, "project").to_owned(),
+                if own.is_empty() || !spec.ado_org.is_empty() { org } else { own },
+            )
+        }));
+    }
+    if found.iter().all(|(name, _)| name.is_empty()) {
+        let set = secrets.setting("AZURE_DEVOPS_PROJECTS").or(secrets.setting("AZURE_DEVOPS_PROJECT"));
+        found.extend(set.unwrap_or("").split(',').map(|name| (name.to_owned(), org)));
+    }
+    found.retain(|(name, _)| !name.trim().is_empty());
+    let sources = found.iter().map(|(name, org)| SourceId::new(Platform::Ado, name, org)).collect();
+    (sources, "no --ado-project, and no project in config.json or AZURE_DEVOPS_PROJECT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn project(config: &Value) -> Project {
+        let root = std::env::temp_dir().join(format!("sources-{:x}", disk::random()));
+        std::fs::create_dir_all(root.join(".specweave")).unwrap();
+        std::fs::write(root.join(".specweave/config.json"), config.to_string()).unwrap();
+        Project::find(&root).unwrap()
+    }
+
+    fn found(config: &Value, spec: ImportSpec, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let project = project(config);
+        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let caller = crate::net::secrets::Caller { variables, logins: Vec::new() };
+        let secrets = Secrets::new(&project, caller, &Default::default());
+        let sources = find(&project, &spec, &secrets, |_| Vec::new());
+        std::fs::remove_dir_all(project.root()).unwrap();
+        sources
+            .map(|sources| sources.iter().map(SourceId::shown).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_configured_is_found_when_nothing_is_named() {
+        let config = json!({"sync": {
+            "github": {"enabled": true, "owner": "acme", "repo": "web"},
+            "profiles": {
+                "a": {"provider": "github", "config": {"owner": "acme", "repo": "api"}},
+                "b": {"platform": "jira", "config": {"domain": "acme.atlassian.net", "projectKey": "PAY"}},
+                "c": {"provider": "ado", "config": {"organization": "acme", "project": "Nova CAD"}},
+            },
+            "ado": {"enabled": false, "organization": "old", "project": "Old"},
+        }});
+        let all = found(&config, ImportSpec::default(), &[]).unwrap();
+        assert_eq!(all, ["github acme/web", "github acme/api", "jira PAY", "ado Nova CAD"]);
+        let spec = ImportSpec { providers: vec!["jira".into()], ..Default::default() };
+        assert_eq!(found(&config, spec, &[]).unwrap(), ["jira PAY"]);
+        let spec = ImportSpec { repos: vec!["x/y".into()], ..Default::default() };
+        assert_eq!(found(&config, spec, &[]).unwrap(), ["github x/y"]);
+    }
+
+    #[test]
+    fn a_domain_that_came_with_the_project_gets_no_token() {
+        let config = json!({"sync": {"jira": {"domain": "evil.example", "projectKey": "PAY"}}});
+        let spec = || ImportSpec { providers: vec!["jira".into()], ..Default::default() };
+        assert!(found(&config, spec(), &[("JIRA_API_TOKEN", "t")]).unwrap_err().contains("JIRA_DOMAIN"));
+        assert_eq!(found(&config, spec(), &[("JIRA_DOMAIN", "jira.example")]).unwrap(), ["jira PAY"]);
+    }
+
+    #[test]
+    fn nothing_to_import_says_where_was_looked() {
+        let error = found(&json!({}), ImportSpec::default(), &[]).unwrap_err();
+        assert!(error.contains("GitHub: no --repo") && error.contains("JIRA: no JIRA_DOMAIN"), "{error}");
+        let spec = ImportSpec { repos: vec!["../x".into()], ..Default::default() };
+        assert!(found(&json!({}), spec, &[]).is_err());
+    }
+}
