@@ -9,11 +9,16 @@ const PACKAGE: &str = ".specweave.jobs.v1";
 const MOMENTS: [&str; 5] =
     ["Job.started_at", "Job.updated_at", "Job.completed_at", "Pause.resume_at", "GetInfoResponse.started_at"];
 
-const ENUMS: [(&str, &str); 4] = [
+const ENUMS: [(&str, &str); 9] = [
     ("Job.type", "job_type"),
     ("Job.state", "job_state"),
     ("Pause.reason", "pause_reason"),
     ("Item.state", "item_state"),
+    ("PreviewItem.action", "preview_action"),
+    ("ImportSpec.trackers", "trackers"),
+    ("SyncSpec.tracker", "tracker"),
+    ("SyncSpec.direction", "direction"),
+    ("SyncSpec.on_conflict", "on_conflict"),
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,12 +30,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = tonic_prost_build::configure()
         .type_attribute(".", "#[derive(serde::Serialize)]")
         .type_attribute(".", "#[serde(rename_all = \"snake_case\")]");
-    // The journal keeps what was asked for; a field that an older daemon did not know is empty.
-    for spec in ["CloneSpec", "ImportSpec", "SyncSpec"] {
-        config = config
-            .type_attribute(format!("{PACKAGE}.{spec}"), "#[derive(serde::Deserialize)]")
-            .type_attribute(format!("{PACKAGE}.{spec}"), "#[serde(default)]");
-    }
     for field in MOMENTS {
         config = config.field_attribute(
             format!("{PACKAGE}.{field}"),

@@ -2,37 +2,19 @@
 //! journal always gives the same job. [`Job::apply`] is the only way to change one; the keeper is its
 //! only caller.
 
+pub mod order;
 pub mod paged_sources;
 pub mod shared_vec;
 pub mod snapshot;
 
+use order::Order;
 use paged_sources::{End, Feeds, PageDone};
 use serde::{Deserialize, Serialize};
 use shared_vec::Chunked;
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
-use specweave_jobs::v1;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// What was asked for. Journalled, so that it never holds a secret.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    Clone(v1::CloneSpec),
-    Import(v1::ImportSpec),
-    Sync(v1::SyncSpec),
-}
-
-impl Order {
-    pub fn kind(&self) -> v1::JobType {
-        match self {
-            Self::Clone(_) => v1::JobType::CloneRepos,
-            Self::Import(_) => v1::JobType::ImportIssues,
-            Self::Sync(_) => v1::JobType::SyncExternal,
-        }
-    }
-}
 
 /// Why a paused job does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

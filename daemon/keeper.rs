@@ -9,19 +9,19 @@ mod memory;
 mod run;
 pub mod stand_in;
 
-pub use handle::{KeeperError, KeeperHandle, Live, Resumed, Started};
+pub use handle::{KeeperError, KeeperHandle, Resumed, Started};
 
+use crate::job::order::Order;
 use crate::job::snapshot::{Board, Entry};
-use crate::job::{Event, Job, Order, Outcome, PauseReason, Refused, State};
+use crate::job::{Event, Job, Outcome, PauseReason, Refused, State};
 use crate::net::deadline::Deadline;
 use crate::net::secrets::Caller;
 use crate::store::job_log::WorkerLog;
 use crate::store::journal::Journal;
 use crate::store::mac::PlaceKey;
 use crate::store::tenure::Tenure;
-use crate::view;
 use crate::work::adoption::Adoption;
-use crate::work::{self, Finish, STORAGE_RETRY_MS, Stop};
+use crate::work::{self, Finish, Live, STORAGE_RETRY_MS, Stop};
 use handle::{Command, Reply};
 use run::{Cause, Run};
 use specweave_jobs::clock::{self, Millis};
@@ -42,7 +42,7 @@ pub const KEPT: usize = 10;
 const MOST_FRUITLESS_RUNS: u32 = 3;
 
 /// Answers wait here until what they tell is durable.
-type Answer = Box<dyn FnOnce(Result<(), KeeperError>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), KeeperError>, &Board) + Send>;
 
 pub struct Keeper {
     project: Project,
@@ -162,7 +162,12 @@ impl Keeper {
                     true => self.commit(&id, event),
                     false => Err(KeeperError::Refused(Refused::NotRunning)),
                 };
-                self.answer(reply, result);
+                self.answers.push(Box::new(move |synced, board| {
+                    let entry = synced.and(result).and_then(|()| {
+                        board.jobs.get(&id).cloned().ok_or_else(|| KeeperError::NotFound(id.clone()))
+                    });
+                    let _ = reply.send(entry);
+                }));
             }
             Command::Live { id, run, live } => self.take_live(&id, run, &live),
             Command::StandInGone { id, run } => {
@@ -228,7 +233,7 @@ impl Keeper {
         let made = disk::make_folder(&unnamed.folder, 0o700).and_then(|()| {
             let mut journal = Journal::create(&unnamed.journal(), &self.key, &id, now, &event)?;
             if let Event::Created { order, .. } = &event
-                && let Some(sources) = view::sources_file(order)
+                && let Some(sources) = work::kind::of(order).sources_file()
             {
                 disk::replace_unsynced(&unnamed.sources(), sources.as_bytes(), 0o600)?;
             }
@@ -318,8 +323,8 @@ impl Keeper {
         for notice in &adoption.notices {
             log.line(&format!("WARNING: {notice}"));
         }
-        let config_key = work::config_key(&self.key, id);
-        work::write_config(&files, &config_key, &adoption.config).map_err(storage)?;
+        let config_key = work::config::config_key(&self.key, id);
+        work::config::write_config(&files, &config_key, &adoption.config).map_err(storage)?;
         let made = Journal::create(&files.journal(), &self.key, id, created_at, &event).and_then(|journal| {
             disk::sync_folder(&files.folder)?;
             Ok(journal)
@@ -368,7 +373,7 @@ impl Keeper {
         });
         let entry = self.board.jobs[id].clone();
         let killers = std::mem::take(&mut run.killers);
-        self.answers.push(Box::new(move |synced| {
+        self.answers.push(Box::new(move |synced, _| {
             for killer in killers {
                 let durable = synced.clone().and(committed.clone());
                 let _ = killer.send(durable.map(|()| entry.clone()));
@@ -444,12 +449,14 @@ impl Keeper {
     fn take_live(&mut self, id: &JobId, run: u64, live: &Live) {
         let news = live.take();
         if self.runs.get(id).is_some_and(|current| current.number == run) {
-            self.touch(id, |entry| (entry.item, entry.phase, entry.ahead) = news);
+            self.touch(id, |entry| {
+                (entry.item, entry.phase, entry.ahead) = (news.item, news.phase, news.ahead)
+            });
         }
     }
 
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, KeeperError>) {
-        self.answers.push(Box::new(move |synced| {
+        self.answers.push(Box::new(move |synced, _| {
             let _ = reply.send(synced.and(result));
         }));
     }
@@ -470,7 +477,7 @@ impl Keeper {
             news
         });
         for answer in self.answers.drain(..) {
-            answer(synced.clone());
+            answer(synced.clone(), &self.board);
         }
     }
 

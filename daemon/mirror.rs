@@ -2,13 +2,11 @@
 //! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the board.
 
 use crate::job::snapshot::{Board, Entry};
-use crate::job::{Order, Plan, State};
+use crate::job::{Plan, State};
 use crate::keeper::KeeperHandle;
 use crate::store::tenure::Tenure;
 use crate::view;
-use crate::work::clone::record;
-use crate::work::{import, read_config, sync};
-use serde_json::{Value, json};
+use crate::work::kind;
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::mirror::{self as documented, Document, Extra, MirrorError};
 use specweave_jobs::project::{JobId, Project};
@@ -305,37 +303,8 @@ fn translated(
     if let Some(plan) = &entry.job.plan {
         items_failed = plan.failures().map(|(name, _)| name).collect();
     }
-    let config = config(project, entry);
+    let config = kind::of(&entry.job.order).documented(&entry.job, project);
     Some(documented::Entry::of(&job, &Extra { items_completed, items_failed, config }, Some(before)))
-}
-
-/// The documented `config`: what the job's `config.json` says.
-fn config(project: &Project, entry: &Entry) -> Value {
-    let files = project.job(&entry.job.id);
-    let planned = entry.job.plan.is_some();
-    match &*entry.job.order {
-        Order::Clone(_) => {
-            match planned.then(|| read_config::<record::Config>(&files, None).ok()).flatten() {
-                Some(config) => config.documented(),
-                None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
-            }
-        }
-        Order::Import(_) => {
-            match planned.then(|| read_config::<import::record::Config>(&files, None).ok()).flatten() {
-                Some(config) => config.documented(),
-                None => {
-                    json!({"type": "import-issues", "provider": view::provider(&entry.job), "projectPath": project.root()})
-                }
-            }
-        }
-        Order::Sync(spec) => match read_config::<sync::record::Config>(&files, None) {
-            Ok(config) => config.documented(),
-            Err(_) => json!({
-                "type": "sync-external", "provider": spec.provider, "direction": spec.direction,
-                "profileId": spec.profile, "projectPath": project.root(),
-            }),
-        },
-    }
 }
 
 /// SpecWeave's lock: a file with `<pid>\n<epoch ms>`, made whole in one step so that nobody reads it empty.

@@ -4,20 +4,16 @@ mod errors;
 mod foreign;
 mod streams;
 
-use crate::docs::writer::SPECS;
+use crate::job::order::Order;
 use crate::job::snapshot::{Board, Entry};
-use crate::job::{MOST_ITEMS, Order};
 use crate::keeper::KeeperHandle;
 use crate::mirror::{ForeignJobs, MirrorState};
-use crate::model::repository;
 use crate::net::secrets::{Caller, Secrets};
 use crate::store::mac::PlaceKey;
 use crate::store::tenure::Tenure;
 use crate::view;
-use crate::work::clone::{self, discover};
-use crate::work::sync::profile::Profile;
-use crate::work::{import, sync};
-use errors::{error, from_discover, from_import, from_keeper, from_preview, from_sync};
+use crate::work::kind::{self, Refusal, Scope, Why};
+use errors::{error, from_keeper};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::jobs_service_server::JobsService;
@@ -132,6 +128,12 @@ impl Service {
         }
     }
 
+    /// What a request may look at before there is a job.
+    fn scope(&self, caller: Caller) -> Scope {
+        let secrets = Secrets::new(&self.project, caller, &Default::default());
+        Scope { project: self.project.clone(), key: self.key.clone(), secrets }
+    }
+
     fn notices(&self, board: &Board) -> Vec<String> {
         board.notices.iter().cloned().chain(self.mirror.notices()).collect()
     }
@@ -151,33 +153,21 @@ impl Found {
     }
 }
 
-/// What a request asks for, its credentials taken out of every address.
+/// What a request asks for. Credentials in its addresses go to the caller.
 fn order(spec: Option<JobSpec>, caller: &mut Caller) -> Result<Order, Status> {
-    let invalid = |text: String| error(Code::InvalidArgument, reason::INVALID_SPEC, text, []);
-    let mut spec = match spec.and_then(|spec| spec.work) {
-        Some(job_spec::Work::Clone(spec)) => spec,
-        Some(job_spec::Work::Import(spec)) => {
-            import::check(&spec).map_err(|failure| from_import(&failure, &Redactor::default()))?;
-            return Ok(Order::Import(spec));
-        }
-        Some(job_spec::Work::Sync(spec)) => {
-            sync::check(&spec).map_err(|failure| from_sync(&failure.into(), &Redactor::default()))?;
-            return Ok(Order::Sync(spec));
-        }
-        None => return Err(invalid("the request names no work".into())),
+    let verb = match spec.as_ref().and_then(|spec| spec.work.as_ref()) {
+        Some(job_spec::Work::Import(_)) => "import",
+        Some(job_spec::Work::Sync(_)) => "sync",
+        Some(job_spec::Work::Clone(_)) | None => "clone",
     };
-    if spec.sources.len() > MOST_ITEMS {
-        return Err(invalid(format!("more than {MOST_ITEMS} sources")));
+    let (order, logins) = Order::parse(spec).map_err(|wrong| {
+        let refusal = Refusal::new(Why::Invalid, &wrong, &Redactor::default());
+        errors::from_refusal(refusal, verb)
+    })?;
+    for (address, user, secret) in logins {
+        caller.offer(&address, user, &secret);
     }
-    for source in &mut spec.sources {
-        let (clean, login) = repository::split_login(source.trim());
-        if let Some((user, secret)) = login {
-            caller.offer(&clean, user, &secret);
-        }
-        *source = clean;
-    }
-    discover::check(&spec).map_err(|error| from_discover(&error))?;
-    Ok(Order::Clone(spec))
+    Ok(order)
 }
 
 fn caller(sent: Vec<EnvironmentVariable>) -> Caller {
@@ -232,7 +222,11 @@ impl JobsService for Service {
         let board = self.enter(&request).await?;
         let request = request.into_inner();
         let found = self.find(&board, &request.id).await?;
-        let mut response = GetJobResponse { job: Some(found.present()), ..Default::default() };
+        let mut job = found.present();
+        if let Found::Ours(entry) = &found {
+            job.spec = Some(entry.job.order.spec());
+        }
+        let mut response = GetJobResponse { job: Some(job), ..Default::default() };
         if let (Found::Ours(entry), 1..) = (&found, request.item_page_size) {
             let from = match request.item_page_token.as_str() {
                 "" => 0,
@@ -255,39 +249,15 @@ impl JobsService for Service {
         let request = request.into_inner();
         let mut caller = caller(request.environment);
         let order = order(request.spec, &mut caller)?;
-        let secrets = Secrets::new(&self.project, caller, &Default::default());
-        let spec = match order {
-            Order::Clone(spec) => spec,
-            Order::Import(spec) => return self.preview_import(&spec, &secrets).await,
-            Order::Sync(spec) => return self.preview_sync(&spec, &secrets).await,
-        };
-        let previewing = clone::preview(&spec, &secrets);
-        let selection = tokio::select! {
+        let scope = self.scope(caller);
+        let kind = kind::of(&order);
+        let preview = tokio::select! {
             () = self.stopping.cancelled() => return Err(errors::shutting_down()),
-            result = previewing => result.map_err(|error| from_preview(&error, &secrets.redactor()))?,
-        };
-        let root = self.project.root();
-        let targets = selection.targets.into_iter().map(|target| {
-            let stands = disk::exists(&root.join(&target.path).join(".git"));
-            PreviewItem {
-                action: if stands { "check" } else { "clone" }.into(),
-                reason: if stands { "something stands there already".into() } else { String::new() },
-                name: target.name,
-                source: target.address,
-                target: target.path,
-                count: None,
+            result = kind.preview(&scope) => {
+                result.map_err(|refusal| errors::from_refusal(refusal, kind.verb()))?
             }
-        });
-        let refused = selection.refusals.into_iter().map(|refusal| PreviewItem {
-            name: refusal.name,
-            action: "refuse".into(),
-            reason: refusal.reason,
-            ..Default::default()
-        });
-        Ok(Response::new(PreviewJobResponse {
-            items: targets.chain(refused).collect(),
-            notes: selection.notes,
-        }))
+        };
+        Ok(Response::new(PreviewJobResponse { items: preview.items, notes: preview.notes }))
     }
 
     async fn start_job(
@@ -297,7 +267,8 @@ impl JobsService for Service {
         self.enter(&request).await?;
         let request = request.into_inner();
         let mut caller = caller(request.environment);
-        let mut order = order(request.spec, &mut caller)?;
+        let order = order(request.spec, &mut caller)?;
+        let verb = kind::of(&order).verb();
         let request_id = match request.request_id.as_str() {
             "" => format!("{:016x}", disk::random()),
             id if id.len() <= 128 => id.to_owned(),
@@ -305,31 +276,11 @@ impl JobsService for Service {
                 return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
             }
         };
-        if let Order::Sync(spec) = &mut order {
-            let (project, asked, caller) = (self.project.clone(), spec.clone(), caller.clone());
-            let find = move || {
-                let secrets = Secrets::new(&project, caller, &Default::default());
-                Profile::find(&project, &asked, &secrets)
-            };
-            let found = tokio::task::spawn_blocking(find)
-                .await
-                .map_err(|panic| Status::internal(panic.to_string()))?;
-            let profile = found.map_err(|failure| from_sync(&failure.into(), &Redactor::default()))?;
-            // Whatever the configuration says later, the job is about this.
-            profile.source.platform.word().clone_into(&mut spec.provider);
-        }
-        if let Order::Import(spec) = &order {
-            // Nobody wants a job that has nothing to read.
-            let (project, spec, caller) = (self.project.clone(), spec.clone(), caller.clone());
-            let find = move || {
-                let secrets = Secrets::new(&project, caller, &Default::default());
-                import::find_sources(&project, &spec, &secrets).map(|_| ())
-            };
-            let found = tokio::task::spawn_blocking(find)
-                .await
-                .map_err(|panic| Status::internal(panic.to_string()))?;
-            found.map_err(|failure| from_import(&failure.into(), &Redactor::default()))?;
-        }
+        let (scope, mut order) = (self.scope(caller.clone()), order);
+        let settling = move || kind::of_mut(&mut order).settle(&scope).map(|()| order);
+        let settled = tokio::task::spawn_blocking(settling).await;
+        let settled = settled.map_err(|panic| Status::internal(panic.to_string()))?;
+        let order = settled.map_err(|refusal| errors::from_refusal(refusal, verb))?;
         let started = self.keeper.start(request_id, order, caller).await.map_err(from_keeper)?;
         self.mirror.told(started.entry.revision).await;
         let job = Some(view::job(&started.entry, clock::now()));
@@ -440,70 +391,6 @@ impl JobsService for Service {
         tracing::info!(reason = request.reason, "asked to stop");
         self.stop_requested.cancel();
         Ok(Response::new(ShutdownResponse { stopping: true }))
-    }
-}
-
-impl Service {
-    async fn preview_import(
-        &self,
-        spec: &ImportSpec,
-        secrets: &Secrets,
-    ) -> Result<Response<PreviewJobResponse>, Status> {
-        let previews = tokio::select! {
-            () = self.stopping.cancelled() => return Err(errors::shutting_down()),
-            result = import::preview(&self.project, &self.key, spec, secrets) => {
-                result.map_err(|error| from_import(&error, &secrets.redactor()))?
-            }
-        };
-        let items = previews.into_iter().map(|preview| PreviewItem {
-            name: preview.source.name,
-            source: preview.source.platform.word().to_owned(),
-            target: SPECS.to_owned(),
-            action: if preview.error.is_some() { "refuse" } else { "import" }.to_owned(),
-            reason: match (preview.error, preview.since) {
-                (Some(error), _) => secrets.redactor().clean(&error),
-                (None, Some(at)) => format!("changed since {}", &clock::iso(at)[..10]),
-                (None, None) if preview.continues => "changed since the last import".to_owned(),
-                (None, None) => "everything".to_owned(),
-            },
-            count: preview.count,
-        });
-        let filters = !spec.labels.is_empty() || !spec.r#match.is_empty() || spec.state == "open";
-        let note = "counted before the filters, which leave out what is new and does not fit".to_owned();
-        let notes = Some(note).filter(|_| filters).into_iter().collect();
-        Ok(Response::new(PreviewJobResponse { items: items.collect(), notes }))
-    }
-}
-
-impl Service {
-    async fn preview_sync(
-        &self,
-        spec: &SyncSpec,
-        secrets: &Secrets,
-    ) -> Result<Response<PreviewJobResponse>, Status> {
-        let preview = tokio::select! {
-            () = self.stopping.cancelled() => return Err(errors::shutting_down()),
-            result = sync::preview(&self.project, &self.key, spec, secrets) => {
-                result.map_err(|error| from_sync(&error, &secrets.redactor()))?
-            }
-        };
-        let mut notes = vec![format!("nothing to do for {} others", preview.unchanged)];
-        if preview.duration >= 60_000 {
-            notes.push(format!(
-                "the tracker's limits make this take about {}",
-                sync::in_words(preview.duration)
-            ));
-        }
-        let source = preview.profile.source.shown();
-        let items = preview.actions.into_iter().map(|shown| PreviewItem {
-            name: shown.story,
-            source: if shown.item.is_empty() { source.clone() } else { format!("{source} {}", shown.item) },
-            target: if shown.path.is_empty() { String::new() } else { format!("{SPECS}/{}", shown.path) },
-            action: shown.verb.to_owned(),
-            reason: secrets.redactor().clean(&shown.reason),
-            count: None,
-        });
-        Ok(Response::new(PreviewJobResponse { items: items.collect(), notes }))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::job::paged_sources::Feeds;
 use crate::job::snapshot::Entry;
-use crate::job::{Job, Mark, Order, Outcome, PauseReason, Plan, State};
+use crate::job::{Job, Mark, Outcome, PauseReason, Plan, State};
+use crate::work::kind;
 use specweave_jobs::clock::{Millis, timestamp};
-use specweave_jobs::project::JobFiles;
 use specweave_jobs::{mirror, v1};
 
 /// Names of failed items that a listing shows.
@@ -15,6 +15,7 @@ const LEAST_RUN: Millis = 200;
 
 pub fn job(entry: &Entry, now: Millis) -> v1::Job {
     let job = &entry.job;
+    let kind = kind::of(&job.order);
     let running = job.state == State::Running;
     let (error, pause, completed_at) = match &job.state {
         State::Pending | State::Running => (String::new(), None, None),
@@ -37,8 +38,8 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
     };
     v1::Job {
         id: job.id.to_string(),
-        r#type: job.order.kind() as i32,
-        type_name: mirror::type_word(job.order.kind()).to_owned(),
+        r#type: job.order.job_type() as i32,
+        type_name: mirror::type_word(job.order.job_type()).to_owned(),
         state: state(&job.state) as i32,
         progress: Some(progress(entry, now)),
         started_at: Some(timestamp(job.created_at)),
@@ -49,7 +50,9 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
         pid: entry.pid,
         alive: running && entry.pid != 0,
         foreign: false,
-        provider: provider(job).to_owned(),
+        provider: kind.provider(job).to_owned(),
+        title: kind.title(job),
+        spec: None,
         revision: entry.revision,
     }
 }
@@ -81,10 +84,10 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
 fn eta(entry: &Entry, rate: f64, left: u64) -> Option<u64> {
     let ahead = entry.ahead as f64 / 1000.0;
     let at_this_rate = (rate > 0.0).then(|| left as f64 / rate);
-    match &*entry.job.order {
-        Order::Sync(_) if ahead > 0.0 => Some(ahead.ceil() as u64),
-        _ => at_this_rate.map(|rest| (rest + ahead).ceil() as u64),
+    if ahead > 0.0 && kind::of(&entry.job.order).waits_alone() {
+        return Some(ahead.ceil() as u64);
     }
+    at_this_rate.map(|rest| (rest + ahead).ceil() as u64)
 }
 
 /// Items a second over the present or last run.
@@ -179,128 +182,5 @@ fn pause_reason(reason: PauseReason) -> v1::PauseReason {
         PauseReason::Storage => v1::PauseReason::Storage,
         PauseReason::Crashes => v1::PauseReason::Crashes,
         PauseReason::DaemonStopped => v1::PauseReason::DaemonStopped,
-    }
-}
-
-pub fn provider(job: &Job) -> &str {
-    match &*job.order {
-        Order::Clone(_) => "git",
-        Order::Sync(spec) => &spec.provider,
-        Order::Import(spec) => {
-            let feeds = job.feeds().map_or(&[][..], Feeds::all);
-            let named =
-                feeds.iter().filter_map(|feed| feed.name.split_once(' ')).map(|(provider, _)| provider);
-            let mut all = named.chain(spec.providers.iter().map(String::as_str));
-            match all.next() {
-                Some(first) if all.all(|other| other == first) => first,
-                _ => "several",
-            }
-        }
-    }
-}
-
-/// A command with more words than this is no command to type.
-const MOST_SOURCES_IN_COMMAND: usize = 20;
-
-/// Sources that are too many for a command line stand in a file of the job, one a line.
-pub fn sources_file(order: &Order) -> Option<String> {
-    let Order::Clone(spec) = order else { return None };
-    let many = spec.sources.len() > MOST_SOURCES_IN_COMMAND;
-    many.then(|| spec.sources.iter().map(|source| format!("{source}\n")).collect())
-}
-
-/// The command that would start the same work afresh.
-pub fn restart_command(order: &Order, files: &JobFiles) -> String {
-    match order {
-        Order::Clone(spec) => clone_command(spec, files),
-        Order::Import(spec) => import_command(spec),
-        Order::Sync(spec) => sync_command(spec),
-    }
-}
-
-fn sync_command(spec: &v1::SyncSpec) -> String {
-    if spec.resolve {
-        let story = spec.only.first().map_or_else(String::new, |story| quoted(story));
-        return format!("specweave-jobs resolve {story} --use {}", spec.on_conflict);
-    }
-    let mut words = vec!["specweave-jobs".to_owned(), "sync".to_owned()];
-    words.extend(
-        Some(&spec.provider).filter(|provider| !provider.is_empty()).map(|provider| quoted(provider)),
-    );
-    let single = [
-        ("--profile", &spec.profile),
-        ("--direction", &spec.direction),
-        ("--on-conflict", &spec.on_conflict),
-    ];
-    let listed = spec.only.iter().map(|value| ("--only", value));
-    for (name, value) in single.into_iter().chain(listed).filter(|(_, value)| !value.is_empty()) {
-        words.extend([name.to_owned(), quoted(value)]);
-    }
-    if spec.force_deletes {
-        words.push("--force-deletes".to_owned());
-    }
-    words.join(" ")
-}
-
-fn import_command(spec: &v1::ImportSpec) -> String {
-    let mut words = vec!["specweave-jobs".to_owned(), "import".to_owned()];
-    words.extend(spec.providers.iter().map(|provider| quoted(provider)));
-    let lists = [
-        ("--repo", &spec.repos),
-        ("--project-key", &spec.project_keys),
-        ("--ado-project", &spec.ado_projects),
-        ("--label", &spec.labels),
-        ("--match", &spec.r#match),
-    ];
-    let listed = lists.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value)));
-    let single = [("--ado-org", &spec.ado_org), ("--since", &spec.since), ("--state", &spec.state)];
-    for (name, value) in listed.chain(single).filter(|(_, value)| !value.is_empty()) {
-        words.extend([name.to_owned(), quoted(value)]);
-    }
-    words.join(" ")
-}
-
-fn clone_command(spec: &v1::CloneSpec, files: &JobFiles) -> String {
-    let mut words = vec!["specweave-jobs".to_owned(), "clone".to_owned()];
-    match spec.sources.len() > MOST_SOURCES_IN_COMMAND {
-        true => words.extend(["--from".to_owned(), quoted(&files.sources().to_string_lossy())]),
-        false => words.extend(spec.sources.iter().map(|source| quoted(source))),
-    }
-    let mut option = |name: &str, value: &str| {
-        if !value.is_empty() {
-            words.extend([name.to_owned(), quoted(value)]);
-        }
-    };
-    option("--github-org", &spec.github_org);
-    option("--github-user", &spec.github_user);
-    option("--ado-org", &spec.ado_org);
-    option("--ado-project", &spec.ado_project);
-    for pattern in &spec.r#match {
-        option("--match", pattern);
-    }
-    for pattern in &spec.exclude {
-        option("--exclude", pattern);
-    }
-    for (name, number) in [("--concurrency", spec.concurrency), ("--depth", spec.depth)] {
-        if number > 0 {
-            option(name, &number.to_string());
-        }
-    }
-    for (name, wanted) in
-        [("--include-archived", spec.include_archived), ("--include-forks", spec.include_forks)]
-    {
-        if wanted {
-            words.push(name.to_owned());
-        }
-    }
-    words.join(" ")
-}
-
-/// A word as a shell would need it.
-fn quoted(word: &str) -> String {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
-    match !word.is_empty() && word.chars().all(harmless) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }

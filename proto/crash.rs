@@ -7,7 +7,6 @@
 //! `SPECWEAVE_JOBS_CRASH_TRACE=FILE` writes down every step that is reached; `SPECWEAVE_JOBS_CLOCK=FILE` names a
 //! file with the milliseconds by which the clock is off.
 
-use crate::clock::Millis;
 use std::path::Path;
 
 /// From now on this process obeys; a client that happens to have the variables does not.
@@ -40,9 +39,9 @@ pub fn fault(_path: &Path, _step: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// By how much the clock is off.
+/// By how many milliseconds the clock is off.
 #[inline]
-pub fn clock_offset() -> Millis {
+pub fn clock_offset() -> i64 {
     #[cfg(debug_assertions)]
     return armed::clock_offset();
     #[cfg(not(debug_assertions))]
@@ -51,7 +50,6 @@ pub fn clock_offset() -> Millis {
 
 #[cfg(debug_assertions)]
 mod armed {
-    use crate::clock::Millis;
     use std::collections::HashMap;
     use std::io::Write;
     use std::path::PathBuf;
@@ -136,7 +134,7 @@ mod armed {
         }
     }
 
-    pub fn clock_offset() -> Millis {
+    pub fn clock_offset() -> i64 {
         static FILE: LazyLock<Option<PathBuf>> =
             LazyLock::new(|| std::env::var_os("SPECWEAVE_JOBS_CLOCK").map(PathBuf::from));
         let text = FILE.as_ref().and_then(|path| std::fs::read_to_string(path).ok());

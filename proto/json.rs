@@ -10,11 +10,18 @@ pub(crate) fn moment<S: Serializer>(at: &Option<prost_types::Timestamp>, to: S) 
     }
 }
 
+/// The word of an enum's value: its name in the contract without what all names of that enum begin with.
 macro_rules! word {
     ($name:ident, $enum:ident, $prefix:literal) => {
         pub(crate) fn $name<S: Serializer>(value: &i32, to: S) -> Result<S::Ok, S::Error> {
-            let name = v1::$enum::try_from(*value).unwrap_or_default().as_str_name();
-            to.serialize_str(&name.trim_start_matches($prefix).to_ascii_lowercase())
+            to.serialize_str(&v1::$enum::try_from(*value).unwrap_or_default().word())
+        }
+
+        impl v1::$enum {
+            /// As `--json` and tables write it.
+            pub fn word(self) -> String {
+                self.as_str_name().trim_start_matches($prefix).to_ascii_lowercase()
+            }
         }
     };
 }
@@ -22,6 +29,14 @@ macro_rules! word {
 word!(job_state, JobState, "JOB_STATE_");
 word!(pause_reason, PauseReason, "PAUSE_REASON_");
 word!(item_state, ItemState, "ITEM_STATE_");
+word!(preview_action, PreviewAction, "PREVIEW_ACTION_");
+word!(tracker, Tracker, "TRACKER_");
+word!(direction, Direction, "DIRECTION_");
+word!(on_conflict, OnConflict, "ON_CONFLICT_");
+
+pub(crate) fn trackers<S: Serializer>(values: &[i32], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(values.iter().map(|value| v1::Tracker::try_from(*value).unwrap_or_default().word()))
+}
 
 pub(crate) fn job_type<S: Serializer>(value: &i32, to: S) -> Result<S::Ok, S::Error> {
     let kind = v1::JobType::try_from(*value).unwrap_or_default();

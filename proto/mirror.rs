@@ -419,6 +419,8 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         foreign: !ours,
         provider,
         revision: 0,
+        title: String::new(),
+        spec: None,
         id,
     })
 }

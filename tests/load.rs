@@ -72,7 +72,7 @@ async fn hundreds_of_followers_of_whom_some_never_read_keep_nobody_waiting() {
         let id = if number % 2 == 0 { &followed } else { &noisy };
         let follow = FollowJobRequest { id: id.clone(), gap_ms: 50, ..Default::default() };
         let one = client.follow_job(follow).await.unwrap().into_inner();
-        let watch = WatchJobsRequest { gap_ms: 50, ..Default::default() };
+        let watch = WatchJobsRequest { gap_ms: 50 };
         let mut all = client.watch_jobs(watch).await.unwrap().into_inner();
         if number % 4 == 0 {
             streams.push((client, one, all));

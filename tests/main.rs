@@ -6,6 +6,7 @@ mod contract;
 mod crashes;
 mod doctor;
 mod hostile;
+mod house;
 mod imports;
 mod interruption;
 mod lifecycle;

@@ -585,12 +585,12 @@ fn nothing_but_the_door_opens_files_of_a_project() {
         ("proto/project.rs", "/proc, and where a project begins"),
         ("proto/crash.rs", "the files of tests"),
         ("client/verbs/clone.rs", "the file that a user names with --from"),
-        ("daemon/mac.rs", "the user's key"),
-        ("daemon/memory.rs", "/proc, and the container's limits"),
-        ("daemon/lifecycle.rs", "the socket's folder"),
-        ("daemon/starter.rs", "this process's descriptors"),
-        ("daemon/work/net.rs", "the user's certificates"),
-        ("daemon/work/clone/git/repository.rs", "repositories that libgit2 makes"),
+        ("daemon/store/mac.rs", "the user's key"),
+        ("daemon/keeper/memory.rs", "/proc, and the container's limits"),
+        ("daemon/boot/lifecycle.rs", "the socket's folder"),
+        ("daemon/boot/parent.rs", "this process's descriptors"),
+        ("daemon/net.rs", "the user's certificates"),
+        ("daemon/git/repository.rs", "repositories that libgit2 makes"),
     ];
     const DOORS: [&str; 9] = [
         "fs::read",

@@ -74,7 +74,7 @@ fn plan(preview: &PreviewJobResponse) -> String {
         .iter()
         .map(|item| {
             vec![
-                item.action.clone(),
+                item.action().word(),
                 plain(&item.name),
                 plain(&item.source),
                 plain(&item.target),
@@ -83,12 +83,12 @@ fn plan(preview: &PreviewJobResponse) -> String {
         })
         .collect();
     let mut out = table(&["Action", "Name", "Source", "Target", "Why"], &rows);
-    let count = |action: &str| preview.items.iter().filter(|item| item.action == action).count();
+    let count = |action| preview.items.iter().filter(|item| item.action() == action).count();
     out.push_str(&format!(
         "\nWould clone {}, check {} that stand there already, refuse {}. Nothing was changed.\n",
-        count("clone"),
-        count("check"),
-        count("refuse")
+        count(PreviewAction::Clone),
+        count(PreviewAction::Check),
+        count(PreviewAction::Refuse)
     ));
     for note in &preview.notes {
         out.push_str(&format!("({})\n", plain(note)));

@@ -1,6 +1,6 @@
 //! `import`: show what would come, or start the job.
 
-use super::{preview, start};
+use super::{preview, start, tracker};
 use crate::cli::ImportArgs;
 use crate::connect;
 use crate::failure::Failure;
@@ -15,20 +15,20 @@ pub async fn import(project: &Project, arguments: ImportArgs, json: bool) -> Res
     let connection = connect::find_or_start(project).await?;
     if dry_run {
         let preview = preview(connection, spec, json, plan).await?;
-        return Ok(u8::from(preview.items.iter().any(|item| item.action == "refuse")));
+        return Ok(u8::from(preview.items.iter().any(|item| item.action() == PreviewAction::Refuse)));
     }
     start(project, connection, spec, follow, json).await
 }
 
 fn spec(arguments: ImportArgs) -> ImportSpec {
     ImportSpec {
-        providers: arguments.trackers,
+        trackers: arguments.trackers.iter().map(|word| tracker(word) as i32).collect(),
         repos: arguments.repo,
         project_keys: arguments.project_key,
         ado_org: arguments.ado_org.unwrap_or_default(),
         ado_projects: arguments.ado_project,
         since: arguments.since.unwrap_or_default(),
-        state: arguments.state.unwrap_or_default(),
+        open_only: arguments.state.as_deref() == Some("open"),
         labels: arguments.label,
         r#match: arguments.matching,
     }
@@ -39,8 +39,8 @@ fn plan(preview: &PreviewJobResponse) -> String {
         .items
         .iter()
         .map(|item| {
-            let count = match (item.action.as_str(), item.count) {
-                ("refuse", _) => "-".to_owned(),
+            let count = match (item.action(), item.count) {
+                (PreviewAction::Refuse, _) => "-".to_owned(),
                 (_, None) => "not told".to_owned(),
                 (_, Some(count)) => thousands(count),
             };

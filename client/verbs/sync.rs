@@ -1,6 +1,6 @@
 //! `sync` and `resolve`: show what would be done, or start the job.
 
-use super::{preview, start};
+use super::{preview, start, tracker};
 use crate::cli::{ResolveArgs, SyncArgs};
 use crate::connect;
 use crate::failure::Failure;
@@ -12,10 +12,10 @@ use specweave_jobs::v1::*;
 pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
     let spec = SyncSpec {
-        provider: arguments.tracker.unwrap_or_default(),
+        tracker: arguments.tracker.as_deref().map_or(Tracker::Unspecified, tracker) as i32,
         profile: arguments.profile.unwrap_or_default(),
-        direction: arguments.direction.unwrap_or_default(),
-        on_conflict: arguments.on_conflict.unwrap_or_default(),
+        direction: arguments.direction.as_deref().map_or(Direction::Unspecified, direction) as i32,
+        on_conflict: arguments.on_conflict.as_deref().map_or(OnConflict::Unspecified, on_conflict) as i32,
         only: arguments.only,
         force_deletes: arguments.force_deletes,
         resolve: false,
@@ -25,7 +25,10 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
     if dry_run {
         let preview = preview(connection, spec, json, plan).await?;
         return Ok(u8::from(
-            preview.items.iter().any(|item| ["conflict", "broken"].contains(&item.action.as_str())),
+            preview
+                .items
+                .iter()
+                .any(|item| matches!(item.action(), PreviewAction::Conflict | PreviewAction::Broken)),
         ));
     }
     start(project, connection, spec, follow, json).await
@@ -34,9 +37,9 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
 /// A sync of one story, with what a person has decided; it is over in a moment, and waited for.
 pub async fn resolve(project: &Project, arguments: ResolveArgs, json: bool) -> Result<u8, Failure> {
     let spec = SyncSpec {
-        provider: arguments.tracker.unwrap_or_default(),
+        tracker: arguments.tracker.as_deref().map_or(Tracker::Unspecified, tracker) as i32,
         profile: arguments.profile.unwrap_or_default(),
-        on_conflict: arguments.side,
+        on_conflict: on_conflict(&arguments.side) as i32,
         only: vec![arguments.story],
         resolve: true,
         ..SyncSpec::default()
@@ -45,11 +48,31 @@ pub async fn resolve(project: &Project, arguments: ResolveArgs, json: bool) -> R
     start(project, connection, JobSpec { work: Some(job_spec::Work::Sync(spec)) }, true, json).await
 }
 
+fn direction(word: &str) -> Direction {
+    match word {
+        "import" => Direction::Import,
+        "export" => Direction::Export,
+        _ => Direction::Bidirectional,
+    }
+}
+
+fn on_conflict(word: &str) -> OnConflict {
+    match word {
+        "local" => OnConflict::Local,
+        "remote" => OnConflict::Remote,
+        "file" => OnConflict::File,
+        _ => OnConflict::Manual,
+    }
+}
+
 fn plan(preview: &PreviewJobResponse) -> String {
     let rows: Vec<Vec<String>> = preview
         .items
         .iter()
-        .map(|item| [&item.action, &item.name, &item.source, &item.reason].map(|text| plain(text)).to_vec())
+        .map(|item| {
+            let texts = [&item.name, &item.source, &item.reason].map(|text| plain(text));
+            std::iter::once(item.action().word()).chain(texts).collect()
+        })
         .collect();
     let mut out = match rows.is_empty() {
         true => "Nothing to do.\n".to_owned(),

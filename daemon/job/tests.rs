@@ -2,7 +2,7 @@ use super::*;
 
 fn created() -> Event {
     Event::Created {
-        order: Order::Clone(v1::CloneSpec::default()),
+        order: Order::Clone(order::CloneOrder::default()),
         request_id: "r".into(),
         settings: BTreeMap::new(),
     }

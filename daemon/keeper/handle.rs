@@ -1,14 +1,14 @@
 //! How everybody else talks to the keeper: commands and their answers, and the board.
 
+use crate::job::order::Order;
 use crate::job::snapshot::{Board, Entry};
-use crate::job::{Event, Order, Plan, Refused};
+use crate::job::{Event, Refused};
 use crate::net::secrets::Caller;
 use crate::work::adoption::Adoption;
-use crate::work::{Finish, Stop};
+use crate::work::{Finish, Keeping, Live, Stop};
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Why a command was not carried out.
@@ -69,7 +69,7 @@ pub(super) enum Command {
         id: JobId,
         run: u64,
         event: Event,
-        reply: Reply<()>,
+        reply: Reply<Arc<Entry>>,
     },
     Live {
         id: JobId,
@@ -123,36 +123,6 @@ pub struct Resumed {
     pub already_running: bool,
 }
 
-/// The item at work, the phase, and the milliseconds of waiting that surely are ahead.
-type News = (Arc<str>, &'static str, Millis);
-
-/// What a run tells without waiting. At most one message of a run is under way: it reads the newest value.
-#[derive(Clone, Default)]
-pub struct Live {
-    value: Arc<std::sync::Mutex<News>>,
-    announced: Arc<AtomicBool>,
-}
-
-impl Live {
-    pub fn item(&self, item: &str) {
-        self.value.lock().expect("no holder panics").0 = item.into();
-    }
-
-    pub fn phase(&self, phase: &'static str) {
-        self.value.lock().expect("no holder panics").1 = phase;
-    }
-
-    pub fn ahead(&self, waiting: Millis) {
-        self.value.lock().expect("no holder panics").2 = waiting;
-    }
-
-    /// The newest value; what comes later is announced again.
-    pub(super) fn take(&self) -> News {
-        self.announced.store(false, Ordering::Release);
-        self.value.lock().expect("no holder panics").clone()
-    }
-}
-
 /// How everybody else talks to the keeper.
 #[derive(Clone)]
 pub struct KeeperHandle {
@@ -173,12 +143,6 @@ impl KeeperHandle {
     /// A view that can be waited on.
     pub fn watch(&self) -> watch::Receiver<Option<Arc<Board>>> {
         self.board.clone()
-    }
-
-    /// What a job has to do, as it stands.
-    pub fn plan(&self, id: &JobId) -> Option<Plan> {
-        let board = self.board.borrow().clone()?;
-        board.jobs.get(id)?.job.plan.clone()
     }
 
     pub async fn start(
@@ -235,29 +199,37 @@ impl KeeperHandle {
         }
     }
 
-    pub(crate) async fn checkpoint(&self, id: &JobId, run: u64, event: Event) -> Result<(), Stop> {
-        let id = id.clone();
-        match self.ask(|reply| Command::Checkpoint { id, run, event, reply }).await {
-            Ok(()) => Ok(()),
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, KeeperError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(command(reply)).await.map_err(|_| KeeperError::Stopping)?;
+        answer.await.map_err(|_| KeeperError::Stopping)?
+    }
+}
+
+/// The keeper as one run of a job sees it.
+pub(super) struct KeptRun {
+    pub keeper: KeeperHandle,
+    pub id: JobId,
+    pub run: u64,
+}
+
+#[tonic::async_trait]
+impl Keeping for KeptRun {
+    async fn checkpoint(&self, event: Event) -> Result<Arc<Entry>, Stop> {
+        let (id, run) = (self.id.clone(), self.run);
+        match self.keeper.ask(|reply| Command::Checkpoint { id, run, event, reply }).await {
+            Ok(entry) => Ok(entry),
             Err(error @ KeeperError::Storage(_)) => Err(Stop::no_room(error.to_string())),
             Err(_) => Err(Stop::Cancelled),
         }
     }
 
-    pub(crate) fn live_changed(&self, id: &JobId, run: u64, live: &Live) {
-        if live.announced.swap(true, Ordering::AcqRel) {
-            return;
+    fn has_news(&self, live: &Live) {
+        if live.announces() {
+            let command = Command::Live { id: self.id.clone(), run: self.run, live: live.clone() };
+            if self.keeper.inbox.try_send(command).is_err() {
+                live.was_not_announced();
+            }
         }
-        let command = Command::Live { id: id.clone(), run, live: live.clone() };
-        if self.inbox.try_send(command).is_err() {
-            // The next change tries again; nothing durable travels this way.
-            live.announced.store(false, Ordering::Release);
-        }
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, KeeperError> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.send(command(reply)).await.map_err(|_| KeeperError::Stopping)?;
-        answer.await.map_err(|_| KeeperError::Stopping)?
     }
 }

@@ -1,16 +1,17 @@
 //! One run of a job: its task, its token, its stand-in process.
 
-use super::{Command, Keeper, KeeperError, Live, Reply};
+use super::handle::KeptRun;
+use super::{Command, Keeper, KeeperError, Reply};
 use crate::job::snapshot::Entry;
 use crate::job::{Event, PauseReason};
 use crate::keeper::stand_in::StandIn;
 use crate::net::secrets::Secrets;
 use crate::store::job_log::WorkerLog;
-use crate::work::{self, Context, Finish, Stop};
+use crate::work::{self, Context, Finish, Live, Stop};
 use specweave_jobs::project::{JobFiles, JobId};
 use specweave_jobs::{crash, disk};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -133,19 +134,16 @@ impl Keeper {
             cancel: cancel.clone(),
             insists: cause == Cause::Person,
             log: log.clone(),
-            keeper: self.handle.clone(),
-            run: number,
+            keeper: Box::new(KeptRun { keeper: self.handle.clone(), id: id.clone(), run: number }),
             live: Live::default(),
+            standing: Mutex::new(self.board.jobs[id].clone()),
         };
         let run =
             Run { number, cancel, reason: None, again: false, killers: Vec::new(), _dismissal: dismissal };
         self.runs.insert(id.clone(), run);
         let (inbox, id) = (self.handle.inbox.clone(), id.clone());
-        let mut shown = self.published.subscribe();
         tokio::spawn(async move {
-            // The work reads its plan from the board: it begins when its job stands there as it is now.
-            let _ = shown.changed().await;
-            let result = outcome(tokio::spawn(work::run(context)).await);
+            let result = outcome(tokio::spawn(work::kind::run(context)).await);
             log_end(&log, &result);
             let _ = inbox.send(Command::Over { id, run: number, result }).await;
         });

@@ -2,6 +2,7 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
 
 /// Why a pattern cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,6 +10,36 @@ use regex::{Regex, RegexBuilder};
 pub struct PatternError {
     pub pattern: String,
     pub cause: String,
+}
+
+/// Patterns as somebody wrote them, each of which can be understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Patterns(Vec<String>);
+
+impl Patterns {
+    pub fn parse(texts: Vec<String>) -> Result<Self, PatternError> {
+        texts.iter().try_for_each(|text| Pattern::parse(text).map(drop))?;
+        Ok(Self(texts))
+    }
+
+    pub fn texts(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl From<Patterns> for Vec<String> {
+    fn from(patterns: Patterns) -> Self {
+        patterns.0
+    }
+}
+
+impl TryFrom<Vec<String>> for Patterns {
+    type Error = PatternError;
+
+    fn try_from(texts: Vec<String>) -> Result<Self, PatternError> {
+        Self::parse(texts)
+    }
 }
 
 /// `--match` and `--exclude`.
@@ -26,10 +57,15 @@ enum Pattern {
 }
 
 impl Filter {
-    pub fn new(wanted: &[String], unwanted: &[String]) -> Result<Self, PatternError> {
-        let parse =
-            |patterns: &[String]| patterns.iter().map(|p| Pattern::parse(p)).collect::<Result<_, _>>();
-        Ok(Self { wanted: parse(wanted)?, unwanted: parse(unwanted)? })
+    pub fn new(wanted: &Patterns, unwanted: &Patterns) -> Self {
+        let built = |patterns: &Patterns| {
+            patterns
+                .0
+                .iter()
+                .map(|text| Pattern::parse(text).expect("patterns are checked when they are made"))
+                .collect()
+        };
+        Self { wanted: built(wanted), unwanted: built(unwanted) }
     }
 
     pub fn takes(&self, name: &str) -> bool {
@@ -83,8 +119,9 @@ mod tests {
     #[test]
     fn filters_follow_specweaves_rules() {
         let takes = |wanted: &[&str], unwanted: &[&str], name: &str| {
-            let own = |list: &[&str]| list.iter().map(|text| text.to_string()).collect::<Vec<_>>();
-            Filter::new(&own(wanted), &own(unwanted)).unwrap().takes(name)
+            let own =
+                |list: &[&str]| Patterns::parse(list.iter().map(|text| text.to_string()).collect()).unwrap();
+            Filter::new(&own(wanted), &own(unwanted)).takes(name)
         };
         assert!(takes(&[], &[], "anything"));
         assert!(takes(&["API*"], &[], "api-gateway"));
@@ -93,7 +130,7 @@ mod tests {
         assert!(takes(&["regex:^web|-be$"], &[], "inventory-BE"));
         assert!(takes(&["ends: -fe", "contains:core"], &[], "data-core-lib"));
         assert!(!takes(&["*"], &["*-legacy"], "crm-legacy"));
-        assert!(Filter::new(&["regex:(".into()], &[]).is_err());
-        assert!(Filter::new(&["[".into()], &[]).is_err());
+        assert!(Patterns::parse(vec!["regex:(".into()]).is_err());
+        assert!(Patterns::parse(vec!["[".into()]).is_err());
     }
 }

@@ -1,9 +1,12 @@
 //! What a user may write as a source of repositories, and a repository as a listing describes it. Pure.
 
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use url::Url;
 
 /// One source of the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// `owner/name` on GitHub.
     GitHub { owner: String, name: String },
@@ -48,6 +51,42 @@ impl Source {
             true => Self::GitHubGlob { owner, glob: name },
             false => Self::GitHub { owner, name: name.trim_end_matches(".git").to_owned() },
         })
+    }
+}
+
+impl Source {
+    /// Whose repositories it means, where that can be told.
+    pub fn owner(&self) -> Option<String> {
+        match self {
+            Self::GitHub { owner, .. } | Self::GitHubGlob { owner, .. } => Some(owner.clone()),
+            Self::Address(address) => Some(described(address).owner),
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Source {
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GitHub { owner, name } | Self::GitHubGlob { owner, glob: name } => {
+                write!(into, "{owner}/{name}")
+            }
+            Self::Address(address) => into.write_str(address),
+        }
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        Self::parse(&text)
     }
 }
 

@@ -1,14 +1,7 @@
 //! Failures as the contract tells them: a canonical code, a reason that programs read, a text for people.
 
 use crate::keeper::KeeperError;
-use crate::trackers::TrackerError;
-use crate::work::clone::PreviewError;
-use crate::work::clone::discover::DiscoverError;
-use crate::work::import::ImportError;
-use crate::work::sources::SourceError;
-use crate::work::sync::SyncError;
-use crate::work::sync::profile::ProfileError;
-use specweave_jobs::redactor::Redactor;
+use crate::work::kind::{Refusal, Why};
 use specweave_jobs::v1::Job;
 use specweave_jobs::{ERROR_DOMAIN, reason};
 use tonic::{Code, Status};
@@ -88,74 +81,16 @@ pub fn from_resume(failure: KeeperError, restart: &str) -> Status {
     }
 }
 
-pub fn from_discover(failure: &DiscoverError) -> Status {
-    // What could not be understood is quoted, and may hold a login.
-    let text = Redactor::default().clean(&failure.to_string());
-    match failure {
-        DiscoverError::Source(_)
-        | DiscoverError::Pattern(_)
-        | DiscoverError::HalfAdo
-        | DiscoverError::NoSource => error(Code::InvalidArgument, reason::INVALID_SPEC, text, []),
-        DiscoverError::Empty(_) => error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, []),
-        DiscoverError::Tracker(TrackerError::Auth(_)) => {
-            error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
-        }
-        DiscoverError::Tracker(_) => error(Code::Unavailable, reason::REMOTE_FAILED, text, []),
-    }
-}
-
-pub fn from_import(failure: &ImportError, redactor: &Redactor) -> Status {
-    // A pattern's error draws an arrow below it.
-    let text = redactor.clean(&failure.to_string()).replace('\n', " ");
-    // Whose help helps.
-    let verb = [("verb", "import".to_owned())];
-    match failure {
-        ImportError::Source(SourceError::Nothing(_)) => {
-            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
-        }
-        ImportError::Source(_) | ImportError::Pattern(_) | ImportError::Since(_) | ImportError::State(_) => {
-            error(Code::InvalidArgument, reason::INVALID_SPEC, text, verb)
-        }
-        ImportError::Tracker(TrackerError::Auth(_)) => {
-            error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
-        }
-        ImportError::Tracker(_) | ImportError::Net(_) => {
-            error(Code::Unavailable, reason::REMOTE_FAILED, text, [])
-        }
-    }
-}
-
-pub fn from_sync(failure: &SyncError, redactor: &Redactor) -> Status {
-    let text = redactor.clean(&failure.to_string()).replace('\n', " ");
-    let verb = [("verb", "sync".to_owned())];
-    match failure {
-        SyncError::Profile(ProfileError::NoProject(_) | ProfileError::NoTracker(_)) => {
-            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
-        }
-        SyncError::Profile(_) => error(Code::InvalidArgument, reason::INVALID_SPEC, text, verb),
-        SyncError::Guard(_) | SyncError::OtherProject { .. } => {
-            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
-        }
-        SyncError::Tracker(TrackerError::Auth(_)) => {
-            error(Code::Unauthenticated, reason::AUTH_FAILED, text, [])
-        }
-        SyncError::Tracker(TrackerError::NotFound(_)) => {
-            error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, verb)
-        }
-        SyncError::Storage(_) => error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, []),
-        SyncError::Busy => error(Code::FailedPrecondition, reason::TARGET_BUSY, text, []),
-        SyncError::Tracker(_) | SyncError::Net(_) | SyncError::Cancelled => {
-            error(Code::Unavailable, reason::REMOTE_FAILED, text, [])
-        }
-    }
-}
-
-pub fn from_preview(failure: &PreviewError, redactor: &Redactor) -> Status {
-    match failure {
-        PreviewError::Discover(failure) => from_discover(failure),
-        PreviewError::Net(failure) => {
-            let text = redactor.clean(&failure.to_string());
-            error(Code::Unavailable, reason::REMOTE_FAILED, text, [])
-        }
+/// Why a request came to nothing; `verb` is whose help helps.
+pub fn from_refusal(refusal: Refusal, verb: &str) -> Status {
+    let help = [("verb", verb.to_owned())];
+    let Refusal { why, text } = refusal;
+    match why {
+        Why::Invalid => error(Code::InvalidArgument, reason::INVALID_SPEC, text, help),
+        Why::Nothing => error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, help),
+        Why::Authentication => error(Code::Unauthenticated, reason::AUTH_FAILED, text, []),
+        Why::Remote => error(Code::Unavailable, reason::REMOTE_FAILED, text, []),
+        Why::Storage => error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, []),
+        Why::Busy => error(Code::AlreadyExists, reason::TARGET_BUSY, text, []),
     }
 }

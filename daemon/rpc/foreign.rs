@@ -6,12 +6,11 @@ use crate::keeper::Resumed;
 use crate::mirror;
 use crate::net::secrets::Caller;
 use crate::rpc::errors::{self, error, from_keeper};
-use crate::view;
 use crate::work::adoption::AdoptError;
-use crate::work::clone::adopt;
-use crate::work::{ConfigError, import};
+use crate::work::config::ConfigError;
+use crate::work::kind;
 use specweave_jobs::project::{JobId, Project};
-use specweave_jobs::v1::{Job, JobState, JobType, KillJobResponse};
+use specweave_jobs::v1::{Job, JobState, KillJobResponse};
 use specweave_jobs::{clock, disk, process, reason};
 use tonic::{Code, Status};
 
@@ -50,7 +49,7 @@ pub(super) async fn kill(project: &Project, mut job: Job) -> Result<KillJobRespo
 
 impl Service {
     pub(super) async fn resume(&self, entry: &Entry, caller: Caller) -> Result<Resumed, Status> {
-        let restart = view::restart_command(&entry.job.order, &self.project.job(&entry.job.id));
+        let restart = kind::of(&entry.job.order).restart_command(&self.project.job(&entry.job.id));
         let resumed = self.keeper.resume(entry.job.id.clone(), caller).await;
         resumed.map_err(|error| errors::from_resume(error, &restart))
     }
@@ -64,23 +63,21 @@ impl Service {
         if job.state() == JobState::Completed {
             return Err(refused(format!("job {} is already completed", job.id)));
         }
-        if !matches!(job.r#type(), JobType::CloneRepos | JobType::ImportIssues) {
+        let Some(adopter) = kind::adopter(job.r#type()) else {
             let text = format!(
                 "job {} belongs to another tool: this daemon cannot go on with {} of SpecWeave",
                 job.id, job.type_name
             );
             return Err(refused(text));
-        }
+        };
         let id = JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?;
         let files = self.project.job(&id);
         if disk::facts(&files.folder).is_ok_and(|facts| facts.kind == disk::Kind::Link) {
             return Err(refused(format!("the folder of job {id} is a link, and links are not followed")));
         }
-        let is_import = job.r#type() == JobType::ImportIssues;
         let read = {
             let (files, id) = (files.clone(), id.clone());
-            let read = if is_import { import::adopt::read } else { adopt::read };
-            tokio::task::spawn_blocking(move || (read(&files, &id, &mut caller), caller)).await
+            tokio::task::spawn_blocking(move || ((adopter.read)(&files, &id, &mut caller), caller)).await
         };
         let (adoption, caller) = read.map_err(|panic| Status::internal(panic.to_string()))?;
         let adoption = adoption.map_err(|failure| match failure {
@@ -88,11 +85,7 @@ impl Service {
                 Code::FailedPrecondition,
                 reason::CONFIG_NOT_FOUND,
                 format!("config not found: SpecWeave left no config.json of job {id}"),
-                [(
-                    "restart",
-                    if is_import { "specweave-jobs import" } else { "specweave-jobs clone OWNER/REPO..." }
-                        .to_owned(),
-                )],
+                [("restart", adopter.restart.to_owned())],
             ),
             other => refused(format!("job {id} cannot be taken over: {other}")),
         })?;

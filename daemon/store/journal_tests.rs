@@ -1,6 +1,7 @@
 use super::*;
+use crate::job::order::Order;
 use crate::job::paged_sources::{Counts, End, Failure, PageDone};
-use crate::job::{Done, Order, Outcome, PauseReason, State};
+use crate::job::{Done, Outcome, PauseReason, State};
 use crate::store::lines;
 use crate::store::mac::FileKey;
 use proptest::prelude::*;

@@ -1,7 +1,8 @@
 //! What a job that SpecWeave wrote becomes when this daemon takes it over, whatever its kind.
 
-use crate::job::{MOST_ITEMS, Order};
-use crate::work::ConfigError;
+use crate::job::MOST_ITEMS;
+use crate::job::order::Order;
+use crate::work::config::ConfigError;
 
 /// A job that can be taken over.
 pub struct Adoption {

@@ -2,21 +2,23 @@
 
 pub mod adopt;
 pub mod discover;
+mod kind;
 pub mod record;
 mod targets;
 
 use crate::git::{self, CloneError, Engine, Success, mark};
+use crate::job::order::CloneOrder;
 use crate::job::{Done, Event, MOST_ITEMS, Mark, Plan};
+use crate::net;
 use crate::net::secrets::{Caller, Secrets};
 use crate::trackers::TrackerError;
 use crate::trackers::server::Session;
-use crate::work::{ConfigError, Context, Finish, Stop, config_key, read_config};
-use crate::{net, work};
+use crate::work::config::{self, ConfigError, config_key, read_config};
+use crate::work::{Context, Finish, Stop};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use record::{Config, FailedRepo, Repository, Summary};
-use specweave_jobs::v1::CloneSpec;
 use specweave_jobs::{clock, crash};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -45,18 +47,15 @@ const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs
 /// network.
 const STARTED_AHEAD: usize = 4;
 
-fn at_a_time(spec: &CloneSpec) -> usize {
-    match spec.concurrency as usize {
-        0 => CONCURRENCY,
-        wanted => wanted.min(MOST_CONCURRENCY),
-    }
+fn at_a_time(order: &CloneOrder) -> usize {
+    order.concurrency.map_or(CONCURRENCY, |wanted| (wanted as usize).min(MOST_CONCURRENCY))
 }
 
 /// Shows what a request would clone.
-pub async fn preview(spec: &CloneSpec, secrets: &Secrets) -> Result<Selection, PreviewError> {
+pub async fn preview(order: &CloneOrder, secrets: &Secrets) -> Result<Selection, PreviewError> {
     let settings = net::git_settings().await;
     let http = net::client(secrets, &settings, net::Use::Git)?;
-    Ok(discover::discover(spec, &Session::quiet(http), secrets).await?)
+    Ok(discover::discover(order, &Session::quiet(http), secrets).await?)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +67,7 @@ pub enum PreviewError {
 }
 
 /// Runs a clone job from wherever it stands.
-pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
+pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> {
     let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Git)
         .map_err(|error| Stop::Fail(net::chain(&error)))?;
@@ -76,15 +75,22 @@ pub async fn run(context: &Context, spec: &CloneSpec) -> Result<Finish, Stop> {
         (Some(items), Some(config)) => config_of(items.len(), config)?,
         (Some(_), None) => return Err(Stop::Fail("config not found".into())),
         (None, Some(config)) => adopt_plan(context, config).await?,
-        (None, None) => plan(context, spec, &http).await?,
+        (None, None) => plan(context, order, &http).await?,
     };
     let root = context.project.root();
     let tenure = context.tenure.clone();
-    let engine =
-        Engine::new(http, context.secrets.clone(), settings, spec.depth, at_a_time(spec), root, tenure);
+    let engine = Engine::new(
+        http,
+        context.secrets.clone(),
+        settings,
+        order.depth.unwrap_or_default(),
+        at_a_time(order),
+        root,
+        tenure,
+    );
     let ended = AtomicUsize::new(context.job.items().map_or(0, |items| items.current()));
     let run = Run { engine, config, ended, context };
-    run.clone_waiting(spec).await?;
+    run.clone_waiting(order).await?;
     run.conclude().await
 }
 
@@ -97,7 +103,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn clone_waiting(&self, spec: &CloneSpec) -> Result<(), Stop> {
+    async fn clone_waiting(&self, order: &CloneOrder) -> Result<(), Stop> {
         let context = self.context;
         let marks = context.job.items();
         let waiting = |item: u32| marks.is_none_or(|items| items.mark(item) == Some(Mark::Waiting));
@@ -109,7 +115,7 @@ impl Run<'_> {
                 context.checkpoint(Event::ItemFailed { item, error: refused.reason.clone() }).await?;
             }
         }
-        let at_a_time = at_a_time(spec);
+        let at_a_time = at_a_time(order);
         context.log(format!("Starting clone operations ({at_a_time} at a time)..."));
         let mut items = (0..count as u32).filter(|item| waiting(*item));
         let mut under_way = FuturesUnordered::new();
@@ -173,7 +179,7 @@ impl Run<'_> {
     async fn attempt(&self, repository: &Repository) -> Result<Success, CloneError> {
         let context = self.context;
         let root = context.project.root();
-        let order = git::Order {
+        let target = git::Order {
             address: repository.clone_url.clone(),
             target: root.join(&repository.path),
             partial: root.join(format!("{}.partial-{}", repository.path, context.job.id)),
@@ -188,7 +194,7 @@ impl Run<'_> {
         let mut short_waits = 0..net::MOST_SHORT_WAITS;
         let mut pauses = RETRY_PAUSES.iter();
         loop {
-            let error = match self.engine.clone(&order, &gate, &context.cancel).await {
+            let error = match self.engine.clone(&target, &gate, &context.cancel).await {
                 Ok(success) => return Ok(success),
                 Err(error) => error,
             };
@@ -207,7 +213,7 @@ impl Run<'_> {
     /// Writes the result and enters what was cloned into the project's configuration.
     async fn conclude(&self) -> Result<Finish, Stop> {
         let context = self.context;
-        let Some(Plan::Items(items)) = context.keeper.plan(&context.job.id) else {
+        let Some(Plan::Items(items)) = context.plan() else {
             return Err(Stop::Cancelled);
         };
         let total = items.len();
@@ -279,11 +285,11 @@ impl Run<'_> {
 }
 
 /// Discovers the repositories and makes them the job's items.
-async fn plan(context: &Context, spec: &CloneSpec, http: &reqwest::Client) -> Result<Config, Stop> {
+async fn plan(context: &Context, order: &CloneOrder, http: &reqwest::Client) -> Result<Config, Stop> {
     context.phase("discovering");
     context.log("Looking for repositories...");
     let session = context.session(http.clone());
-    let discovering = discover::discover(spec, &session, &context.secrets);
+    let discovering = discover::discover(order, &session, &context.secrets);
     let selection = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         result = discovering => result.map_err(|error| stop_for(context, error))?,
@@ -351,7 +357,7 @@ async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Sto
 
 fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
     let key = config_key(&context.key, &context.job.id);
-    let written = work::write_config(&context.project.job(&context.job.id), &key, config);
+    let written = config::write_config(&context.project.job(&context.job.id), &key, config);
     written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 

@@ -2,30 +2,31 @@
 //! next counts. Nothing is kept of what was read: memory does not grow with the number of items.
 
 pub mod adopt;
+mod kind;
 mod pages;
 pub mod record;
 mod wanted;
 
 use crate::docs::writer::{Access, Shelf, ShelfError};
+use crate::job::order::{ImportOrder, Since};
 use crate::job::paged_sources::{End, Failure};
 use crate::job::{Event, PauseReason, Plan};
 use crate::model::item::Platform;
-use crate::model::patterns::PatternError;
+use crate::net;
 use crate::net::secrets::Secrets;
 use crate::store::mac::PlaceKey;
 use crate::trackers::server::Session;
 use crate::trackers::{Source, TrackerError, Window, ado, github, jira};
+use crate::work::config::{self, ConfigError, config_key, read_config};
 use crate::work::sources::{self, SourceError, SourceId};
-use crate::work::{ConfigError, Context, Finish, Stop, config_key, read_config};
-use crate::{net, work};
+use crate::work::{Context, Finish, Stop};
 use pages::{Import, Interruption};
 use record::{Config, Planned, ResultCounts, SourceResult, Spool, Summary};
 use serde_json::{Map, Value};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
-use specweave_jobs::v1::ImportSpec;
 use std::sync::{Arc, Mutex};
-use wanted::{Since, Wanted, months_ago};
+use wanted::{Wanted, months_ago};
 
 /// Sources that a summary names with the reason why they could not be read.
 const MOST_NAMED_SOURCES: usize = 3;
@@ -36,10 +37,10 @@ const FIRST_MONTHS: u32 = 1;
 /// The sources of a request; those that were imported once are imported again where it names none.
 pub fn find_sources(
     project: &Project,
-    spec: &ImportSpec,
+    order: &ImportOrder,
     secrets: &Secrets,
 ) -> Result<Vec<SourceId>, SourceError> {
-    sources::find(project, spec, secrets, |platform| record::imported(project, platform))
+    sources::find(project, order, secrets, |platform| record::imported(project, platform))
 }
 
 /// Only one job at a time writes living docs: places and numbers are given once.
@@ -52,21 +53,7 @@ pub enum ImportError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
-    Pattern(#[from] PatternError),
-    #[error(transparent)]
     Tracker(#[from] TrackerError),
-    #[error("{0:?} is no beginning: last, all, a number of months such as 3m, or a date such as 2026-01-31")]
-    Since(String),
-    #[error("{0:?} is no state: open or all")]
-    State(String),
-}
-
-/// Checks what can be checked without a network.
-pub fn check(spec: &ImportSpec) -> Result<(), ImportError> {
-    sources::check(spec)?;
-    Since::parse(&spec.since)?;
-    Wanted::new(spec)?;
-    Ok(())
 }
 
 /// What would come from one source.
@@ -84,17 +71,17 @@ pub struct Preview {
 pub async fn preview(
     project: &Project,
     key: &PlaceKey,
-    spec: &ImportSpec,
+    order: &ImportOrder,
     secrets: &Secrets,
 ) -> Result<Vec<Preview>, ImportError> {
     let settings = net::git_settings().await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
-    let wanted = Wanted::new(spec)?;
+    let wanted = Wanted::new(order);
     let mut previews = Vec::new();
-    for id in find_sources(project, spec, secrets)? {
-        let planned = planned(project, key, spec, &wanted, id)?;
+    for id in find_sources(project, order, secrets)? {
+        let planned = planned(project, key, order, &wanted, id);
         let counted = match open(&session, secrets, &planned).await {
-            Ok(source) => source.count(&window(&planned, spec)).await,
+            Ok(source) => source.count(&window(&planned, order)).await,
             Err(error) => Err(error),
         };
         let (count, error) = match counted {
@@ -108,27 +95,22 @@ pub async fn preview(
 }
 
 /// Where the reading of a source begins.
-fn planned(
-    project: &Project,
-    key: &PlaceKey,
-    spec: &ImportSpec,
-    wanted: &Wanted,
-    id: SourceId,
-) -> Result<Planned, ImportError> {
+fn planned(project: &Project, key: &PlaceKey, order: &ImportOrder, wanted: &Wanted, id: SourceId) -> Planned {
     // What an import without a filter has had, one with a filter need not have again.
     let last = record::last_mark(project, key, &id, &wanted.text)
         .or_else(|| record::last_mark(project, key, &id, ""));
-    let (since, mark, advances) = match (Since::parse(&spec.since)?, last) {
+    let (since, mark, advances) = match (order.since, last) {
         (Since::All, _) => (None, None, true),
-        (Since::At(at, _), last) => (Some(at), None, last.is_none()),
+        (Since::At(at), last) => (Some(at), None, last.is_none()),
+        (Since::Months(months), last) => (Some(months_ago(months)), None, last.is_none()),
         (Since::Last, None) => (Some(months_ago(FIRST_MONTHS)), None, true),
         (Since::Last, last) => (None, last, true),
     };
-    Ok(Planned { id, since, mark, advances, with_login: false })
+    Planned { id, since, mark, advances, with_login: false }
 }
 
-fn window(planned: &Planned, spec: &ImportSpec) -> Window {
-    Window { since: planned.since, mark: planned.mark.clone(), labels: spec.labels.clone() }
+fn window(planned: &Planned, order: &ImportOrder) -> Window {
+    Window { since: planned.since, mark: planned.mark.clone(), labels: order.labels.clone() }
 }
 
 /// The reader of a source.
@@ -156,14 +138,13 @@ async fn open(
 }
 
 /// Runs an import from wherever it stands.
-pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
-    let fail = |error| failed(context, &error);
+pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop> {
     let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Trackers)
         .map_err(|error| Stop::Fail(net::chain(&error)))?;
     let session = context.session(http);
-    let wanted = Wanted::new(spec).map_err(fail)?;
-    let mut config = plan(context, spec, &wanted).await?;
+    let wanted = Wanted::new(order);
+    let mut config = plan(context, order, &wanted).await?;
     context.phase("waiting for another import");
     let _turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
@@ -175,7 +156,7 @@ pub async fn run(context: &Context, spec: &ImportSpec) -> Result<Finish, Stop> {
         blocking(move || Shelf::open(&project, &key, Access::Write)).await?.map_err(stop_for_shelf)?;
     let import = Import {
         context,
-        spec,
+        order,
         wanted: &wanted,
         shelf: Arc::new(Mutex::new(shelf)),
         spool: Arc::new(Spool::of(&context.project, &context.key, &context.job.id)),
@@ -285,7 +266,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// The sources of the job, found or found before.
-async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<Config, Stop> {
+async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result<Config, Stop> {
     let files = context.project.job(&context.job.id);
     let key = config_key(&context.key, &context.job.id);
     let earlier: Option<Config> = match read_config(&files, Some(&key)) {
@@ -312,14 +293,14 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
         (None, _) => {}
     }
     let fail = |error| failed(context, &error);
-    let found = find_sources(&context.project, spec, &context.secrets).map_err(|error| fail(error.into()))?;
-    let planned: Result<Vec<Planned>, ImportError> =
-        found.into_iter().map(|id| planned(&context.project, &context.key, spec, wanted, id)).collect();
-    let planned = planned.map_err(fail)?;
-    let months = match Since::parse(&spec.since).map_err(fail)? {
-        Since::At(_, months) => months.map(i64::from),
+    let found =
+        find_sources(&context.project, order, &context.secrets).map_err(|error| fail(error.into()))?;
+    let planned =
+        found.into_iter().map(|id| planned(&context.project, &context.key, order, wanted, id)).collect();
+    let months = match order.since {
+        Since::Months(months) => Some(i64::from(months)),
         Since::Last => Some(i64::from(FIRST_MONTHS)),
-        Since::All => None,
+        Since::All | Since::At(_) => None,
     };
     let config = Config::new(&context.project, &context.job.id, context.job.created_at, planned, months);
     write_config(context, &config)?;
@@ -337,7 +318,7 @@ async fn plan(context: &Context, spec: &ImportSpec, wanted: &Wanted) -> Result<C
 
 fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
     let key = config_key(&context.key, &context.job.id);
-    let written = work::write_config(&context.project.job(&context.job.id), &key, config);
+    let written = config::write_config(&context.project.job(&context.job.id), &key, config);
     written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 
@@ -345,7 +326,7 @@ impl Import<'_> {
     /// Writes the result.
     async fn conclude(&self, config: &Config) -> Result<Finish, Stop> {
         let context = self.context;
-        let Some(Plan::Feeds(feeds)) = context.keeper.plan(&context.job.id) else {
+        let Some(Plan::Feeds(feeds)) = context.plan() else {
             return Err(Stop::Cancelled);
         };
         let files = context.project.job(&context.job.id);

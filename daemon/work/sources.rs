@@ -1,13 +1,13 @@
 //! Which containers of the trackers a request means, for import and sync alike: what it names, and else what the project's configuration, the environment and the
 //! git remote name.
 
+use crate::job::order::{ImportOrder, is_project_key, is_repository};
 use crate::model::item::Platform;
 use crate::net::secrets::Secrets;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use specweave_jobs::disk;
 use specweave_jobs::project::Project;
-use specweave_jobs::v1::ImportSpec;
 use url::Url;
 
 /// A project's configuration is no larger.
@@ -40,10 +40,6 @@ impl SourceId {
 pub enum SourceError {
     #[error("{0:?} is no tracker: github, jira or ado")]
     NoPlatform(String),
-    #[error("{0:?} is no repository of GitHub: owner/name")]
-    NoRepository(String),
-    #[error("{0:?} is no key of a JIRA project")]
-    NoKey(String),
     #[error("nothing to import from: {0}")]
     Nothing(String),
     #[error("{0} has several: {1}; give each a profile under sync.profiles in config.json, and name one")]
@@ -51,49 +47,14 @@ pub enum SourceError {
 }
 
 /// The platforms that a request names; all of them when it names none.
-pub fn platforms(spec: &ImportSpec) -> Result<Vec<Platform>, SourceError> {
-    let parse = |word: &String| {
-        let found = Platform::ALL.into_iter().find(|platform| platform.word() == word.as_str());
-        found.ok_or_else(|| SourceError::NoPlatform(word.clone()))
-    };
-    let named: Vec<Platform> = spec.providers.iter().map(parse).collect::<Result<_, _>>()?;
-    if !named.is_empty() {
-        return Ok(named);
+fn platforms(order: &ImportOrder) -> Vec<Platform> {
+    if !order.platforms.is_empty() {
+        return order.platforms.clone();
     }
     // What names a source names its tracker.
-    let by_source = [
-        (Platform::GitHub, !spec.repos.is_empty()),
-        (Platform::Jira, !spec.project_keys.is_empty()),
-        (Platform::Ado, !spec.ado_projects.is_empty()),
-    ];
     let by_source: Vec<Platform> =
-        by_source.into_iter().filter(|(_, named)| *named).map(|(platform, _)| platform).collect();
-    Ok(if by_source.is_empty() { Platform::ALL.to_vec() } else { by_source })
-}
-
-/// Checks what can be checked without looking anywhere.
-pub fn check(spec: &ImportSpec) -> Result<(), SourceError> {
-    platforms(spec)?;
-    for repository in &spec.repos {
-        is_repository(repository)
-            .then_some(())
-            .ok_or_else(|| SourceError::NoRepository(repository.clone()))?;
-    }
-    for key in &spec.project_keys {
-        let fits = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        fits.then_some(()).ok_or_else(|| SourceError::NoKey(key.clone()))?;
-    }
-    Ok(())
-}
-
-fn is_repository(text: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part != "."
-            && part != ".."
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+        Platform::ALL.into_iter().filter(|platform| names_any(order, *platform)).collect();
+    if by_source.is_empty() { Platform::ALL.to_vec() } else { by_source }
 }
 
 /// The project's configuration; nothing where it cannot be read.
@@ -125,7 +86,7 @@ pub fn of_section(
         // Repositories with a section of their own are routed to; they are not what is meant.
         config = serde_json::json!({"sync": {platform.word(): config["sync"][platform.word()]}});
     }
-    let (mut sources, why) = sources_of(project, platform, &ImportSpec::default(), secrets, &config);
+    let (mut sources, why) = sources_of(project, platform, &ImportOrder::default(), secrets, &config);
     sources.dedup();
     match sources.len() {
         1 => Ok(sources.remove(0)),
@@ -140,14 +101,14 @@ pub fn of_section(
 fn sources_of(
     project: &Project,
     platform: Platform,
-    spec: &ImportSpec,
+    order: &ImportOrder,
     secrets: &Secrets,
     config: &Value,
 ) -> (Vec<SourceId>, &'static str) {
     match platform {
-        Platform::GitHub => github(project, spec, secrets, config),
-        Platform::Jira => jira(spec, secrets, config),
-        Platform::Ado => ado(spec, secrets, config),
+        Platform::GitHub => github(project, order, secrets, config),
+        Platform::Jira => jira(order, secrets, config),
+        Platform::Ado => ado(order, secrets, config),
     }
 }
 
@@ -156,23 +117,22 @@ fn sources_of(
 /// `recorded` tells which ones of a tracker were imported before.
 pub fn find(
     project: &Project,
-    spec: &ImportSpec,
+    order: &ImportOrder,
     secrets: &Secrets,
     recorded: impl Fn(Platform) -> Vec<SourceId>,
 ) -> Result<Vec<SourceId>, SourceError> {
-    check(spec)?;
     let config = config(project);
     let mut found = Vec::new();
     let mut looked = Vec::new();
-    for platform in platforms(spec)? {
-        let (mut sources, why) = sources_of(project, platform, spec, secrets, &config);
-        if !names_any(spec, platform) {
+    for platform in platforms(order) {
+        let (mut sources, why) = sources_of(project, platform, order, secrets, &config);
+        if !names_any(order, platform) {
             // What was imported once is imported again.
             sources.extend(vetted(recorded(platform), platform, secrets));
         }
         if sources.is_empty() {
             looked.push(format!("{}: {why}", platform.name()));
-            if spec.providers.iter().any(|word| word == platform.word()) {
+            if order.platforms.contains(&platform) {
                 return Err(SourceError::Nothing(looked.pop().unwrap_or_default()));
             }
         }
@@ -188,11 +148,11 @@ pub fn find(
     }
 }
 
-fn names_any(spec: &ImportSpec, platform: Platform) -> bool {
+fn names_any(order: &ImportOrder, platform: Platform) -> bool {
     match platform {
-        Platform::GitHub => !spec.repos.is_empty(),
-        Platform::Jira => !spec.project_keys.is_empty(),
-        Platform::Ado => !spec.ado_projects.is_empty(),
+        Platform::GitHub => !order.repos.is_empty(),
+        Platform::Jira => !order.project_keys.is_empty(),
+        Platform::Ado => !order.ado_projects.is_empty(),
     }
 }
 
@@ -202,7 +162,7 @@ fn vetted(mut sources: Vec<SourceId>, platform: Platform, secrets: &Secrets) -> 
     sources.retain(|source| match platform {
         Platform::GitHub => is_repository(&source.name) && source.server.is_empty(),
         Platform::Jira => {
-            let is_key = source.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let is_key = is_project_key(&source.name);
             let server = Some(source.server.clone());
             is_key && (secrets.jira() == server || secrets.jira_by_configuration(&source.server) == server)
         }
@@ -234,13 +194,13 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 fn github(
     project: &Project,
-    spec: &ImportSpec,
+    order: &ImportOrder,
     secrets: &Secrets,
     config: &Value,
 ) -> (Vec<SourceId>, &'static str) {
     let of = |name: &String| SourceId::new(Platform::GitHub, name, "");
-    if !spec.repos.is_empty() {
-        return (spec.repos.iter().map(of).collect(), "");
+    if !order.repos.is_empty() {
+        return (order.repos.iter().map(of).collect(), "");
     }
     let sections = configured(config, Platform::GitHub);
     let named =
@@ -273,7 +233,7 @@ fn remote(project: &Project, secrets: &Secrets) -> Option<String> {
     is_repository(&name).then_some(name)
 }
 
-fn jira(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>, &'static str) {
+fn jira(order: &ImportOrder, secrets: &Secrets, config: &Value) -> (Vec<SourceId>, &'static str) {
     let sections = configured(config, Platform::Jira);
     let domain = sections.iter().map(|section| text(section, "domain")).find(|domain| !domain.is_empty());
     let Some(server) = secrets.jira().or_else(|| secrets.jira_by_configuration(domain?)) else {
@@ -289,38 +249,38 @@ fn jira(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>,
         domain.is_empty()
             || host(&server) == host(&format!("https://{}", domain.trim_start_matches("https://")))
     };
-    let mut keys: Vec<String> = spec.project_keys.clone();
+    let mut keys: Vec<String> = order.project_keys.clone();
     if keys.is_empty() {
         // Where the environment leads elsewhere than every section, it leads there for all of them.
         let anywhere = !sections.iter().any(&is_there);
         let there = sections.iter().filter(|section| anywhere || is_there(section));
         keys.extend(there.map(|section| text(section, "projectKey").to_owned()));
         keys.extend(secrets.setting("JIRA_PROJECT_KEY").map(str::to_owned));
-        keys.retain(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+        keys.retain(|key| is_project_key(key));
     }
     let sources = keys.iter().map(|key| SourceId::new(Platform::Jira, key, &server)).collect();
     (sources, "no --project-key, and no projectKey in config.json")
 }
 
-fn ado(spec: &ImportSpec, secrets: &Secrets, config: &Value) -> (Vec<SourceId>, &'static str) {
+fn ado(order: &ImportOrder, secrets: &Secrets, config: &Value) -> (Vec<SourceId>, &'static str) {
     let sections = configured(config, Platform::Ado);
     let configured =
         sections.iter().map(|section| text(section, "organization")).find(|name| !name.is_empty());
-    let org = match spec.ado_org.as_str() {
-        "" => secrets.setting("AZURE_DEVOPS_ORG").or(configured).unwrap_or(""),
-        org => org,
+    let org = match order.ado_org.as_deref() {
+        None => secrets.setting("AZURE_DEVOPS_ORG").or(configured).unwrap_or(""),
+        Some(org) => org,
     };
     if org.is_empty() && secrets.setting("AZURE_DEVOPS_ORG_URL").is_none() {
         return (Vec::new(), "no --ado-org, no AZURE_DEVOPS_ORG, and no organization in config.json");
     }
-    let mut found: Vec<(String, &str)> = spec.ado_projects.iter().map(|name| (name.clone(), org)).collect();
+    let mut found: Vec<(String, &str)> = order.ado_projects.iter().map(|name| (name.clone(), org)).collect();
     if found.is_empty() {
         // A project belongs to the organisation that its section names.
         found.extend(sections.iter().map(|section| {
             let own = text(section, "organization");
             (
                 text(section, "project").to_owned(),
-                if own.is_empty() || !spec.ado_org.is_empty() { org } else { own },
+                if own.is_empty() || order.ado_org.is_some() { org } else { own },
             )
         }));
     }
@@ -345,12 +305,12 @@ mod tests {
         Project::find(&root).unwrap()
     }
 
-    fn found(config: &Value, spec: ImportSpec, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
+    fn found(config: &Value, order: ImportOrder, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
         let project = project(config);
         let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let caller = crate::net::secrets::Caller { variables, logins: Vec::new() };
         let secrets = Secrets::new(&project, caller, &Default::default());
-        let sources = find(&project, &spec, &secrets, |_| Vec::new());
+        let sources = find(&project, &order, &secrets, |_| Vec::new());
         std::fs::remove_dir_all(project.root()).unwrap();
         sources
             .map(|sources| sources.iter().map(SourceId::shown).collect())
@@ -368,27 +328,25 @@ mod tests {
             },
             "ado": {"enabled": false, "organization": "old", "project": "Old"},
         }});
-        let all = found(&config, ImportSpec::default(), &[]).unwrap();
+        let all = found(&config, ImportOrder::default(), &[]).unwrap();
         assert_eq!(all, ["github acme/web", "github acme/api", "jira PAY", "ado Nova CAD"]);
-        let spec = ImportSpec { providers: vec!["jira".into()], ..Default::default() };
-        assert_eq!(found(&config, spec, &[]).unwrap(), ["jira PAY"]);
-        let spec = ImportSpec { repos: vec!["x/y".into()], ..Default::default() };
-        assert_eq!(found(&config, spec, &[]).unwrap(), ["github x/y"]);
+        let order = ImportOrder { platforms: vec![Platform::Jira], ..Default::default() };
+        assert_eq!(found(&config, order, &[]).unwrap(), ["jira PAY"]);
+        let order = ImportOrder { repos: vec!["x/y".into()], ..Default::default() };
+        assert_eq!(found(&config, order, &[]).unwrap(), ["github x/y"]);
     }
 
     #[test]
     fn a_domain_that_came_with_the_project_gets_no_token() {
         let config = json!({"sync": {"jira": {"domain": "evil.example", "projectKey": "PAY"}}});
-        let spec = || ImportSpec { providers: vec!["jira".into()], ..Default::default() };
-        assert!(found(&config, spec(), &[("JIRA_API_TOKEN", "t")]).unwrap_err().contains("JIRA_DOMAIN"));
-        assert_eq!(found(&config, spec(), &[("JIRA_DOMAIN", "jira.example")]).unwrap(), ["jira PAY"]);
+        let order = || ImportOrder { platforms: vec![Platform::Jira], ..Default::default() };
+        assert!(found(&config, order(), &[("JIRA_API_TOKEN", "t")]).unwrap_err().contains("JIRA_DOMAIN"));
+        assert_eq!(found(&config, order(), &[("JIRA_DOMAIN", "jira.example")]).unwrap(), ["jira PAY"]);
     }
 
     #[test]
     fn nothing_to_import_says_where_was_looked() {
-        let error = found(&json!({}), ImportSpec::default(), &[]).unwrap_err();
+        let error = found(&json!({}), ImportOrder::default(), &[]).unwrap_err();
         assert!(error.contains("GitHub: no --repo") && error.contains("JIRA: no JIRA_DOMAIN"), "{error}");
-        let spec = ImportSpec { repos: vec!["../x".into()], ..Default::default() };
-        assert!(found(&json!({}), spec, &[]).is_err());
     }
 }

@@ -5,6 +5,7 @@
 mod conflict;
 mod dialect;
 mod engine;
+mod kind;
 mod local;
 mod merge;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod status;
 mod store;
 
 use crate::docs::writer::Access;
+use crate::job::order::{OnConflict, SyncOrder};
 use crate::job::{Event, Plan as JobPlan};
 use crate::model::item::Platform;
 use crate::net;
@@ -25,16 +27,16 @@ use crate::store::mac::PlaceKey;
 use crate::trackers::edits::Editor;
 use crate::trackers::server::Session;
 use crate::trackers::{TrackerError, ado, github, jira};
+use crate::work::config::{config_key, read_config, write_config};
 use crate::work::import::{self, Verdict};
-use crate::work::{Context, Finish, Stop, config_key, read_config, write_config};
+use crate::work::{Context, Finish, Stop};
 use engine::{Ended, Engine, Run};
 use local::{InPlace, LivingDocs};
 use plan::{Action, Verb, story_of};
-use profile::{OnConflict, Profile, ProfileError};
+use profile::{Profile, ProfileError};
 use record::{Config, Summary};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
-use specweave_jobs::v1::SyncSpec;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
@@ -80,11 +82,6 @@ impl From<Ended> for SyncError {
     }
 }
 
-/// Checks what can be checked without looking anywhere.
-pub fn check(spec: &SyncSpec) -> Result<(), ProfileError> {
-    profile::check(spec)
-}
-
 /// What would be done.
 pub struct Preview {
     pub profile: Profile,
@@ -96,7 +93,7 @@ pub struct Preview {
 
 /// One thing that would be done, in words.
 pub struct Shown {
-    pub verb: &'static str,
+    pub verb: Verb,
     pub story: String,
     pub item: String,
     pub path: String,
@@ -107,10 +104,10 @@ pub struct Shown {
 pub async fn preview(
     project: &Project,
     key: &PlaceKey,
-    spec: &SyncSpec,
+    order: &SyncOrder,
     secrets: &Secrets,
 ) -> Result<Preview, SyncError> {
-    let profile = Profile::find(project, spec, secrets)?;
+    let profile = Profile::find(project, order, secrets)?;
     let _turn = import::SPECS.try_lock().map_err(|_| SyncError::Busy)?;
     let settings = net::git_settings().await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
@@ -124,8 +121,8 @@ pub async fn preview(
     let mut store = Store::open(log).map_err(SyncError::Storage)?;
     let run = Silent;
     let mut engine =
-        Engine::new(&profile, &*editor, &mut docs, &mut store, &run, &spec.only, spec.force_deletes);
-    engine.resolve = spec.resolve;
+        Engine::new(&profile, &*editor, &mut docs, &mut store, &run, &order.only, order.force_deletes);
+    engine.resolve = order.resolve;
     let planned = engine.plan().await;
     if let (Err(Ended::Tracker(TrackerError::Auth(_))), false) = (&planned, editor.server().has_login()) {
         return Err(TrackerError::Auth(import::no_token(&profile.source)).into());
@@ -133,7 +130,7 @@ pub async fn preview(
     let plan = planned?;
     let duration = engine.duration(&plan.actions);
     let shown = plan.actions.iter().map(|action| Shown {
-        verb: action.verb.word(),
+        verb: action.verb,
         story: action.story.clone(),
         item: action.item.as_deref().and_then(|key| engine.shown(key)).unwrap_or_default(),
         path: action.path.clone(),
@@ -171,10 +168,10 @@ async fn open(
 }
 
 /// Runs a sync from wherever it stands.
-pub async fn run(context: &Context, spec: &SyncSpec) -> Result<Finish, Stop> {
+pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
     let fail = |text: String| Stop::Fail(context.secrets.redactor().clean(&text));
     let profile =
-        Profile::find(&context.project, spec, &context.secrets).map_err(|error| fail(error.to_string()))?;
+        Profile::find(&context.project, order, &context.secrets).map_err(|error| fail(error.to_string()))?;
     let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Trackers)
         .map_err(|error| Stop::Fail(net::chain(&error)))?;
@@ -233,8 +230,8 @@ pub async fn run(context: &Context, spec: &SyncSpec) -> Result<Finish, Stop> {
     ));
     let synced = {
         let mut engine =
-            Engine::new(&profile, &*editor, &mut docs, &mut store, &job, &spec.only, spec.force_deletes);
-        engine.resolve = spec.resolve;
+            Engine::new(&profile, &*editor, &mut docs, &mut store, &job, &order.only, order.force_deletes);
+        engine.resolve = order.resolve;
         sync(context, &job, &mut engine).await
     };
     synced.map_err(|ended| stopped(ended, had_login, with_login))?;
@@ -292,7 +289,7 @@ fn no_room(error: &io::Error) -> Stop {
 
 /// Writes the result, and says how it went.
 async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> {
-    let Some(JobPlan::Items(items)) = context.keeper.plan(&context.job.id) else {
+    let Some(JobPlan::Items(items)) = context.plan() else {
         return Err(Stop::Cancelled);
     };
     let failed: Vec<(String, String)> =

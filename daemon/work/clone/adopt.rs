@@ -2,13 +2,13 @@
 //! id. Logins that stand in its addresses are taken out; they are used once, from memory. Everything here blocks.
 
 use super::record::{Config, Refused, Repository};
-use crate::job::{MOST_ITEMS, Order};
-use crate::model::repository::split_login;
+use crate::job::MOST_ITEMS;
+use crate::job::order::{CloneOrder, Order};
+use crate::model::repository::{Source, split_login};
 use crate::net::secrets::Caller;
 use crate::work::adoption::{AdoptError, Adoption};
-use crate::work::read_config;
+use crate::work::config::read_config;
 use specweave_jobs::project::{JobFiles, JobId};
-use specweave_jobs::v1::CloneSpec;
 use std::path::{Component, Path};
 
 /// Reads the job's `config.json`; its logins go to `caller`.
@@ -21,8 +21,9 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
         return Err(AdoptError::TooMany);
     }
     let secrets = vet(&mut config, caller);
-    let sources = config.repositories.iter().map(|repository| repository.clone_url.clone()).collect();
-    let order = Order::Clone(CloneSpec { sources, ..Default::default() });
+    // The plan stands in the file: what cannot be asked for once more is cloned from there all the same.
+    let sources = config.repositories.iter().filter_map(|one| Source::parse(&one.clone_url).ok()).collect();
+    let order = Order::Clone(CloneOrder { sources, ..Default::default() });
     let notices = match secrets {
         0 => Vec::new(),
         count => vec![format!(

@@ -1,13 +1,13 @@
 //! Who to clone: sources and listings, filtered, each with its place.
 
 use super::targets::{Refusal, Target, place};
-use crate::model::patterns::{Filter, PatternError};
-use crate::model::repository::{AddressError, Listed, Source, described};
+use crate::job::order::{AdoProject, CloneOrder};
+use crate::model::patterns::{Filter, PatternError, Patterns};
+use crate::model::repository::{Listed, Source, described};
 use crate::net::secrets::Secrets;
 use crate::trackers::github::GitHub;
 use crate::trackers::server::Session;
 use crate::trackers::{TrackerError, ado};
-use specweave_jobs::v1::CloneSpec;
 
 /// What a request comes to.
 #[derive(Debug, Default)]
@@ -21,48 +21,25 @@ pub struct Selection {
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     #[error(transparent)]
-    Source(#[from] AddressError),
-    #[error(transparent)]
     Pattern(#[from] PatternError),
     #[error(transparent)]
     Tracker(#[from] TrackerError),
-    #[error("Azure DevOps needs both an organisation and a project")]
-    HalfAdo,
-    #[error("nothing was named to clone")]
-    NoSource,
     #[error("nothing to clone: {0}")]
     Empty(String),
 }
 
-/// Checks what can be checked without a network.
-pub fn check(spec: &CloneSpec) -> Result<(), DiscoverError> {
-    for source in &spec.sources {
-        Source::parse(source)?;
-    }
-    Filter::new(&spec.r#match, &spec.exclude)?;
-    if spec.ado_org.is_empty() != spec.ado_project.is_empty() {
-        return Err(DiscoverError::HalfAdo);
-    }
-    let listings = [&spec.github_org, &spec.github_user, &spec.ado_org];
-    match spec.sources.is_empty() && listings.iter().all(|listing| listing.is_empty()) {
-        true => Err(DiscoverError::NoSource),
-        false => Ok(()),
-    }
-}
-
 /// Asks the listings and applies the filters. An empty selection is an error that says what was looked at.
 pub async fn discover(
-    spec: &CloneSpec,
+    order: &CloneOrder,
     session: &Session,
     secrets: &Secrets,
 ) -> Result<Selection, DiscoverError> {
-    check(spec)?;
-    let filter = Filter::new(&spec.r#match, &spec.exclude)?;
-    let mut found = Found { spec, filter: &filter, listed: Vec::new(), notes: Vec::new() };
+    let filter = Filter::new(&order.wanted, &order.unwanted);
+    let mut found = Found { order, filter: &filter, listed: Vec::new(), notes: Vec::new() };
     let mut named = Vec::new();
     let mut globs = Vec::new();
-    for source in &spec.sources {
-        match Source::parse(source)? {
+    for source in order.sources.iter().cloned() {
+        match source {
             Source::GitHub { owner, name } => {
                 let address = format!("{}/{owner}/{name}.git", secrets.github_web());
                 named.push(Listed { owner, name, project: None, address, archived: false, fork: false });
@@ -72,26 +49,26 @@ pub async fn discover(
         }
     }
     found.take_named(named);
-    if !globs.is_empty() || !spec.github_org.is_empty() || !spec.github_user.is_empty() {
+    if !globs.is_empty() || order.github_org.is_some() || order.github_user.is_some() {
         let github = GitHub::new(session, secrets).await?;
         for (owner, glob) in globs {
-            let glob = Filter::new(&[glob], &[])?;
+            let glob = Filter::new(&Patterns::parse(vec![glob])?, &Patterns::default());
             let listed = github.org_repositories(&owner).await?;
             found.take(&format!("the GitHub owner {owner}"), listed, |name| glob.takes(name));
         }
-        if !spec.github_org.is_empty() {
-            let listed = github.org_repositories(&spec.github_org).await?;
-            found.take(&format!("the GitHub organisation {}", spec.github_org), listed, |_| true);
+        if let Some(org) = &order.github_org {
+            let listed = github.org_repositories(org).await?;
+            found.take(&format!("the GitHub organisation {org}"), listed, |_| true);
         }
-        if !spec.github_user.is_empty() {
-            let listed = github.user_repositories(&spec.github_user).await?;
-            found.take(&format!("the GitHub user {}", spec.github_user), listed, |_| true);
+        if let Some(user) = &order.github_user {
+            let listed = github.user_repositories(user).await?;
+            found.take(&format!("the GitHub user {user}"), listed, |_| true);
         }
     }
-    if !spec.ado_org.is_empty() {
-        let server = ado::server(session, secrets, &spec.ado_org)?;
-        let listed = ado::repositories(&server, &spec.ado_org, &spec.ado_project).await?;
-        let what = format!("the Azure DevOps project {}/{}", spec.ado_org, spec.ado_project);
+    if let Some(AdoProject { organization, project }) = &order.ado {
+        let server = ado::server(session, secrets, organization)?;
+        let listed = ado::repositories(&server, organization, project).await?;
+        let what = format!("the Azure DevOps project {organization}/{project}");
         found.take(&what, listed, |_| true);
     }
     let Found { listed, notes, .. } = found;
@@ -103,7 +80,7 @@ pub async fn discover(
 }
 
 struct Found<'a> {
-    spec: &'a CloneSpec,
+    order: &'a CloneOrder,
     filter: &'a Filter,
     listed: Vec<Listed>,
     notes: Vec<String>,
@@ -127,9 +104,9 @@ impl Found<'_> {
         for repository in listed {
             if !self.filter.takes(&repository.name) || !also(&repository.name) {
                 unmatched += 1;
-            } else if repository.archived && !self.spec.include_archived {
+            } else if repository.archived && !self.order.include_archived {
                 archived += 1;
-            } else if repository.fork && !self.spec.include_forks {
+            } else if repository.fork && !self.order.include_forks {
                 forks += 1;
             } else {
                 self.listed.push(repository);

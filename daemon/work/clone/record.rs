@@ -2,7 +2,7 @@
 //! entries in the project's configuration. Everything here blocks.
 
 use super::targets::{Refusal, Target};
-use crate::work::pretty;
+use crate::work::config::pretty;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock::{self, Millis};

@@ -1,13 +1,12 @@
 //! Taking over an import that SpecWeave wrote: its `config.json` becomes an order of ours, under the same id. Tokens
 //! that stand in it are taken out and used once, from memory. Everything here blocks.
 
-use crate::job::Order;
+use crate::job::order::{ImportOrder, Order, Since, is_project_key, is_repository};
 use crate::net::secrets::Caller;
 use crate::work::adoption::{AdoptError, Adoption};
-use crate::work::read_config;
+use crate::work::config::read_config;
 use serde_json::{Map, Value};
 use specweave_jobs::project::{JobFiles, JobId};
-use specweave_jobs::v1::ImportSpec;
 
 /// The keys under which SpecWeave writes secrets, wherever they stand.
 const SECRETS: [&str; 4] = ["githubToken", "token", "apiToken", "pat"];
@@ -16,8 +15,8 @@ const SECRETS: [&str; 4] = ["githubToken", "token", "apiToken", "pat"];
 pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {
     let mut config: Map<String, Value> = read_config(files, None)?;
     let Some(coordinator) = config.get_mut("coordinatorConfig") else { return Err(AdoptError::Nothing) };
-    let spec = order(coordinator, caller);
-    if spec.repos.is_empty() && spec.project_keys.is_empty() && spec.ado_projects.is_empty() {
+    let order = requested(coordinator, caller);
+    if order.repos.is_empty() && order.project_keys.is_empty() && order.ado_projects.is_empty() {
         return Err(AdoptError::Nothing);
     }
     let count = scrub(coordinator);
@@ -28,31 +27,34 @@ pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoptio
              were taken out of the file. Revoke them: the file was readable by others and not ignored by git"
         )],
     };
-    Ok(Adoption { order: Order::Import(spec), config: config.into(), notices })
+    Ok(Adoption { order: Order::Import(order), config: config.into(), notices })
 }
 
 /// What was asked for, and who may ask.
-fn order(coordinator: &Value, caller: &mut Caller) -> ImportSpec {
+fn requested(coordinator: &Value, caller: &mut Caller) -> ImportOrder {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
-    let mut spec = ImportSpec::default();
+    let mut order = ImportOrder::default();
     let single = Some(&coordinator["github"]).filter(|github| github.is_object());
     let several = coordinator["githubRepositories"].as_array().into_iter().flatten();
     for repository in several.chain(single) {
-        spec.repos.push(format!("{}/{}", text(repository, "owner"), text(repository, "repo")));
+        order.repos.push(format!("{}/{}", text(repository, "owner"), text(repository, "repo")));
     }
     let (jira, ado) = (&coordinator["jira"], &coordinator["ado"]);
     let mappings = jira["projectMappings"].as_array().into_iter().flatten();
-    spec.project_keys = mappings.map(|mapping| text(mapping, "projectKey")).collect();
-    spec.project_keys.extend([text(jira, "projectKey"), text(jira, "project")]);
-    spec.project_keys.retain(|key| !key.is_empty());
-    spec.project_keys.dedup();
-    spec.ado_projects.extend([text(ado, "project")].into_iter().filter(|name| !name.is_empty()));
+    order.project_keys = mappings.map(|mapping| text(mapping, "projectKey")).collect();
+    order.project_keys.extend([text(jira, "projectKey"), text(jira, "project")]);
+    // The file may have come with a checkout: what cannot be such a name is not asked for.
+    order.project_keys.retain(|key| is_project_key(key));
+    order.repos.retain(|name| is_repository(name));
+    order.project_keys.dedup();
+    order.ado_projects.extend([text(ado, "project")].into_iter().filter(|name| !name.is_empty()));
     let import = &coordinator["importConfig"];
-    spec.since =
-        import["timeRangeMonths"].as_u64().map_or_else(String::new, |months| format!("{}m", months.max(1)));
-    spec.state = if import["includeClosed"] == true { "all" } else { "open" }.to_owned();
+    order.since = import["timeRangeMonths"]
+        .as_u64()
+        .map_or(Since::Last, |months| Since::Months(months.clamp(1, 1_200) as u32));
+    order.open_only = import["includeClosed"] != true;
     let labels = import["labels"].as_array().into_iter().flatten();
-    spec.labels = labels.filter_map(|label| label.as_str().map(str::to_owned)).collect();
+    order.labels = labels.filter_map(|label| label.as_str().map(str::to_owned)).collect();
 
     let github = match text(coordinator, "githubToken") {
         token if token.is_empty() => text(&coordinator["github"], "token"),
@@ -66,7 +68,7 @@ fn order(coordinator: &Value, caller: &mut Caller) -> ImportSpec {
         Some(("AZURE_DEVOPS_ORG_URL", text(ado, "orgUrl"))),
         &[("AZURE_DEVOPS_PAT", text(ado, "pat"))],
     );
-    spec
+    order
 }
 
 /// Gives a file's tokens to a caller that has none. The file may have come with a clone: of its addresses only those of
@@ -120,9 +122,9 @@ mod tests {
         let mut caller = Caller::default();
         caller.variables.insert("JIRA_API_TOKEN".into(), "mine".into());
         caller.variables.insert("GITHUB_TOKEN".into(), "mine".into());
-        let spec = order(&config, &mut caller);
-        assert_eq!((spec.repos, spec.project_keys), (vec!["acme/web".to_owned()], vec!["PAY".to_owned()]));
-        assert_eq!((spec.since.as_str(), spec.state.as_str()), ("3m", "all"));
+        let order = requested(&config, &mut caller);
+        assert_eq!((order.repos, order.project_keys), (vec!["acme/web".to_owned()], vec!["PAY".to_owned()]));
+        assert_eq!((order.since, order.open_only), (Since::Months(3), false));
         let variable = |name: &str| caller.variables[name].as_str();
         assert_eq!((variable("JIRA_API_TOKEN"), variable("GITHUB_TOKEN")), ("mine", "mine"));
         assert!(!caller.variables.contains_key("JIRA_DOMAIN"));

@@ -3,13 +3,13 @@
 use super::wanted::Wanted;
 use super::{blocking, stop_for_shelf, window};
 use crate::docs::writer::Shelf;
+use crate::job::order::ImportOrder;
 use crate::job::paged_sources::{Counts, End, Failure, Feed, PageDone};
 use crate::job::{Event, Plan};
 use crate::model::item::{Item, Kind, Platform};
 use crate::trackers::{Page, Position, Source, TrackerError, Window};
 use crate::work::import::record::{self, Planned, Spool};
 use crate::work::{Context, Stop};
-use specweave_jobs::v1::ImportSpec;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -41,7 +41,7 @@ impl From<TrackerError> for Interruption {
 
 pub(super) struct Import<'a> {
     pub(super) context: &'a Context,
-    pub(super) spec: &'a ImportSpec,
+    pub(super) order: &'a ImportOrder,
     pub(super) wanted: &'a Wanted,
     pub(super) shelf: Arc<Mutex<Shelf>>,
     pub(super) spool: Arc<Spool>,
@@ -64,7 +64,7 @@ fn cursor(position: &Position) -> Arc<str> {
 impl Import<'_> {
     /// A source as it stands.
     pub(super) fn feed(&self, feed: u32) -> Result<Feed, Stop> {
-        let plan = self.context.keeper.plan(&self.context.job.id);
+        let plan = self.context.plan();
         match plan {
             Some(Plan::Feeds(feeds)) => feeds.get(feed).cloned().ok_or(Stop::Cancelled),
             _ => Err(Stop::Cancelled),
@@ -79,7 +79,7 @@ impl Import<'_> {
         planned: &Planned,
         source: &dyn Source,
     ) -> Result<String, Interruption> {
-        let window = window(planned, self.spec);
+        let window = window(planned, self.order);
         let position = match &standing.cursor {
             Some(cursor) => serde_json::from_str(cursor)
                 .map_err(|error| Stop::Fail(format!("the checkpoint cannot be read: {error}")))?,

@@ -6,7 +6,7 @@ use crate::job::paged_sources::{Counts, Failure};
 use crate::model::item::Platform;
 use crate::store::mac::{FileKey, PlaceKey, TAG_DIGITS, Tag};
 use crate::trackers::{Page, Read};
-use crate::work::pretty;
+use crate::work::config::pretty;
 use crate::work::sources::SourceId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

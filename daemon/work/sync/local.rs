@@ -9,7 +9,7 @@ use crate::docs::story::Document;
 use crate::docs::writer::{Access, SPECS, Shelf, ShelfError, Wins};
 use crate::model::item::{Item, Platform};
 use crate::store::mac::PlaceKey;
-use crate::work::pretty;
+use crate::work::config::pretty;
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock;
 use specweave_jobs::project::Project;

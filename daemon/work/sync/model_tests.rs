@@ -5,11 +5,12 @@
 use super::dialect::{self, Dialect, Origin};
 use super::engine::{Docs, Ended, Engine, Found, Note, Run};
 use super::plan::{Action, Foreseen, Imported, Verb, story_of};
-use super::profile::{Direction, OnConflict, Profile};
+use super::profile::Profile;
 use super::status::StatusMap;
 use super::store::{self, Store};
 use crate::docs::authored::Authored;
 use crate::docs::writer::Wins;
+use crate::job::order::{Direction, OnConflict};
 use crate::model::issue_text;
 use crate::model::item::{Item, Kind, Platform, Status};
 use crate::model::record::Record;

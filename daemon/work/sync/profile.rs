@@ -2,6 +2,7 @@
 
 use super::merge::{Policy, Rules};
 use super::status::StatusMap;
+use crate::job::order::{Direction, OnConflict, SyncOrder};
 use crate::model::item::Platform;
 use crate::model::record::Field;
 use crate::net::secrets::Secrets;
@@ -10,36 +11,7 @@ use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::sync::dialect::Origin;
 use serde_json::Value;
 use specweave_jobs::project::Project;
-use specweave_jobs::v1::SyncSpec;
 use std::collections::BTreeMap;
-
-/// Which way edits go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    Import,
-    Export,
-    Both,
-}
-
-impl Direction {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Import => "import",
-            Self::Export => "export",
-            Self::Both => "bidirectional",
-        }
-    }
-}
-
-/// What becomes of a contradiction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnConflict {
-    Manual,
-    Local,
-    Remote,
-    /// As a person wrote it into the conflict's file.
-    File,
-}
 
 /// What the project's preset and settings allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +67,8 @@ pub enum ProfileError {
     NoTracker(Vec<String>),
     #[error("config.json does not say with what: {}", wanted(.0))]
     NoProject(Platform),
-    #[error("{0:?} is no direction: import, export or bidirectional")]
+    #[error("{0:?} in config.json is no direction: import, export or bidirectional")]
     Direction(String),
-    #[error("{0:?} is no policy: manual, local, remote or file")]
-    Policy(String),
     #[error("{0:?} is no preset: read-only, push-only, bidirectional or full-control")]
     Preset(String),
     #[error("the preset {preset} of config.json does not allow --direction {direction}")]
@@ -107,10 +77,6 @@ pub enum ProfileError {
     Limit(&'static str),
     #[error("config.json cannot be used: {0}")]
     Config(String),
-    #[error("one story is settled at a time: specweave-jobs resolve STORY --use local, remote or file")]
-    OneAtATime,
-    #[error("{0:?} names no story: FS-001, US-001, FS-001/US-001 or the id of an imported item")]
-    Only(String),
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -138,24 +104,6 @@ fn listed(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; it has {}", names.join(", ")) }
 }
 
-/// Checks what can be checked without looking anywhere.
-pub fn check(spec: &SyncSpec) -> Result<(), ProfileError> {
-    if !spec.provider.is_empty() {
-        platform(&spec.provider)?;
-    }
-    direction(&spec.direction)?;
-    let policy = on_conflict(&spec.on_conflict)?;
-    let settles_one = spec.resolve && spec.only.len() == 1 && policy != OnConflict::Manual;
-    if (spec.resolve || policy == OnConflict::File) && !settles_one {
-        return Err(ProfileError::OneAtATime);
-    }
-    let fits = |name: &&String| !name.is_empty() && !name.contains(['\n', '\r', '\0']) && name.len() < 300;
-    match spec.only.iter().find(|name| !fits(name)) {
-        Some(wrong) => Err(ProfileError::Only(specweave_jobs::text::plain(wrong))),
-        None => Ok(()),
-    }
-}
-
 fn platform(word: &str) -> Result<Platform, ProfileError> {
     let found = Platform::ALL.into_iter().find(|platform| platform.word() == word);
     found.ok_or_else(|| SourceError::NoPlatform(word.to_owned()).into())
@@ -171,20 +119,10 @@ fn direction(word: &str) -> Result<Option<Direction>, ProfileError> {
     })
 }
 
-fn on_conflict(word: &str) -> Result<OnConflict, ProfileError> {
-    Ok(match word {
-        "" | "manual" => OnConflict::Manual,
-        "local" => OnConflict::Local,
-        "remote" => OnConflict::Remote,
-        "file" => OnConflict::File,
-        other => return Err(ProfileError::Policy(other.to_owned())),
-    })
-}
-
 impl Profile {
     /// The profile that a request means.
-    pub fn find(project: &Project, spec: &SyncSpec, secrets: &Secrets) -> Result<Self, ProfileError> {
-        check(spec)?;
+    pub fn find(project: &Project, order: &SyncOrder, secrets: &Secrets) -> Result<Self, ProfileError> {
+        let wanted = order.platform.map(Platform::word);
         let config = sources::read_config(project).map_err(ProfileError::Config)?;
         let sync = &config["sync"];
         let empty = serde_json::Map::new();
@@ -194,22 +132,22 @@ impl Profile {
         };
         for default in [&sync["defaultProfile"], &sync["activeProfile"]].into_iter().filter_map(Value::as_str)
         {
-            if spec.profile.is_empty() && !profiles.contains_key(default) {
+            if order.profile.is_none() && !profiles.contains_key(default) {
                 let known = profiles.keys().cloned().collect();
                 return Err(ProfileError::NoProfile { name: default.to_owned(), known });
             }
         }
-        let named = match spec.profile.as_str() {
-            "" => [&sync["defaultProfile"], &sync["activeProfile"]]
+        let named = match order.profile.as_deref() {
+            None => [&sync["defaultProfile"], &sync["activeProfile"]]
                 .into_iter()
                 .filter_map(Value::as_str)
                 .find(|name| {
                     profiles
                         .get(*name)
-                        .is_some_and(|profile| spec.provider.is_empty() || provider(profile) == spec.provider)
+                        .is_some_and(|profile| wanted.is_none_or(|wanted| provider(profile) == wanted))
                 })
                 .map(str::to_owned),
-            name => {
+            Some(name) => {
                 let known = || profiles.keys().cloned().collect();
                 profiles
                     .get(name)
@@ -220,7 +158,7 @@ impl Profile {
         // The only one there is need not be named.
         let fitting: Vec<&String> = profiles
             .iter()
-            .filter(|(_, profile)| spec.provider.is_empty() || provider(profile) == spec.provider)
+            .filter(|(_, profile)| wanted.is_none_or(|wanted| provider(profile) == wanted))
             .map(|(name, _)| name)
             .collect();
         let named = named.or_else(|| (fitting.len() == 1).then(|| fitting[0].clone()));
@@ -228,8 +166,8 @@ impl Profile {
             Some(name) => {
                 let profile = &profiles[name];
                 let word = provider(profile);
-                if !spec.provider.is_empty() && word != spec.provider {
-                    let (name, wanted) = (name.clone(), spec.provider.clone());
+                if let Some(wanted) = wanted.filter(|wanted| word != *wanted) {
+                    let (name, wanted) = (name.clone(), wanted.to_owned());
                     return Err(ProfileError::OtherTracker { name, provider: word, wanted });
                 }
                 (name.clone(), self::platform(&word)?, Some(&profile["config"]))
@@ -238,10 +176,10 @@ impl Profile {
                 let is_on = |word: &&str| sync[*word].is_object() && sync[*word]["enabled"] != false;
                 let sections: Vec<&str> =
                     Platform::ALL.map(Platform::word).into_iter().filter(is_on).collect();
-                let word = match (spec.provider.as_str(), sync["provider"].as_str(), &sections[..]) {
-                    ("", Some(word), _) => word,
-                    ("", None, [only]) => only,
-                    (word, ..) => word,
+                let word = match (wanted, sync["provider"].as_str(), &sections[..]) {
+                    (Some(word), ..) | (None, Some(word), _) => word,
+                    (None, None, [word]) => word,
+                    (None, None, _) => "",
                 };
                 if word.is_empty() || fitting.len() > 1 {
                     return Err(ProfileError::NoTracker(fitting.into_iter().cloned().collect()));
@@ -272,7 +210,7 @@ impl Profile {
             (false, _) => Direction::Export,
             (true, true) => Direction::Both,
         };
-        let direction = match self::direction(&spec.direction)? {
+        let direction = match order.direction {
             Some(wanted) if allowed != Direction::Both && wanted != allowed => {
                 let preset = if preset.is_empty() { "settings" } else { preset };
                 return Err(ProfileError::Forbidden { preset: preset.to_owned(), direction: wanted.word() });
@@ -305,7 +243,7 @@ impl Profile {
             map: StatusMap::read(sync, profile, platform),
             source,
             direction,
-            on_conflict: on_conflict(&spec.on_conflict)?,
+            on_conflict: order.on_conflict,
             permissions,
             gap: most("writeGapMs", 600_000),
             a_minute: number("writesPerMinute"),
@@ -389,23 +327,23 @@ mod tests {
     use serde_json::json;
     use specweave_jobs::disk;
 
-    fn find(config: &Value, spec: SyncSpec) -> Result<Profile, String> {
+    fn find(config: &Value, order: SyncOrder) -> Result<Profile, String> {
         let root = std::env::temp_dir().join(format!("profiles-{:x}", disk::random()));
         std::fs::create_dir_all(root.join(".specweave")).unwrap();
         std::fs::write(root.join(".specweave/config.json"), config.to_string()).unwrap();
         let project = Project::find(&root).unwrap();
         let secrets = Secrets::new(&project, Default::default(), &Default::default());
-        let found = Profile::find(&project, &spec, &secrets);
+        let found = Profile::find(&project, &order, &secrets);
         std::fs::remove_dir_all(root).unwrap();
         found.map_err(|error| error.to_string())
     }
 
-    fn spec(provider: &str, profile: &str, direction: &str) -> SyncSpec {
-        SyncSpec {
-            provider: provider.into(),
-            profile: profile.into(),
-            direction: direction.into(),
-            ..SyncSpec::default()
+    fn order(provider: &str, profile: &str, direction: &str) -> SyncOrder {
+        SyncOrder {
+            platform: (!provider.is_empty()).then(|| platform(provider).unwrap()),
+            profile: (!profile.is_empty()).then(|| profile.to_owned()),
+            direction: self::direction(direction).unwrap(),
+            ..SyncOrder::default()
         }
     }
 
@@ -414,30 +352,30 @@ mod tests {
         let github = |repo: &str| json!({"provider": "github", "config": {"owner": "acme", "repo": repo}});
         let config =
             json!({"sync": {"defaultProfile": "b", "profiles": {"a": github("one"), "b": github("two")}}});
-        let name = |spec| find(&config, spec).map(|profile| profile.source.name);
-        assert_eq!(name(spec("", "", "")).unwrap(), "acme/two");
-        assert_eq!(name(spec("github", "a", "")).unwrap(), "acme/one");
-        assert!(name(spec("jira", "a", "")).unwrap_err().contains("is of github"));
-        assert!(name(spec("", "c", "")).unwrap_err().contains("it has a, b"));
+        let name = |order| find(&config, order).map(|profile| profile.source.name);
+        assert_eq!(name(order("", "", "")).unwrap(), "acme/two");
+        assert_eq!(name(order("github", "a", "")).unwrap(), "acme/one");
+        assert!(name(order("jira", "a", "")).unwrap_err().contains("is of github"));
+        assert!(name(order("", "c", "")).unwrap_err().contains("it has a, b"));
         let several = json!({"sync": {"profiles": {"a": github("one"), "b": github("two")}}});
-        assert!(find(&several, spec("github", "", "")).unwrap_err().contains("name one: --profile a, b"));
+        assert!(find(&several, order("github", "", "")).unwrap_err().contains("name one: --profile a, b"));
         let section = json!({"sync": {"github": {"owner": "acme", "repo": "web"}}});
-        let found = find(&section, spec("github", "", "")).unwrap();
+        let found = find(&section, order("github", "", "")).unwrap();
         assert_eq!((found.id.as_str(), found.source.name.as_str()), ("github-default", "acme/web"));
     }
 
     #[test]
     fn a_preset_is_never_exceeded() {
         let config = |preset: &str| json!({"sync": {"preset": preset, "github": {"owner": "acme", "repo": "web"}, "direction": "bidirectional"}});
-        let read_only = find(&config("read-only"), spec("github", "", "")).unwrap();
+        let read_only = find(&config("read-only"), order("github", "", "")).unwrap();
         assert_eq!(read_only.direction, Direction::Import);
         assert!(read_only.rules(Origin::Authored).push.is_empty() && !read_only.may_create());
-        assert!(find(&config("read-only"), spec("github", "", "export")).unwrap_err().contains("read-only"));
-        let push_only = find(&config("push-only"), spec("github", "", "")).unwrap();
+        assert!(find(&config("read-only"), order("github", "", "export")).unwrap_err().contains("read-only"));
+        let push_only = find(&config("push-only"), order("github", "", "")).unwrap();
         assert!(push_only.rules(Origin::Authored).pull.is_empty() && !push_only.may_import());
-        let both = find(&config("bidirectional"), spec("github", "", "")).unwrap();
+        let both = find(&config("bidirectional"), order("github", "", "")).unwrap();
         assert_eq!(both.rules(Origin::Imported).push, [Field::Status, Field::Boxes].into());
-        assert!(find(&config("all"), spec("github", "", "")).is_err());
+        assert!(find(&config("all"), order("github", "", "")).is_err());
     }
 
     #[test]
@@ -448,12 +386,12 @@ mod tests {
             "sync": {"github": {"owner": "acme", "repo": "web"}},
             "workspace": {"repos": [route("api", "api"), route("web", "web")]},
         });
-        let root = find(&config, spec("github", "", ""));
+        let root = find(&config, order("github", "", ""));
         // Sections of repositories are sources of their own.
         let profile = root.or_else(|_| find(&json!({
             "sync": {"profiles": {"w": {"provider": "github", "config": {"owner": "acme", "repo": "web"}}}},
             "workspace": config["workspace"],
-        }), spec("github", "w", ""))).unwrap();
+        }), order("github", "w", ""))).unwrap();
         assert!(profile.takes("web", "") && profile.takes("other", "github"));
         assert!(!profile.takes("API", "") && !profile.takes("web", "jira"));
     }

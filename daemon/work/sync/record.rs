@@ -2,7 +2,8 @@
 //! `sync-metadata.json`. Everything here blocks.
 
 use super::profile::Profile;
-use crate::work::{Context, import, pretty};
+use crate::work::config::pretty;
+use crate::work::{Context, import};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use specweave_jobs::clock;

@@ -3,6 +3,7 @@
 use super::{Ended, Engine, MOST_TRIES, Went, link_to};
 use crate::docs::story;
 use crate::docs::writer::Wins;
+use crate::job::order::OnConflict;
 use crate::model::item::Item;
 use crate::model::record::Field;
 use crate::trackers::edits::WriteError;
@@ -10,7 +11,6 @@ use crate::work::sync::dialect::{self, Dialect, Origin};
 use crate::work::sync::merge::{Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Imported, Verb};
-use crate::work::sync::profile::OnConflict;
 use crate::work::sync::store::Link;
 
 impl Engine<'_> {

@@ -3,6 +3,7 @@
 use super::{Ended, Engine, MOST_TRIES, Note, Went, beside, item_link, link_to};
 use crate::docs::authored::{self, Authored};
 use crate::docs::writer::SPECS;
+use crate::job::order::OnConflict;
 use crate::model::item::Item;
 use crate::model::record::{Field, Record};
 use crate::trackers::TrackerError;
@@ -12,7 +13,6 @@ use crate::work::sync::dialect::Origin;
 use crate::work::sync::merge::{Outcome, Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Story, Verb};
-use crate::work::sync::profile::OnConflict;
 use std::collections::BTreeSet;
 
 impl Engine<'_> {

@@ -1,0 +1,480 @@
+//! What was asked for, in types of our own. They are made from the contract's messages once, at the door, where what cannot
+//! be is refused; journals and engines hold these alone. Nothing here is secret. Pure.
+
+use super::MOST_ITEMS;
+use crate::model::item::Platform;
+use crate::model::patterns::{PatternError, Patterns};
+use crate::model::repository::{AddressError, Source, split_login};
+use serde::{Deserialize, Serialize};
+use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::v1;
+
+/// The work of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    Clone(CloneOrder),
+    Import(ImportOrder),
+    Sync(SyncOrder),
+}
+
+/// A project of Azure DevOps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdoProject {
+    pub organization: String,
+    pub project: String,
+}
+
+/// Which repositories to clone. Sources and listings add up; patterns then apply to names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CloneOrder {
+    pub sources: Vec<Source>,
+    pub github_org: Option<String>,
+    pub github_user: Option<String>,
+    pub ado: Option<AdoProject>,
+    pub wanted: Patterns,
+    pub unwanted: Patterns,
+    pub include_archived: bool,
+    pub include_forks: bool,
+    /// Clones at a time; the daemon's choice without it.
+    pub concurrency: Option<u32>,
+    /// Commits of history; all without it.
+    pub depth: Option<u32>,
+}
+
+/// Where an import begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Since {
+    /// Where the last one ended.
+    #[default]
+    Last,
+    All,
+    Months(u32),
+    At(Millis),
+}
+
+/// Which items to import. Without a name: all sources that the project's configuration, the environment and the git remote
+/// name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImportOrder {
+    pub platforms: Vec<Platform>,
+    /// `owner/name` of GitHub.
+    pub repos: Vec<String>,
+    pub project_keys: Vec<String>,
+    pub ado_org: Option<String>,
+    pub ado_projects: Vec<String>,
+    pub since: Since,
+    /// Whether closed items are only updated, not newly taken.
+    pub open_only: bool,
+    pub labels: Vec<String>,
+    pub titles: Patterns,
+}
+
+/// Which way edits go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Import,
+    Export,
+    Both,
+}
+
+/// What becomes of a contradiction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// It is left to a person.
+    #[default]
+    Manual,
+    Local,
+    Remote,
+    /// As a person wrote it into the conflict's file.
+    File,
+}
+
+/// What to sync with a tracker. What is not named comes from the project's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncOrder {
+    pub platform: Option<Platform>,
+    pub profile: Option<String>,
+    pub direction: Option<Direction>,
+    pub on_conflict: OnConflict,
+    /// Features, stories, both, or ids of imported items; all without one.
+    pub only: Vec<String>,
+    pub force_deletes: bool,
+    /// Whether it settles the one story of `only`, whose conflict a person has looked at.
+    pub resolve: bool,
+    /// What it is synced with, once that is decided: `acme/web`.
+    pub container: String,
+}
+
+/// Why a request cannot be understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    #[error("the request names no work")]
+    NoWork,
+    #[error("the request has a value that this daemon does not know")]
+    Unknown,
+    #[error("more than {MOST_ITEMS} sources")]
+    ManySources,
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error("Azure DevOps needs both an organisation and a project")]
+    HalfAdo,
+    #[error("nothing was named to clone")]
+    NoSource,
+    #[error("{0:?} is no repository of GitHub: owner/name")]
+    Repository(String),
+    #[error("{0:?} is no key of a JIRA project")]
+    ProjectKey(String),
+    #[error("{0:?} is no beginning: last, all, a number of months such as 3m, or a date such as 2026-01-31")]
+    Since(String),
+    #[error("one story is settled at a time: specweave-jobs resolve STORY --use local, remote or file")]
+    OneAtATime,
+    #[error("{0:?} names no story: FS-001, US-001, FS-001/US-001 or the id of an imported item")]
+    Story(String),
+}
+
+/// A login that stood in an address: whom it is for, user and secret.
+pub type FoundLogin = (String, String, String);
+
+impl Order {
+    pub fn job_type(&self) -> v1::JobType {
+        match self {
+            Self::Clone(_) => v1::JobType::CloneRepos,
+            Self::Import(_) => v1::JobType::ImportIssues,
+            Self::Sync(_) => v1::JobType::SyncExternal,
+        }
+    }
+
+    /// What a request means, and the logins that were taken out of its addresses.
+    pub fn parse(spec: Option<v1::JobSpec>) -> Result<(Self, Vec<FoundLogin>), OrderError> {
+        match spec.and_then(|spec| spec.work).ok_or(OrderError::NoWork)? {
+            v1::job_spec::Work::Clone(spec) => {
+                let (order, logins) = CloneOrder::parse(spec)?;
+                Ok((Self::Clone(order), logins))
+            }
+            v1::job_spec::Work::Import(spec) => Ok((Self::Import(ImportOrder::parse(spec)?), Vec::new())),
+            v1::job_spec::Work::Sync(spec) => Ok((Self::Sync(SyncOrder::parse(spec)?), Vec::new())),
+        }
+    }
+
+    /// The request that would ask for the same again.
+    pub fn spec(&self) -> v1::JobSpec {
+        let work = match self {
+            Self::Clone(order) => v1::job_spec::Work::Clone(order.spec()),
+            Self::Import(order) => v1::job_spec::Work::Import(order.spec()),
+            Self::Sync(order) => v1::job_spec::Work::Sync(order.spec()),
+        };
+        v1::JobSpec { work: Some(work) }
+    }
+}
+
+/// A text that says something, or nothing.
+fn some(text: String) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+impl CloneOrder {
+    fn parse(spec: v1::CloneSpec) -> Result<(Self, Vec<FoundLogin>), OrderError> {
+        if spec.sources.len() > MOST_ITEMS {
+            return Err(OrderError::ManySources);
+        }
+        let mut logins = Vec::new();
+        let mut sources = Vec::with_capacity(spec.sources.len());
+        for source in &spec.sources {
+            let (clean, login) = split_login(source.trim());
+            logins.extend(login.map(|(user, secret)| (clean.clone(), user, secret)));
+            sources.push(Source::parse(&clean)?);
+        }
+        let ado = match (some(spec.ado_org), some(spec.ado_project)) {
+            (Some(organization), Some(project)) => Some(AdoProject { organization, project }),
+            (None, None) => None,
+            _ => return Err(OrderError::HalfAdo),
+        };
+        let order = Self {
+            sources,
+            github_org: some(spec.github_org),
+            github_user: some(spec.github_user),
+            ado,
+            wanted: Patterns::parse(spec.r#match)?,
+            unwanted: Patterns::parse(spec.exclude)?,
+            include_archived: spec.include_archived,
+            include_forks: spec.include_forks,
+            concurrency: Some(spec.concurrency).filter(|number| *number > 0),
+            depth: Some(spec.depth).filter(|number| *number > 0),
+        };
+        let names_something = !order.sources.is_empty()
+            || order.github_org.is_some()
+            || order.github_user.is_some()
+            || order.ado.is_some();
+        names_something.then_some((order, logins)).ok_or(OrderError::NoSource)
+    }
+
+    fn spec(&self) -> v1::CloneSpec {
+        let ado = self.ado.clone();
+        let (ado_org, ado_project) = ado.map_or_else(Default::default, |ado| (ado.organization, ado.project));
+        v1::CloneSpec {
+            sources: self.sources.iter().map(Source::to_string).collect(),
+            github_org: self.github_org.clone().unwrap_or_default(),
+            github_user: self.github_user.clone().unwrap_or_default(),
+            ado_org,
+            ado_project,
+            r#match: self.wanted.texts().to_vec(),
+            exclude: self.unwanted.texts().to_vec(),
+            include_archived: self.include_archived,
+            include_forks: self.include_forks,
+            concurrency: self.concurrency.unwrap_or_default(),
+            depth: self.depth.unwrap_or_default(),
+        }
+    }
+}
+
+impl Since {
+    pub fn parse(text: &str) -> Result<Self, OrderError> {
+        let wrong = || OrderError::Since(text.to_owned());
+        match text {
+            "" | "last" => return Ok(Self::Last),
+            "all" => return Ok(Self::All),
+            _ => {}
+        }
+        if let Some(months) = text.strip_suffix('m') {
+            let months = months.parse().ok().filter(|months| (1..=1_200).contains(months));
+            return months.map(Self::Months).ok_or_else(wrong);
+        }
+        let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+        let at = day.map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
+        at.or_else(|| clock::parse_iso(text)).map(Self::At).ok_or_else(wrong)
+    }
+
+    /// As it is written in a request.
+    pub fn text(self) -> String {
+        match self {
+            Self::Last => String::new(),
+            Self::All => "all".to_owned(),
+            Self::Months(months) => format!("{months}m"),
+            Self::At(at) => clock::iso(at),
+        }
+    }
+}
+
+/// Whether a text is `owner/name` as GitHub allows them.
+pub fn is_repository(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+}
+
+/// Whether a text can be a JIRA project's key.
+pub fn is_project_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn tracker(platform: Platform) -> v1::Tracker {
+    match platform {
+        Platform::GitHub => v1::Tracker::Github,
+        Platform::Jira => v1::Tracker::Jira,
+        Platform::Ado => v1::Tracker::Ado,
+    }
+}
+
+/// `None` for a tracker that is not named.
+fn platform(tracker: i32) -> Result<Option<Platform>, OrderError> {
+    match v1::Tracker::try_from(tracker) {
+        Ok(v1::Tracker::Unspecified) => Ok(None),
+        Ok(v1::Tracker::Github) => Ok(Some(Platform::GitHub)),
+        Ok(v1::Tracker::Jira) => Ok(Some(Platform::Jira)),
+        Ok(v1::Tracker::Ado) => Ok(Some(Platform::Ado)),
+        Err(_) => Err(OrderError::Unknown),
+    }
+}
+
+impl ImportOrder {
+    fn parse(spec: v1::ImportSpec) -> Result<Self, OrderError> {
+        let platforms: Result<Vec<_>, _> = spec.trackers.iter().map(|word| platform(*word)).collect();
+        if let Some(wrong) = spec.repos.iter().find(|name| !is_repository(name)) {
+            return Err(OrderError::Repository(wrong.clone()));
+        }
+        if let Some(wrong) = spec.project_keys.iter().find(|key| !is_project_key(key)) {
+            return Err(OrderError::ProjectKey(wrong.clone()));
+        }
+        Ok(Self {
+            platforms: platforms?.into_iter().flatten().collect(),
+            repos: spec.repos,
+            project_keys: spec.project_keys,
+            ado_org: some(spec.ado_org),
+            ado_projects: spec.ado_projects,
+            since: Since::parse(&spec.since)?,
+            open_only: spec.open_only,
+            labels: spec.labels,
+            titles: Patterns::parse(spec.r#match)?,
+        })
+    }
+
+    fn spec(&self) -> v1::ImportSpec {
+        v1::ImportSpec {
+            trackers: self.platforms.iter().map(|platform| tracker(*platform) as i32).collect(),
+            repos: self.repos.clone(),
+            project_keys: self.project_keys.clone(),
+            ado_org: self.ado_org.clone().unwrap_or_default(),
+            ado_projects: self.ado_projects.clone(),
+            since: self.since.text(),
+            open_only: self.open_only,
+            labels: self.labels.clone(),
+            r#match: self.titles.texts().to_vec(),
+        }
+    }
+}
+
+impl Direction {
+    /// The documented word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Export => "export",
+            Self::Both => "bidirectional",
+        }
+    }
+}
+
+impl OnConflict {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Local => "local",
+            Self::Remote => "remote",
+            Self::File => "file",
+        }
+    }
+}
+
+impl SyncOrder {
+    fn parse(spec: v1::SyncSpec) -> Result<Self, OrderError> {
+        let direction = match v1::Direction::try_from(spec.direction).map_err(|_| OrderError::Unknown)? {
+            v1::Direction::Unspecified => None,
+            v1::Direction::Import => Some(Direction::Import),
+            v1::Direction::Export => Some(Direction::Export),
+            v1::Direction::Bidirectional => Some(Direction::Both),
+        };
+        let on_conflict = match v1::OnConflict::try_from(spec.on_conflict).map_err(|_| OrderError::Unknown)? {
+            v1::OnConflict::Unspecified | v1::OnConflict::Manual => OnConflict::Manual,
+            v1::OnConflict::Local => OnConflict::Local,
+            v1::OnConflict::Remote => OnConflict::Remote,
+            v1::OnConflict::File => OnConflict::File,
+        };
+        let settles_one = spec.resolve && spec.only.len() == 1 && on_conflict != OnConflict::Manual;
+        if (spec.resolve || on_conflict == OnConflict::File) && !settles_one {
+            return Err(OrderError::OneAtATime);
+        }
+        let fits =
+            |name: &&String| !name.is_empty() && !name.contains(['\n', '\r', '\0']) && name.len() < 300;
+        if let Some(wrong) = spec.only.iter().find(|name| !fits(name)) {
+            return Err(OrderError::Story(specweave_jobs::text::plain(wrong)));
+        }
+        Ok(Self {
+            platform: platform(spec.tracker)?,
+            profile: some(spec.profile),
+            direction,
+            on_conflict,
+            only: spec.only,
+            force_deletes: spec.force_deletes,
+            resolve: spec.resolve,
+            container: String::new(),
+        })
+    }
+
+    fn spec(&self) -> v1::SyncSpec {
+        let direction = match self.direction {
+            None => v1::Direction::Unspecified,
+            Some(Direction::Import) => v1::Direction::Import,
+            Some(Direction::Export) => v1::Direction::Export,
+            Some(Direction::Both) => v1::Direction::Bidirectional,
+        };
+        let on_conflict = match self.on_conflict {
+            OnConflict::Manual => v1::OnConflict::Manual,
+            OnConflict::Local => v1::OnConflict::Local,
+            OnConflict::Remote => v1::OnConflict::Remote,
+            OnConflict::File => v1::OnConflict::File,
+        };
+        v1::SyncSpec {
+            tracker: self.platform.map_or(v1::Tracker::Unspecified, tracker) as i32,
+            profile: self.profile.clone().unwrap_or_default(),
+            direction: direction as i32,
+            on_conflict: on_conflict as i32,
+            only: self.only.clone(),
+            force_deletes: self.force_deletes,
+            resolve: self.resolve,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(work: v1::job_spec::Work) -> Result<(Order, Vec<FoundLogin>), OrderError> {
+        Order::parse(Some(v1::JobSpec { work: Some(work) }))
+    }
+
+    #[test]
+    fn what_is_journalled_asks_for_the_same_again_and_holds_no_login() {
+        let spec = v1::CloneSpec {
+            sources: vec![
+                "acme/api".into(),
+                "https://me:secret@git.example/a/b.git".into(),
+                "acme/w*".into(),
+            ],
+            ado_org: "acme".into(),
+            ado_project: "Nova CAD".into(),
+            r#match: vec!["api-*".into()],
+            depth: 1,
+            ..Default::default()
+        };
+        let (order, logins) = parsed(v1::job_spec::Work::Clone(spec)).unwrap();
+        let login = ("https://git.example/a/b.git".to_owned(), "me".to_owned(), "secret".to_owned());
+        assert_eq!(logins, [login]);
+        let again = Order::parse(Some(order.spec())).unwrap();
+        assert_eq!(again, (order.clone(), Vec::new()));
+        let text = serde_json::to_string(&order).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_at_the_door() {
+        let clone = |spec| parsed(v1::job_spec::Work::Clone(spec)).unwrap_err();
+        assert_eq!(clone(v1::CloneSpec::default()), OrderError::NoSource);
+        let half = v1::CloneSpec { ado_org: "acme".into(), ..Default::default() };
+        assert_eq!(clone(half), OrderError::HalfAdo);
+        let import = |spec| parsed(v1::job_spec::Work::Import(spec)).unwrap_err();
+        assert_eq!(import(v1::ImportSpec { trackers: vec![9], ..Default::default() }), OrderError::Unknown);
+        let bad = v1::ImportSpec { repos: vec!["../x".into()], ..Default::default() };
+        assert_eq!(import(bad), OrderError::Repository("../x".into()));
+        for since in ["soon", "0m", "2026-13-01"] {
+            let spec = v1::ImportSpec { since: since.into(), ..Default::default() };
+            assert_eq!(import(spec), OrderError::Since(since.into()));
+        }
+        let sync = |spec| parsed(v1::job_spec::Work::Sync(spec)).unwrap_err();
+        let two = v1::SyncSpec {
+            resolve: true,
+            only: vec!["US-001".into(), "US-002".into()],
+            on_conflict: v1::OnConflict::Local as i32,
+            ..Default::default()
+        };
+        assert_eq!(sync(two), OrderError::OneAtATime);
+        let file = v1::SyncSpec { on_conflict: v1::OnConflict::File as i32, ..Default::default() };
+        assert_eq!(sync(file), OrderError::OneAtATime);
+        assert_eq!(Order::parse(None).unwrap_err(), OrderError::NoWork);
+    }
+}

@@ -1,0 +1,135 @@
+//! What is particular to clone-repos among the kinds of jobs.
+
+use super::discover::DiscoverError;
+use super::record::Config;
+use crate::job::Job;
+use crate::job::order::CloneOrder;
+use crate::work::command::CommandLine;
+use crate::work::config::read_config;
+use crate::work::kind::{Kind, Preview, Refusal, Scope, Why, why_not};
+use crate::work::{Context, Finish, Stop};
+use serde_json::{Value, json};
+use specweave_jobs::disk;
+use specweave_jobs::project::{JobFiles, Project};
+use specweave_jobs::v1::{PreviewAction, PreviewItem};
+use std::collections::BTreeSet;
+
+/// A command with more words than this is no command to type.
+const MOST_SOURCES_IN_COMMAND: usize = 20;
+
+/// A title is made with every change of a job: more sources than this are not looked through for their owners.
+const MOST_SOURCES_NAMED: usize = 500;
+
+impl CloneOrder {
+    /// Whose repositories are wanted, as far as the order says.
+    fn owners(&self) -> BTreeSet<String> {
+        let sources = self.sources.iter().filter_map(|source| source.owner());
+        let listings = [&self.github_org, &self.github_user].into_iter().flatten().cloned();
+        let ado = self.ado.iter().map(|ado| format!("{}/{}", ado.organization, ado.project));
+        sources.chain(listings).chain(ado).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl Kind for CloneOrder {
+    fn verb(&self) -> &'static str {
+        "clone"
+    }
+
+    fn title(&self, job: &Job) -> String {
+        let what = match job.items().map(|items| items.len()) {
+            None => "repositories".to_owned(),
+            Some(1) => "1 repository".to_owned(),
+            Some(count) => format!("{count} repositories"),
+        };
+        if self.sources.len() > MOST_SOURCES_NAMED {
+            return what;
+        }
+        let owners: Vec<String> = self.owners().into_iter().collect();
+        match &owners[..] {
+            [] => what,
+            [owner] => format!("{what} of {owner}"),
+            [first, second] => format!("{what} of {first} and {second}"),
+            [first, rest @ ..] => format!("{what} of {first} and {} others", rest.len()),
+        }
+    }
+
+    fn provider<'a>(&'a self, _job: &'a Job) -> &'a str {
+        "git"
+    }
+
+    fn restart_command(&self, files: &JobFiles) -> String {
+        let mut line = CommandLine::of(self.verb());
+        if self.sources.len() > MOST_SOURCES_IN_COMMAND {
+            line.option("--from", [files.sources().to_string_lossy()]);
+        } else {
+            for source in &self.sources {
+                line.word(&source.to_string());
+            }
+        }
+        line.option("--github-org", &self.github_org)
+            .option("--github-user", &self.github_user)
+            .option("--ado-org", self.ado.iter().map(|ado| &ado.organization))
+            .option("--ado-project", self.ado.iter().map(|ado| &ado.project))
+            .option("--match", self.wanted.texts())
+            .option("--exclude", self.unwanted.texts())
+            .option("--concurrency", self.concurrency.map(|number| number.to_string()))
+            .option("--depth", self.depth.map(|number| number.to_string()))
+            .flag("--include-archived", self.include_archived)
+            .flag("--include-forks", self.include_forks);
+        line.text()
+    }
+
+    fn sources_file(&self) -> Option<String> {
+        let many = self.sources.len() > MOST_SOURCES_IN_COMMAND;
+        many.then(|| self.sources.iter().map(|source| format!("{source}\n")).collect())
+    }
+
+    fn documented(&self, job: &Job, project: &Project) -> Value {
+        let config = || read_config::<Config>(&project.job(&job.id), None).ok();
+        match job.plan.as_ref().and_then(|_| config()) {
+            Some(config) => config.documented(),
+            None => json!({"type": "clone-repos", "repositories": [], "projectPath": project.root()}),
+        }
+    }
+
+    async fn preview(&self, scope: &Scope) -> Result<Preview, Refusal> {
+        let selection = super::preview(self, &scope.secrets).await;
+        let selection = selection.map_err(|error| {
+            let why = match &error {
+                super::PreviewError::Net(_) => Why::Remote,
+                super::PreviewError::Discover(DiscoverError::Pattern(_)) => Why::Invalid,
+                super::PreviewError::Discover(DiscoverError::Empty(_)) => Why::Nothing,
+                super::PreviewError::Discover(DiscoverError::Tracker(error)) => why_not(error),
+            };
+            Refusal::new(why, &error, &scope.secrets.redactor())
+        })?;
+        let targets = selection.targets.into_iter().map(|target| {
+            let stands = disk::exists(&scope.project.root().join(&target.path).join(".git"));
+            let (action, reason) = if stands {
+                (PreviewAction::Check, "something stands there already")
+            } else {
+                (PreviewAction::Clone, "")
+            };
+            PreviewItem {
+                action: action as i32,
+                reason: reason.to_owned(),
+                name: target.name,
+                source: target.address,
+                target: target.path,
+                count: None,
+            }
+        });
+        let refused = selection.refusals.into_iter().map(|refusal| PreviewItem {
+            name: refusal.name,
+            action: PreviewAction::Refuse as i32,
+            reason: refusal.reason,
+            ..Default::default()
+        });
+        Ok(Preview { items: targets.chain(refused).collect(), notes: selection.notes })
+    }
+
+    async fn run(&self, context: &Context) -> Result<Finish, Stop> {
+        super::run(context, self).await
+    }
+}
