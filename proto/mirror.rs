@@ -1,4 +1,4 @@
-//! The documented `background-jobs.json`: [`Document`] is the file, [`Entry::of`] and [`from_entry`]
+//! The documented `background-jobs.json`: [`Document`] is the file, [`Entry::of`] and [`from_entries`]
 //! translate one job. The daemon writes it, a client reads it when no daemon runs.
 //!
 //! Jobs and fields that we do not know are kept as they are. Nothing here decides what a job does.
