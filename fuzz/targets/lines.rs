@@ -4,13 +4,19 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
-// Each of the daemon's own readers has more than this needs.
-#[allow(dead_code)]
-#[path = "../../daemon/lines.rs"]
-mod lines;
-#[allow(dead_code)]
-#[path = "../../daemon/mac.rs"]
-mod mac;
+/// The daemon's own readers, which name each other by their room.
+#[path = "."]
+mod store {
+    // Each of them has more than this needs.
+    #[allow(dead_code)]
+    #[path = "../../daemon/store/lines.rs"]
+    pub mod lines;
+    #[allow(dead_code)]
+    #[path = "../../daemon/store/mac.rs"]
+    pub mod mac;
+}
+
+use store::{lines, mac};
 
 static KEY: LazyLock<mac::FileKey> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("fuzz-lines-{}", std::process::id()));
