@@ -157,15 +157,6 @@ pub async fn resume(project: &Project, id: &str, json: bool) -> Result<u8, Failu
     Ok(0)
 }
 
-/// A tracker by its word on the command line, which takes no other.
-fn tracker(word: &str) -> Tracker {
-    match word {
-        "github" => Tracker::Github,
-        "jira" => Tracker::Jira,
-        _ => Tracker::Ado,
-    }
-}
-
 /// Asks what a request would do, and shows it.
 async fn preview(
     mut connection: connect::Connection,

@@ -368,8 +368,8 @@ impl Keeper {
         }
         self.touch(id, |entry| {
             entry.pid = 0;
-            entry.phase = "";
-            entry.ahead = 0;
+            entry.news.phase = "";
+            entry.news.ahead = 0;
         });
         let entry = self.board.jobs[id].clone();
         let killers = std::mem::take(&mut run.killers);
@@ -449,9 +449,7 @@ impl Keeper {
     fn take_live(&mut self, id: &JobId, run: u64, live: &Live) {
         let news = live.take();
         if self.runs.get(id).is_some_and(|current| current.number == run) {
-            self.touch(id, |entry| {
-                (entry.item, entry.phase, entry.ahead) = (news.item, news.phase, news.ahead)
-            });
+            self.touch(id, |entry| entry.news = news);
         }
     }
 

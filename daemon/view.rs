@@ -72,17 +72,17 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
         succeeded: (current + broken(plan)).saturating_sub(plan.before() + plan.failed_count()),
         skipped: plan.before(),
         failed: plan.failed_count(),
-        current_item: entry.item.to_string(),
+        current_item: entry.news.item.to_string(),
         rate,
         eta_seconds: eta(entry, rate, left).filter(|_| running && left > 0),
         failed_items: plan.failures().take(FAILED_SHOWN).map(|(name, _)| name.to_owned()).collect(),
-        phase: entry.phase.to_owned(),
+        phase: entry.news.phase.to_owned(),
     }
 }
 
 /// Seconds until the end. What a sync has ahead is all of its writes at the tracker's pace; of others, it comes on top.
 fn eta(entry: &Entry, rate: f64, left: u64) -> Option<u64> {
-    let ahead = entry.ahead as f64 / 1000.0;
+    let ahead = entry.news.ahead as f64 / 1000.0;
     let at_this_rate = (rate > 0.0).then(|| left as f64 / rate);
     if ahead > 0.0 && kind::of(&entry.job.order).waits_alone() {
         return Some(ahead.ceil() as u64);

@@ -22,6 +22,12 @@ macro_rules! word {
             pub fn word(self) -> String {
                 self.as_str_name().trim_start_matches($prefix).to_ascii_lowercase()
             }
+
+            /// The value of a [`Self::word`]; unspecified for any other text.
+            pub fn of_word(word: &str) -> Self {
+                let name = format!("{}{}", $prefix, word.to_ascii_uppercase());
+                Self::from_str_name(&name).unwrap_or_default()
+            }
         }
     };
 }

@@ -1,4 +1,4 @@
-//! The house as `docs/architecture.md` draws it: rooms on floors, of which each uses what lies below it and nothing above,
+//! The house as the README names it: rooms on floors, of which each uses what lies below it and nothing above,
 //! and no circle between files. Read from the `use` lines and paths of the sources themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 
 /// The daemon's rooms from the top floor down.
-const FLOORS: [&str; 16] = [
+const FLOORS: [&str; 15] = [
     "main", "boot", "rpc", "mirror", "view", "keeper", "work", "git", "trackers", "docs", "markup", "net",
-    "store", "job", "model", "lib",
+    "store", "job", "model",
 ];
 
 /// Each file of a crate, by its module's path, with the modules that it uses. What a room uses of its own head is no arrow.
@@ -25,9 +25,11 @@ fn sources(folder: &str) -> BTreeMap<String, String> {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        let text =
-            text.split("#[cfg(test)]\nmod ").next().unwrap().split("#[cfg(test)]\n#[path").next().unwrap();
-        let code = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+        // Tests of a file stand at its end.
+        let ends = ["#[cfg(test)]\nmod tests", "#[cfg(test)]\n#[path"];
+        let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+        let code =
+            text[..end].lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
         sources.insert(module, code);
     }
     sources

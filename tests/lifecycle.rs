@@ -10,10 +10,6 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-fn socket(world: &World) -> PathBuf {
-    PathBuf::from(world.endpoint()["endpoint"].as_str().unwrap().strip_prefix("unix:").unwrap())
-}
-
 #[test]
 fn fifty_clients_at_once_start_one_daemon() {
     let world = World::new();
@@ -53,7 +49,7 @@ fn reading_starts_no_daemon() {
 fn a_socket_left_by_a_killed_daemon_is_no_obstacle() {
     let world = World::new();
     world.run(["daemon", "start"]).ok();
-    let stale = socket(&world);
+    let stale = world.socket();
     world.kill_daemon();
     assert!(stale.exists(), "a killed daemon leaves its socket");
     world.run::<&str>([]).ok();
@@ -66,7 +62,7 @@ fn a_deleted_socket_is_bound_again_without_a_second_daemon() {
     let world = World::new();
     world.run(["daemon", "start"]).ok();
     let pid = world.daemon_pid();
-    fs::remove_file(socket(&world)).unwrap();
+    fs::remove_file(world.socket()).unwrap();
     world.run(["daemon", "start"]).ok();
     assert_eq!(world.daemon_pid(), pid);
     world.run(["daemon", "status"]).ok();
@@ -77,8 +73,8 @@ fn a_daemon_notices_by_itself_that_its_socket_is_gone() {
     let mut world = World::new();
     world.set("SPECWEAVE_JOBS_CHECK_SECONDS", "0.1");
     world.run(["daemon", "start"]).ok();
-    fs::remove_file(socket(&world)).unwrap();
-    eventually("the socket is back", || socket(&world).exists());
+    fs::remove_file(world.socket()).unwrap();
+    eventually("the socket is back", || world.socket().exists());
     world.run(["daemon", "status"]).ok();
 }
 
@@ -139,7 +135,7 @@ fn a_too_long_socket_folder_is_named_with_its_limit() {
 fn the_socket_and_its_folder_are_private() {
     let world = World::new();
     world.run(["daemon", "start"]).ok();
-    let socket = socket(&world);
+    let socket = world.socket();
     let mode = |path: &std::path::Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&socket), 0o600);
     assert_eq!(mode(socket.parent().unwrap()), 0o700);
@@ -158,7 +154,7 @@ fn a_project_path_of_two_hundred_bytes_works() {
     world.run(["init"]).ok();
     world.run(["daemon", "start"]).ok();
     world.run(["daemon", "status"]).ok();
-    assert!(socket(&world).as_os_str().len() <= 103);
+    assert!(world.socket().as_os_str().len() <= 103);
 }
 
 #[test]
@@ -197,7 +193,7 @@ fn a_stop_is_not_held_up_by_an_open_stream_or_a_silent_connection() {
     let mut watching = world.command(["watch", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 1];
     watching.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
-    let _silent = UnixStream::connect(socket(&world)).unwrap();
+    let _silent = UnixStream::connect(world.socket()).unwrap();
     let pid = world.daemon_pid().unwrap();
     let began = Instant::now();
     world.run(["daemon", "stop"]).ok();
@@ -256,7 +252,7 @@ fn a_caller_of_another_protocol_is_told_so() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
-        let channel = tonic::transport::Endpoint::from_shared(format!("unix:{}", socket(&world).display()))
+        let channel = tonic::transport::Endpoint::from_shared(format!("unix:{}", world.socket().display()))
             .unwrap()
             .connect()
             .await
@@ -307,7 +303,7 @@ fn another_user_cannot_connect() {
     }
     let world = World::new();
     world.run(["daemon", "start"]).ok();
-    let socket = socket(&world);
+    let socket = world.socket();
     // Even with the modes opened by mistake, the daemon answers its own user alone.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(socket.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();

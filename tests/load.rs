@@ -2,7 +2,7 @@
 //! Whoever asks meanwhile is answered at once, and the daemon's memory comes back.
 
 use crate::world::git_server::Fault;
-use crate::world::{World, eventually};
+use crate::world::{World, descriptors, eventually};
 use prost::Message;
 use specweave_jobs::disk;
 use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
@@ -18,12 +18,8 @@ use tonic::transport::{Channel, Endpoint};
 /// Within this time somebody is answered who asks while others crowd.
 const ANSWER: Duration = Duration::from_millis(100);
 
-fn socket(world: &World) -> PathBuf {
-    world.endpoint()["endpoint"].as_str().unwrap().strip_prefix("unix:").unwrap().into()
-}
-
 async fn client(world: &World) -> JobsServiceClient<Channel> {
-    let address = format!("unix:{}", socket(world).display());
+    let address = format!("unix:{}", world.socket().display());
     JobsServiceClient::new(Endpoint::from_shared(address).unwrap().connect().await.unwrap())
 }
 
@@ -194,7 +190,7 @@ async fn floods_of_settings_pings_and_streams_keep_nobody_waiting_and_take_no_me
         }),
     ];
     for (what, make) in floods {
-        let floods = [(); 2].map(|()| Flood::start(socket(&world), move |number| make(list, number)));
+        let floods = [(); 2].map(|()| Flood::start(world.socket(), move |number| make(list, number)));
         tokio::time::sleep(Duration::from_millis(300)).await;
         let took = asked(&world, 30).await;
         drop(floods);
@@ -202,8 +198,7 @@ async fn floods_of_settings_pings_and_streams_keep_nobody_waiting_and_take_no_me
         assert!(resident(daemon) < before + 100, "{what}: {} MB, {before} before", resident(daemon));
     }
     assert_eq!(world.daemon_pid(), Some(daemon));
-    let descriptors = || std::fs::read_dir(format!("/proc/{daemon}/fd")).unwrap().count();
-    eventually("the connections are gone", || descriptors() < 60);
+    eventually("the connections are gone", || descriptors(daemon) < 60);
 }
 
 /// The methods of every service that the daemon's own contract has, but for the one that ends it.
@@ -243,7 +238,7 @@ async fn bytes_without_meaning_for_any_method_are_refused_and_harm_nobody() {
     assert!(methods.len() >= 11, "{methods:?}");
     for method in methods {
         for shape in 0..4 {
-            let mut stream = UnixStream::connect(socket(&world)).unwrap();
+            let mut stream = UnixStream::connect(world.socket()).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             let mut bytes = frames::PREFACE.to_vec();
             for number in 0..40 {

@@ -3,7 +3,7 @@
 
 use crate::world::recorded::lay_out;
 use crate::world::trackers::Trackers;
-use crate::world::{World, eventually, files_below, lives, read, repositories};
+use crate::world::{World, descriptors, eventually, files_below, lives, read, repositories};
 use git2::{ObjectType, Oid, Repository};
 use serde_json::{Value, json};
 use std::fs;
@@ -504,8 +504,7 @@ fn a_daemon_near_its_limit_of_memory_begins_no_new_work_and_lives() {
 fn idle_connections_without_number_leave_others_answered_or_refused_and_go_without_a_trace() {
     let world = World::new();
     world.run(["daemon", "start"]).ok();
-    let endpoint = world.endpoint();
-    let socket = endpoint["endpoint"].as_str().unwrap().strip_prefix("unix:").unwrap().to_owned();
+    let socket = world.socket();
     let daemon = world.daemon_pid().unwrap();
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     rustix::process::setrlimit(
@@ -521,11 +520,10 @@ fn idle_connections_without_number_leave_others_answered_or_refused_and_go_witho
     let began = std::time::Instant::now();
     world.run(["--all"]).ok().says("No background jobs").complains("too many connections");
     assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
-    let descriptors = || fs::read_dir(format!("/proc/{daemon}/fd")).unwrap().count();
-    let most = descriptors();
+    let most = descriptors(daemon);
     assert!(most < 2_200, "{most} descriptors for {} connections", connections.len());
     drop(connections);
-    eventually("they are gone", || descriptors() < 100);
+    eventually("they are gone", || descriptors(daemon) < 100);
     let said = world.run(["--all"]).ok();
     assert!(!said.stderr.contains("does not answer"), "{said:?}");
     assert_eq!(world.daemon_pid(), Some(daemon));

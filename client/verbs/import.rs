@@ -1,6 +1,6 @@
 //! `import`: show what would come, or start the job.
 
-use super::{preview, start, tracker};
+use super::{preview, start};
 use crate::cli::ImportArgs;
 use crate::connect;
 use crate::failure::Failure;
@@ -22,7 +22,7 @@ pub async fn import(project: &Project, arguments: ImportArgs, json: bool) -> Res
 
 fn spec(arguments: ImportArgs) -> ImportSpec {
     ImportSpec {
-        trackers: arguments.trackers.iter().map(|word| tracker(word) as i32).collect(),
+        trackers: arguments.trackers.iter().map(|word| Tracker::of_word(word) as i32).collect(),
         repos: arguments.repo,
         project_keys: arguments.project_key,
         ado_org: arguments.ado_org.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! `sync` and `resolve`: show what would be done, or start the job.
 
-use super::{preview, start, tracker};
+use super::{preview, start};
 use crate::cli::{ResolveArgs, SyncArgs};
 use crate::connect;
 use crate::failure::Failure;
@@ -12,10 +12,10 @@ use specweave_jobs::v1::*;
 pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
     let spec = SyncSpec {
-        tracker: arguments.tracker.as_deref().map_or(Tracker::Unspecified, tracker) as i32,
+        tracker: Tracker::of_word(arguments.tracker.as_deref().unwrap_or_default()) as i32,
         profile: arguments.profile.unwrap_or_default(),
-        direction: arguments.direction.as_deref().map_or(Direction::Unspecified, direction) as i32,
-        on_conflict: arguments.on_conflict.as_deref().map_or(OnConflict::Unspecified, on_conflict) as i32,
+        direction: Direction::of_word(arguments.direction.as_deref().unwrap_or_default()) as i32,
+        on_conflict: OnConflict::of_word(arguments.on_conflict.as_deref().unwrap_or_default()) as i32,
         only: arguments.only,
         force_deletes: arguments.force_deletes,
         resolve: false,
@@ -37,32 +37,15 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
 /// A sync of one story, with what a person has decided; it is over in a moment, and waited for.
 pub async fn resolve(project: &Project, arguments: ResolveArgs, json: bool) -> Result<u8, Failure> {
     let spec = SyncSpec {
-        tracker: arguments.tracker.as_deref().map_or(Tracker::Unspecified, tracker) as i32,
+        tracker: Tracker::of_word(arguments.tracker.as_deref().unwrap_or_default()) as i32,
         profile: arguments.profile.unwrap_or_default(),
-        on_conflict: on_conflict(&arguments.side) as i32,
+        on_conflict: OnConflict::of_word(&arguments.side) as i32,
         only: vec![arguments.story],
         resolve: true,
         ..SyncSpec::default()
     };
     let connection = connect::find_or_start(project).await?;
     start(project, connection, JobSpec { work: Some(job_spec::Work::Sync(spec)) }, true, json).await
-}
-
-fn direction(word: &str) -> Direction {
-    match word {
-        "import" => Direction::Import,
-        "export" => Direction::Export,
-        _ => Direction::Bidirectional,
-    }
-}
-
-fn on_conflict(word: &str) -> OnConflict {
-    match word {
-        "local" => OnConflict::Local,
-        "remote" => OnConflict::Remote,
-        "file" => OnConflict::File,
-        _ => OnConflict::Manual,
-    }
 }
 
 fn plan(preview: &PreviewJobResponse) -> String {

@@ -260,7 +260,11 @@ impl Since {
             Self::Last => String::new(),
             Self::All => "all".to_owned(),
             Self::Months(months) => format!("{months}m"),
-            Self::At(at) => clock::iso(at),
+            Self::At(at) => {
+                let moment = clock::iso(at);
+                // A day is written as one.
+                moment.strip_suffix("T00:00:00.000Z").map_or(moment.clone(), str::to_owned)
+            }
         }
     }
 }
@@ -449,6 +453,13 @@ mod tests {
         let text = serde_json::to_string(&order).unwrap();
         assert!(!text.contains("secret"), "{text}");
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+    }
+
+    #[test]
+    fn a_beginning_is_written_as_it_was_asked_for() {
+        for since in ["", "all", "3m", "2026-01-31", "2026-01-31T08:30:00.000Z"] {
+            assert_eq!(Since::parse(since).unwrap().text(), since);
+        }
     }
 
     #[test]

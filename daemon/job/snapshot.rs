@@ -47,7 +47,14 @@ pub struct Entry {
     pub revision: u64,
     /// The stand-in's pid while the job runs.
     pub pid: u32,
-    /// What the work touched last; not durable.
+    /// What the work tells of itself; not durable.
+    pub news: News,
+}
+
+/// What a run tells beside its events.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// What the work touched last.
     pub item: Arc<str>,
     pub phase: &'static str,
     /// Milliseconds of waiting that surely are ahead of it, such as for a limit that it will reach.
@@ -56,6 +63,6 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(job: Job) -> Self {
-        Self { job, revision: 0, pid: 0, item: "".into(), phase: "", ahead: 0 }
+        Self { job, revision: 0, pid: 0, news: News::default() }
     }
 }

@@ -123,7 +123,7 @@ impl Keeper {
         log.line(&format!("PID: {pid}"));
         self.touch(id, |entry| {
             entry.pid = pid;
-            entry.phase = if entry.job.plan.is_none() { "starting" } else { "" };
+            entry.news.phase = if entry.job.plan.is_none() { "starting" } else { "" };
         });
         let context = Context {
             job: self.board.jobs[id].job.clone(),

@@ -13,7 +13,7 @@ use crate::net;
 use crate::net::secrets::{Caller, Secrets};
 use crate::trackers::TrackerError;
 use crate::trackers::server::Session;
-use crate::work::config::{self, ConfigError, config_key, read_config};
+use crate::work::config::ConfigError;
 use crate::work::{Context, Finish, Stop};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
@@ -310,7 +310,7 @@ async fn plan(context: &Context, order: &CloneOrder, http: &reqwest::Client) -> 
         &selection.targets,
         &selection.refusals,
     );
-    write_config(context, &config)?;
+    context.write_plan(&config)?;
     context.checkpoint(Event::Planned { items: config.items() }).await?;
     context.phase("");
     context.log(format!("Repositories to clone: {}", config.repositories.len()));
@@ -319,8 +319,7 @@ async fn plan(context: &Context, order: &CloneOrder, http: &reqwest::Client) -> 
 
 /// The `config.json` that stands there: an earlier run's, or SpecWeave's in a job that was taken over.
 fn earlier_config(context: &Context) -> Result<Option<Config>, Stop> {
-    let key = config_key(&context.key, &context.job.id);
-    match read_config(&context.project.job(&context.job.id), Some(&key)) {
+    match context.config() {
         Ok(config) => Ok(Some(config)),
         Err(ConfigError::Missing(_)) => Ok(None),
         Err(error) => Err(Stop::Fail(error.to_string())),
@@ -348,17 +347,11 @@ fn config_of(items: usize, mut config: Config) -> Result<Config, Stop> {
 async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Stop> {
     let refused = config.refused.len();
     if adopt::vet(&mut config, &mut Caller::default()) > 0 || config.refused.len() > refused {
-        write_config(context, &config)?;
+        context.write_plan(&config)?;
     }
     context.checkpoint(Event::Planned { items: config.items() }).await?;
     context.log(format!("Repositories to clone: {}", config.repositories.len()));
     Ok(config)
-}
-
-fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
-    let key = config_key(&context.key, &context.job.id);
-    let written = config::write_config(&context.project.job(&context.job.id), &key, config);
-    written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 
 fn stop_for(context: &Context, error: DiscoverError) -> Stop {

@@ -2,7 +2,8 @@
 //! learns how its words travel.
 
 use super::Stop;
-use crate::job::snapshot::Entry;
+use super::config::{ConfigError, config_key, read_config, write_config};
+use crate::job::snapshot::{Entry, News};
 use crate::job::{Event, Job, Plan};
 use crate::net::deadline::Deadline;
 use crate::net::secrets::Secrets;
@@ -12,6 +13,7 @@ use crate::store::tenure::Tenure;
 use crate::trackers::server::Session;
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::Project;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
@@ -26,26 +28,11 @@ pub trait Keeping: Send + Sync {
     fn has_news(&self, live: &Live);
 }
 
-/// The item at work, the phase, and the milliseconds of waiting that surely are ahead.
-#[derive(Clone)]
-pub struct News {
-    pub item: Arc<str>,
-    pub phase: &'static str,
-    pub ahead: Millis,
-}
-
 /// What a run tells without waiting. At most one message of a run is under way: it reads the newest value.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Live {
     value: Arc<Mutex<News>>,
     announced: Arc<AtomicBool>,
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        let news = News { item: "".into(), phase: "", ahead: 0 };
-        Self { value: Arc::new(Mutex::new(news)), announced: Arc::default() }
-    }
 }
 
 impl Live {
@@ -103,6 +90,23 @@ impl Context {
     /// What the job has to do, and what of it is done, as of the last checkpoint.
     pub fn plan(&self) -> Option<Plan> {
         self.standing.lock().expect("no holder panics").job.plan.clone()
+    }
+
+    /// The job's `config.json`, if it is as this user's daemon wrote it.
+    pub fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        let key = config_key(&self.key, &self.job.id);
+        read_config(&self.project.job(&self.job.id), Some(&key))
+    }
+
+    /// Writes the job's `config.json`.
+    pub fn write_config(&self, config: &impl serde::Serialize) -> io::Result<()> {
+        let key = config_key(&self.key, &self.job.id);
+        write_config(&self.project.job(&self.job.id), &key, config)
+    }
+
+    /// As [`Self::write_config`], of a plan without which the work cannot go on.
+    pub fn write_plan(&self, config: &impl serde::Serialize) -> Result<(), Stop> {
+        self.write_config(config).map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
     }
 
     /// Tells what is being worked on. Coalesced, never durable, never waits.

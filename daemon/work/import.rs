@@ -17,7 +17,7 @@ use crate::net::secrets::Secrets;
 use crate::store::mac::PlaceKey;
 use crate::trackers::server::Session;
 use crate::trackers::{Source, TrackerError, Window, ado, github, jira};
-use crate::work::config::{self, ConfigError, config_key, read_config};
+use crate::work::config::ConfigError;
 use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::{Context, Finish, Stop};
 use pages::{Import, Interruption};
@@ -175,7 +175,7 @@ pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop>
                 with_login = source.server().has_login();
                 if with_login && !planned.with_login {
                     config.sources[feed as usize].with_login = true;
-                    write_config(context, &config)?;
+                    context.write_plan(&config)?;
                 }
                 import.read(feed, &standing, &planned, &*source).await
             }
@@ -267,9 +267,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// The sources of the job, found or found before.
 async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result<Config, Stop> {
-    let files = context.project.job(&context.job.id);
-    let key = config_key(&context.key, &context.job.id);
-    let earlier: Option<Config> = match read_config(&files, Some(&key)) {
+    let earlier: Option<Config> = match context.config() {
         Ok(config) => Some(config),
         Err(ConfigError::Missing(_)) => None,
         Err(error) => return Err(Stop::Fail(error.to_string())),
@@ -303,7 +301,7 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
         Since::All | Since::At(_) => None,
     };
     let config = Config::new(&context.project, &context.job.id, context.job.created_at, planned, months);
-    write_config(context, &config)?;
+    context.write_plan(&config)?;
     context.checkpoint(Event::FeedsPlanned { feeds: config.feeds() }).await?;
     for source in &config.sources {
         let from = match (&source.mark, source.since) {
@@ -314,12 +312,6 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
         context.log(format!("Source: {} ({from})", source.id.shown()));
     }
     Ok(config)
-}
-
-fn write_config(context: &Context, config: &Config) -> Result<(), Stop> {
-    let key = config_key(&context.key, &context.job.id);
-    let written = config::write_config(&context.project.job(&context.job.id), &key, config);
-    written.map_err(|error| Stop::no_room(format!("cannot write config.json: {error}")))
 }
 
 impl Import<'_> {

@@ -27,7 +27,6 @@ use crate::store::mac::PlaceKey;
 use crate::trackers::edits::Editor;
 use crate::trackers::server::Session;
 use crate::trackers::{TrackerError, ado, github, jira};
-use crate::work::config::{config_key, read_config, write_config};
 use crate::work::import::{self, Verdict};
 use crate::work::{Context, Finish, Stop};
 use engine::{Ended, Engine, Run};
@@ -182,10 +181,8 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
         turn = import::SPECS.lock() => turn,
     };
     context.phase("");
-    let files = context.project.job(&context.job.id);
-    let key = config_key(&context.key, &context.job.id);
     // Whoever has changed it only changes what is said of a token that is missing.
-    let earlier: Option<Config> = read_config(&files, Some(&key)).ok();
+    let earlier: Option<Config> = context.config().ok();
     let mut config = Config::new(context, &profile);
     config.with_login = earlier.is_some_and(|earlier| earlier.with_login);
     let stopped = |ended: Ended, had_login: bool, with_login: bool| match ended {
@@ -206,7 +203,7 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
     let with_login = editor.server().has_login();
     let had_login = config.with_login;
     config.with_login |= with_login;
-    write_config(&files, &key, &config).map_err(|error| no_room(&error))?;
+    context.write_config(&config).map_err(|error| no_room(&error))?;
     let (platform, name) = (profile.source.platform, profile.source.name.as_str());
     let docs = tokio::task::block_in_place(|| {
         LivingDocs::open(&context.project, &context.key, Access::Write, platform, name)

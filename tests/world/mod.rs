@@ -180,6 +180,11 @@ impl World {
         serde_json::from_str(&read(&self.state().join("jobs-daemon/endpoint.json"))).unwrap()
     }
 
+    /// The socket that the daemon has published.
+    pub fn socket(&self) -> PathBuf {
+        self.endpoint()["endpoint"].as_str().unwrap().strip_prefix("unix:").unwrap().into()
+    }
+
     /// The living daemon's pid, as the held lock proves it.
     pub fn daemon_pid(&self) -> Option<u32> {
         let path = self.state().join("jobs-daemon/daemon.lock");
@@ -254,6 +259,11 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
     if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
         let _ = rustix::process::kill_process(pid, signal);
     }
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
 /// Suspends a process, as a debugger or a laptop's lid does, until `SIGCONT`.
