@@ -9,12 +9,14 @@ const PACKAGE: &str = ".specweave.jobs.v1";
 const MOMENTS: [&str; 5] =
     ["Job.started_at", "Job.updated_at", "Job.completed_at", "Pause.resume_at", "GetInfoResponse.started_at"];
 
-const ENUMS: [(&str, &str); 9] = [
+const ENUMS: [(&str, &str); 11] = [
     ("Job.type", "job_type"),
     ("Job.state", "job_state"),
     ("Pause.reason", "pause_reason"),
     ("Item.state", "item_state"),
-    ("PreviewItem.action", "preview_action"),
+    ("Item.action", "action"),
+    ("PreviewItem.action", "action"),
+    ("Failure.reason", "failure_reason"),
     ("ImportSpec.trackers", "trackers"),
     ("SyncSpec.tracker", "tracker"),
     ("SyncSpec.direction", "direction"),

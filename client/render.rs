@@ -11,6 +11,11 @@ use specweave_jobs::{clock, mirror};
 use std::io::IsTerminal;
 use unicode_width::UnicodeWidthStr;
 
+/// What a failure says; nothing where there is none.
+fn message(failure: Option<&Failure>) -> &str {
+    failure.map_or("", |failure| &failure.message)
+}
+
 /// Whether words may be coloured. Colour only repeats what a word says.
 #[derive(Clone, Copy)]
 pub struct Paint(bool);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use specweave_jobs::mirror::{self, Document, from_entries};
 use specweave_jobs::project::{JobFiles, JobId, Project};
 use specweave_jobs::v1::*;
-use specweave_jobs::{clock, disk, tail};
+use specweave_jobs::{clock, disk, tail, v1};
 
 /// Failed items that a detailed view shows.
 const FAILED_SHOWN: u32 = 50;
@@ -27,9 +27,6 @@ pub struct Listing {
     /// What the daemon set right, for people.
     pub notices: Vec<String>,
 }
-
-/// A failed item and why.
-pub type Failed = (String, String);
 
 impl Source {
     /// Looks for a daemon; one that hangs is reported and passed by.
@@ -74,7 +71,7 @@ impl Source {
     }
 
     /// One job, with its first failed items.
-    pub async fn get(&mut self, project: &Project, wanted: &str) -> Result<(Job, Vec<Failed>), Failure> {
+    pub async fn get(&mut self, project: &Project, wanted: &str) -> Result<(Job, Vec<Item>), Failure> {
         if let Self::Daemon(connection) = self {
             let request = timed(GetJobRequest {
                 id: wanted.to_owned(),
@@ -86,8 +83,7 @@ impl Source {
             match response {
                 Ok(response) => {
                     let GetJobResponse { job, items, .. } = response.into_inner();
-                    let failed = items.into_iter().map(|item| (item.name, item.error)).collect();
-                    return Ok((job.unwrap_or_default(), failed));
+                    return Ok((job.unwrap_or_default(), items));
                 }
                 Err(error) if error.exit_status() != crate::failure::UNREACHABLE => return Err(error),
                 Err(error) => eprintln!("note: {error}; showing what it wrote last"),
@@ -142,14 +138,24 @@ fn choose(jobs: Vec<Job>, wanted: &str) -> Result<Job, Failure> {
     }
 }
 
-fn failed_in_result(files: &JobFiles) -> Vec<Failed> {
+fn failed_in_result(files: &JobFiles) -> Vec<Item> {
     let result: Value = disk::read_regular(&files.result(), MOST_RESULT)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or("").to_owned();
     let failed = result["failedRepos"].as_array().into_iter().flatten();
-    failed.take(FAILED_SHOWN as usize).map(|entry| (text(entry, "name"), text(entry, "error"))).collect()
+    let item = |entry: &Value| Item {
+        name: text(entry, "name"),
+        state: ItemState::Failed as i32,
+        failure: Some(v1::Failure {
+            reason: FailureReason::of_word(&text(entry, "reason")) as i32,
+            message: text(entry, "error"),
+            ..v1::Failure::default()
+        }),
+        ..Item::default()
+    };
+    failed.take(FAILED_SHOWN as usize).map(item).collect()
 }
 
 /// The last lines of a job's log. The log is a file of this machine: no daemon is needed to read it.

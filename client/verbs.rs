@@ -102,8 +102,6 @@ pub async fn details(project: &Project, id: &str, json: bool) -> Result<u8, Fail
     let mut from = Source::open(project).await?;
     let (job, failed) = from.get(project, id).await?;
     if json {
-        let failed: Vec<_> =
-            failed.iter().map(|(name, error)| serde_json::json!({"name": name, "error": error})).collect();
         print_json(&serde_json::json!({"job": job, "failed_items": failed}))?;
     } else {
         print(&detail::text(&job, &failed, Paint::for_stdout()))?;

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use wire::{Dialect, PacketReader, RemoteRefs};
 
-pub use address::same_repository;
+pub use address::{host_of, same_repository};
 pub use error::CloneError;
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;

@@ -7,12 +7,14 @@ pub mod paged_sources;
 pub mod shared_vec;
 pub mod snapshot;
 
+use crate::model::failure::{Failure, Reason};
 use order::Order;
 use paged_sources::{End, Feeds, PageDone};
 use serde::{Deserialize, Serialize};
 use shared_vec::Chunked;
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
+use specweave_jobs::v1::Action;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,7 +47,37 @@ pub enum Done {
 pub enum Outcome {
     Completed,
     CompletedWithWarnings { summary: String },
-    Failed { error: String },
+    Failed { failure: Failure },
+}
+
+/// An item as it is planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedItem {
+    /// Unique among the items of its job.
+    pub name: String,
+    /// What is to be done with it, as the contract's word.
+    #[serde(with = "action")]
+    pub action: Action,
+    /// Where it stands or is to stand, from the project's root; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// Where it comes from or goes to, without credentials; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// The word of an action in a journal.
+mod action {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use specweave_jobs::v1::Action;
+
+    pub(super) fn serialize<S: Serializer>(action: &Action, to: S) -> Result<S::Ok, S::Error> {
+        action.word().serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Action, D::Error> {
+        String::deserialize(from).map(|word| Action::of_word(&word))
+    }
 }
 
 /// What happens to a job; one journal line each.
@@ -62,7 +94,7 @@ pub enum Event {
     Started,
     /// The items are known. Once a job.
     Planned {
-        items: Vec<String>,
+        items: Vec<PlannedItem>,
     },
     ItemDone {
         item: u32,
@@ -70,7 +102,7 @@ pub enum Event {
     },
     ItemFailed {
         item: u32,
-        error: String,
+        failure: Failure,
     },
     /// The sources are known, of a job that reads pages. Once a job.
     FeedsPlanned {
@@ -130,35 +162,56 @@ pub const MOST_ITEMS: usize = 100_000;
 /// changed, so that ten thousand cost little and a snapshot of them nearly nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Items {
-    names: Arc<Names>,
+    planned: Arc<Planned>,
     marks: Chunked<Mark>,
     /// Successful items in the order in which they ended, as the documented file lists them.
     order: Chunked<u32>,
-    errors: Chunked<Option<Arc<str>>>,
+    failures: Chunked<Option<Arc<Failure>>>,
     waiting: usize,
     before: usize,
     failed: usize,
+    in_conflict: usize,
 }
 
+/// Name, target and address of each item, one after the other in one text, and its action.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Names {
+struct Planned {
     text: String,
     ends: Vec<u32>,
+    actions: Vec<Action>,
+}
+
+impl Planned {
+    const PARTS: usize = 3;
+
+    fn new(items: &[PlannedItem]) -> Self {
+        let mut planned = Self::default();
+        planned.ends.reserve_exact(items.len() * Self::PARTS);
+        planned.actions.reserve_exact(items.len());
+        for item in items {
+            for part in [&item.name, &item.target, &item.url] {
+                planned.text.push_str(part);
+                planned.ends.push(planned.text.len() as u32);
+            }
+            planned.actions.push(item.action);
+        }
+        planned
+    }
+
+    fn part(&self, item: u32, part: usize) -> &str {
+        let at = item as usize * Self::PARTS + part;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
+        &self.text[start..self.ends[at] as usize]
+    }
 }
 
 impl Items {
-    fn new(names: &[String]) -> Self {
-        let mut text = String::with_capacity(names.iter().map(String::len).sum());
-        let mut ends = Vec::with_capacity(names.len());
-        for name in names {
-            text.push_str(name);
-            ends.push(text.len() as u32);
-        }
+    fn new(items: &[PlannedItem]) -> Self {
         Self {
-            names: Arc::new(Names { text, ends }),
-            marks: Chunked::filled(Mark::Waiting, names.len()),
-            errors: Chunked::filled(None, names.len()),
-            waiting: names.len(),
+            planned: Arc::new(Planned::new(items)),
+            marks: Chunked::filled(Mark::Waiting, items.len()),
+            failures: Chunked::filled(None, items.len()),
+            waiting: items.len(),
             ..Self::default()
         }
     }
@@ -167,10 +220,21 @@ impl Items {
         self.marks.len()
     }
 
+    /// Panics when there is no such item, as the other questions about a planned item do.
     pub fn name(&self, item: u32) -> &str {
-        let at = item as usize;
-        let start = if at == 0 { 0 } else { self.names.ends[at - 1] as usize };
-        &self.names.text[start..self.names.ends[at] as usize]
+        self.planned.part(item, 0)
+    }
+
+    pub fn target(&self, item: u32) -> &str {
+        self.planned.part(item, 1)
+    }
+
+    pub fn url(&self, item: u32) -> &str {
+        self.planned.part(item, 2)
+    }
+
+    pub fn action(&self, item: u32) -> Action {
+        self.planned.actions[item as usize]
     }
 
     /// `None` when there is no such item.
@@ -178,8 +242,8 @@ impl Items {
         self.marks.get(item as usize).copied()
     }
 
-    pub fn error(&self, item: u32) -> Option<&str> {
-        self.errors.get(item as usize)?.as_deref()
+    pub fn failure(&self, item: u32) -> Option<&Failure> {
+        self.failures.get(item as usize)?.as_deref()
     }
 
     /// Successful items in the order in which they ended.
@@ -187,9 +251,9 @@ impl Items {
         self.order.iter().copied()
     }
 
-    pub fn failed(&self) -> impl Iterator<Item = (u32, &str)> {
+    pub fn failed(&self) -> impl Iterator<Item = (u32, &Failure)> {
         let marked = self.marks.iter().enumerate().filter(|(_, mark)| **mark == Mark::Failed);
-        marked.take(self.failed).map(|(at, _)| (at as u32, self.error(at as u32).unwrap_or("")))
+        marked.take(self.failed).filter_map(|(at, _)| Some((at as u32, self.failure(at as u32)?)))
     }
 
     pub fn failed_count(&self) -> usize {
@@ -219,10 +283,11 @@ impl Items {
         let failed: Vec<u32> = self.failed().map(|(item, _)| item).collect();
         for item in failed {
             self.marks.set(item as usize, Mark::Waiting);
-            self.errors.set(item as usize, None);
+            self.failures.set(item as usize, None);
         }
         self.waiting += self.failed;
         self.failed = 0;
+        self.in_conflict = 0;
     }
 }
 
@@ -266,10 +331,20 @@ impl Plan {
         }
     }
 
-    /// What failed, by name, with the reason.
-    pub fn failures(&self) -> Box<dyn Iterator<Item = (&str, &str)> + '_> {
+    /// Of what failed, what waits for a person's decision, as far as it is known by name.
+    pub fn in_conflict(&self) -> u64 {
         match self {
-            Self::Items(items) => Box::new(items.failed().map(|(item, error)| (items.name(item), error))),
+            Self::Items(items) => items.in_conflict as u64,
+            Self::Feeds(feeds) => {
+                feeds.failures().filter(|(_, failure)| failure.reason == Reason::Conflict).count() as u64
+            }
+        }
+    }
+
+    /// What failed, by name, with the reason.
+    pub fn failures(&self) -> Box<dyn Iterator<Item = (&str, &Failure)> + '_> {
+        match self {
+            Self::Items(items) => Box::new(items.failed().map(|(item, failure)| (items.name(item), failure))),
             Self::Feeds(feeds) => Box::new(feeds.failures()),
         }
     }
@@ -367,11 +442,8 @@ impl Job {
             Event::Planned { .. } | Event::FeedsPlanned { .. } if self.plan.is_some() => {
                 Err(Refused::PlannedTwice)
             }
-            Event::Planned { items: names } | Event::FeedsPlanned { feeds: names }
-                if names.len() > MOST_ITEMS =>
-            {
-                Err(Refused::TooManyItems)
-            }
+            Event::Planned { items } if items.len() > MOST_ITEMS => Err(Refused::TooManyItems),
+            Event::FeedsPlanned { feeds } if feeds.len() > MOST_ITEMS => Err(Refused::TooManyItems),
             Event::Planned { .. }
             | Event::FeedsPlanned { .. }
             | Event::Paused { .. }
@@ -433,10 +505,11 @@ impl Job {
                     items.before += usize::from(how == Done::Before);
                 }
             }
-            Event::ItemFailed { item, error } => {
+            Event::ItemFailed { item, failure } => {
                 if let Some(Plan::Items(items)) = &mut self.plan {
                     items.end(item, Mark::Failed);
-                    items.errors.set(item as usize, Some(error.into()));
+                    items.in_conflict += usize::from(failure.reason == Reason::Conflict);
+                    items.failures.set(item as usize, Some(failure.into()));
                     items.failed += 1;
                 }
             }

@@ -348,7 +348,7 @@ impl Keeper {
         let event = match result {
             Ok(Finish::Complete) => Event::Ended(Outcome::Completed),
             Ok(Finish::WithWarnings(summary)) => Event::Ended(Outcome::CompletedWithWarnings { summary }),
-            Err(Stop::Fail(error)) => Event::Ended(Outcome::Failed { error }),
+            Err(Stop::Fail(failure)) => Event::Ended(Outcome::Failed { failure: *failure }),
             // Somebody's order outlasts a reason that would let the job go on by itself.
             Err(Stop::Pause { reason, message, resume_at }) if !run.was_ended() && !goes_on => {
                 Event::Paused { reason, message, resume_at }

@@ -9,6 +9,7 @@ pub mod jira;
 mod pace;
 pub mod server;
 
+use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
 use http::StatusCode;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use std::time::Duration;
 pub enum TrackerError {
     #[error("Authentication failed - {0}")]
     Auth(String),
+    /// The credentials are good, and do not allow it.
+    #[error("Authentication failed - {0}")]
+    Forbidden(String),
     #[error("{0} was not found, or the token may not see it")]
     NotFound(String),
     #[error("{what}: the server says that it is gone for good: {said}")]
@@ -36,6 +40,22 @@ pub enum TrackerError {
     Malformed { what: String, cause: String },
     #[error("cancelled")]
     Cancelled,
+}
+
+impl TrackerError {
+    /// The same as data.
+    pub fn failure(&self) -> Failure {
+        let reason = match self {
+            Self::Auth(_) => Reason::Authentication,
+            Self::Forbidden(_) => Reason::Forbidden,
+            Self::NotFound(_) | Self::Gone { .. } => Reason::NotFound,
+            Self::Limited(_) => Reason::RateLimited,
+            Self::Network(_) | Self::Transient { .. } => Reason::Network,
+            Self::Refused { .. } | Self::Status { .. } | Self::Malformed { .. } => Reason::Remote,
+            Self::Cancelled => Reason::Internal,
+        };
+        Failure::new(reason, self.to_string())
+    }
 }
 
 /// Which items are wanted of a source.

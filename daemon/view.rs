@@ -3,6 +3,7 @@
 use crate::job::paged_sources::Feeds;
 use crate::job::snapshot::Entry;
 use crate::job::{Job, Mark, Outcome, PauseReason, Plan, State};
+use crate::model::failure::{Failure, Reason};
 use crate::work::kind;
 use specweave_jobs::clock::{Millis, timestamp};
 use specweave_jobs::{mirror, v1};
@@ -17,25 +18,25 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
     let job = &entry.job;
     let kind = kind::of(&job.order);
     let running = job.state == State::Running;
-    let (error, pause, completed_at) = match &job.state {
-        State::Pending | State::Running => (String::new(), None, None),
+    let (mut failed, mut warning, mut pause, mut completed_at) = (None, String::new(), None, None);
+    match &job.state {
+        State::Pending | State::Running => {}
         State::Paused { reason, message, resume_at } => {
-            let pause = v1::Pause {
+            pause = Some(v1::Pause {
                 reason: pause_reason(*reason) as i32,
                 message: message.clone(),
                 resume_at: resume_at.map(timestamp),
-            };
-            (String::new(), Some(pause), None)
+            });
         }
         State::Ended { outcome, at } => {
-            let error = match outcome {
-                Outcome::Completed => String::new(),
-                Outcome::CompletedWithWarnings { summary } => summary.clone(),
-                Outcome::Failed { error } => error.clone(),
-            };
-            (error, None, Some(timestamp(*at)))
+            completed_at = Some(timestamp(*at));
+            match outcome {
+                Outcome::Completed => {}
+                Outcome::CompletedWithWarnings { summary } => warning.clone_from(summary),
+                Outcome::Failed { failure } => failed = Some(self::failure(failure)),
+            }
         }
-    };
+    }
     v1::Job {
         id: job.id.to_string(),
         r#type: job.order.job_type() as i32,
@@ -45,7 +46,8 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
         started_at: Some(timestamp(job.created_at)),
         updated_at: Some(timestamp(job.updated_at)),
         completed_at,
-        error,
+        failure: failed,
+        warning,
         pause,
         pid: entry.pid,
         alive: running && entry.pid != 0,
@@ -77,6 +79,7 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
         eta_seconds: eta(entry, rate, left).filter(|_| running && left > 0),
         failed_items: plan.failures().take(FAILED_SHOWN).map(|(name, _)| name.to_owned()).collect(),
         phase: entry.news.phase.to_owned(),
+        in_conflict: plan.in_conflict(),
     }
 }
 
@@ -129,7 +132,10 @@ pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec
             index,
             name: items.name(index).to_owned(),
             state: state as i32,
-            error: items.error(index).unwrap_or("").to_owned(),
+            failure: items.failure(index).map(failure),
+            action: items.action(index) as i32,
+            target: items.target(index).to_owned(),
+            url: items.url(index).to_owned(),
         });
     }
     (page, None)
@@ -143,11 +149,14 @@ fn failures(feeds: &Feeds, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (
     let all = feeds.failures().enumerate().skip(from as usize);
     let mut page: Vec<v1::Item> = all
         .take(limit as usize + 1)
-        .map(|(index, (name, error))| v1::Item {
+        .map(|(index, (name, failed))| v1::Item {
             index: index as u32,
             name: name.to_owned(),
             state: v1::ItemState::Failed as i32,
-            error: error.to_owned(),
+            failure: Some(failure(failed)),
+            action: v1::Action::Import as i32,
+            target: failed.path.clone(),
+            url: failed.url.clone(),
         })
         .collect();
     let next = (page.len() > limit as usize).then(|| page.pop()).flatten().map(|item| item.index);
@@ -163,13 +172,38 @@ fn broken(plan: &Plan) -> u64 {
 }
 
 pub fn state(state: &State) -> v1::JobState {
-    match state.word() {
-        "pending" => v1::JobState::Pending,
-        "running" => v1::JobState::Running,
-        "paused" => v1::JobState::Paused,
-        "completed" => v1::JobState::Completed,
-        "completed_with_warnings" => v1::JobState::CompletedWithWarnings,
-        _ => v1::JobState::Failed,
+    match state {
+        State::Pending => v1::JobState::Pending,
+        State::Running => v1::JobState::Running,
+        State::Paused { .. } => v1::JobState::Paused,
+        State::Ended { outcome: Outcome::Completed, .. } => v1::JobState::Completed,
+        State::Ended { outcome: Outcome::CompletedWithWarnings { .. }, .. } => {
+            v1::JobState::CompletedWithWarnings
+        }
+        State::Ended { outcome: Outcome::Failed { .. }, .. } => v1::JobState::Failed,
+    }
+}
+
+fn failure(failure: &Failure) -> v1::Failure {
+    let reason = match failure.reason {
+        Reason::Authentication => v1::FailureReason::Authentication,
+        Reason::NotFound => v1::FailureReason::NotFound,
+        Reason::Forbidden => v1::FailureReason::Forbidden,
+        Reason::RateLimited => v1::FailureReason::RateLimited,
+        Reason::Network => v1::FailureReason::Network,
+        Reason::Storage => v1::FailureReason::Storage,
+        Reason::Remote => v1::FailureReason::Remote,
+        Reason::Conflict => v1::FailureReason::Conflict,
+        Reason::InvalidInput => v1::FailureReason::InvalidInput,
+        Reason::Internal => v1::FailureReason::Internal,
+    };
+    v1::Failure {
+        reason: reason as i32,
+        message: failure.message.clone(),
+        host: failure.host.clone(),
+        variables: failure.variables.clone(),
+        url: failure.url.clone(),
+        path: failure.path.clone(),
     }
 }
 

@@ -10,10 +10,12 @@ pub mod import;
 pub mod kind;
 pub mod sources;
 pub mod sync;
+pub mod turn;
 
 pub use context::{Context, Keeping, Live};
 
 use crate::job::PauseReason;
+use crate::model::failure::{Failure, Reason};
 use crate::store;
 use specweave_jobs::clock::{self, Millis};
 use std::io;
@@ -35,7 +37,7 @@ pub enum Stop {
     /// The keeper pauses the job, and resumes it at `resume_at` if that is set.
     Pause { reason: PauseReason, message: String, resume_at: Option<Millis> },
     /// The job has failed.
-    Fail(String),
+    Fail(Box<Failure>),
 }
 
 /// A state folder that takes no writes is tried again this often: somebody may have made room.
@@ -44,7 +46,17 @@ pub const STORAGE_RETRY_MS: Millis = 10_000;
 /// A network that was lost is tried again this often.
 const NETWORK_RETRY_MS: Millis = 60_000;
 
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Fail(Box::new(failure))
+    }
+}
+
 impl Stop {
+    pub fn fail(reason: Reason, message: impl Into<String>) -> Self {
+        Failure::new(reason, message).into()
+    }
+
     /// The disk refuses: tried again by itself.
     pub fn no_room(message: String) -> Self {
         let resume_at = Some(clock::now() + STORAGE_RETRY_MS);
@@ -55,7 +67,7 @@ impl Stop {
     pub fn of_disk(error: &io::Error, message: String) -> Self {
         match store::has_no_room(error) {
             true => Self::no_room(message),
-            false => Self::Fail(message),
+            false => Self::fail(Reason::Storage, message),
         }
     }
 

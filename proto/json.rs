@@ -35,7 +35,8 @@ macro_rules! word {
 word!(job_state, JobState, "JOB_STATE_");
 word!(pause_reason, PauseReason, "PAUSE_REASON_");
 word!(item_state, ItemState, "ITEM_STATE_");
-word!(preview_action, PreviewAction, "PREVIEW_ACTION_");
+word!(action, Action, "ACTION_");
+word!(failure_reason, FailureReason, "FAILURE_REASON_");
 word!(tracker, Tracker, "TRACKER_");
 word!(direction, Direction, "DIRECTION_");
 word!(on_conflict, OnConflict, "ON_CONFLICT_");

@@ -190,7 +190,7 @@ impl<'de> Visitor<'de> for Entries {
 const OWNER: (&str, &str) = ("owner", "specweave-jobsd");
 
 /// The fields that are ours to write; any other stays.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "id",
     "type",
     "status",
@@ -200,6 +200,7 @@ const FIELDS: [&str; 12] = [
     "config",
     "completedAt",
     "error",
+    "errorReason",
     "pauseReason",
     "resumeAfter",
     OWNER.0,
@@ -295,7 +296,10 @@ impl Entry {
             fields.extend(value.map(|value| (name, nested(&value))));
         };
         when("completedAt", moment(&job.completed_at).as_deref());
-        when("error", Some(job.error.as_str()).filter(|error| !error.is_empty()));
+        let failure = job.failure.as_ref();
+        let error = failure.map_or(job.warning.as_str(), |failure| failure.message.as_str());
+        when("error", Some(error).filter(|error| !error.is_empty()));
+        when("errorReason", failure.map(|failure| failure.reason().word()).as_deref());
         let pause = job.pause.as_ref();
         when("pauseReason", pause.map(|pause| pause.message.as_str()));
         when("resumeAfter", pause.and_then(|pause| moment(&pause.resume_at)).as_deref());
@@ -397,6 +401,7 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         (progress.current, progress.total, progress.percentage, progress.phase) =
             (percent, 100, percent as u32, phase);
     }
+    let failed = state == v1::JobState::Failed;
     let reason = text(entry, "pauseReason");
     let resume_at = moment(entry.get("resumeAfter"));
     let pause = (state == v1::JobState::Paused).then(|| v1::Pause {
@@ -412,7 +417,12 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         started_at: moment(entry.get("startedAt")),
         updated_at: moment(entry.get("updatedAt")),
         completed_at: moment(entry.get("completedAt")),
-        error: text(entry, "error"),
+        failure: failed.then(|| v1::Failure {
+            reason: v1::FailureReason::of_word(&text(entry, "errorReason")) as i32,
+            message: text(entry, "error"),
+            ..v1::Failure::default()
+        }),
+        warning: if failed { String::new() } else { text(entry, "error") },
         pause,
         pid: worker.map_or(0, |(pid, _)| pid),
         alive: worker.is_some_and(|(_, alive)| alive),
@@ -458,6 +468,7 @@ fn progress(entry: &Value) -> v1::Progress {
         eta_seconds: entry.get("eta").and_then(Value::as_u64).filter(|eta| *eta > 0),
         failed_items: failed.iter().filter_map(Value::as_str).take(10).map(str::to_owned).collect(),
         phase: String::new(),
+        in_conflict: 0,
     }
 }
 

@@ -262,7 +262,7 @@ fn a_persons_edit_stays_and_what_it_kept_out_stands_beside_it() {
     // It is told until somebody has settled it.
     let again = import(&world, "github");
     assert!(
-        again["error"].as_str().unwrap().starts_with("settle .specweave/docs/internal/specs/web/"),
+        again["warning"].as_str().unwrap().starts_with("settle .specweave/docs/internal/specs/web/"),
         "{again}"
     );
     assert!(read(&path).contains("it my way"));
@@ -350,7 +350,7 @@ fn a_token_that_expires_fails_the_job_and_a_new_one_goes_on_from_there() {
         let id = start(&world, &order(tracker));
         let job = world.wait(&id);
         assert_eq!(job["state"], "failed", "{tracker}: {job}");
-        assert!(job["error"].as_str().unwrap().starts_with("Authentication failed - token expired"), "{job}");
+        assert!(job["failure"]["message"].as_str().unwrap().starts_with("Authentication failed - token expired"), "{job}");
         let reached = if tracker == "ado" { 400 } else { 200 };
         assert_eq!(job["progress"]["current"], reached, "{tracker}: {job}");
         world

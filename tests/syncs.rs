@@ -105,15 +105,29 @@ fn plan(world: &World, arguments: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The items of a job, done or failed.
+/// The items of a job, done or failed, each with what was to be done with it.
 fn items_of(world: &World, job: &Value) -> Vec<String> {
     let id = job["id"].as_str().unwrap();
+    let journal = read(&world.state().join("jobs").join(id).join("journal.jsonl"));
+    let planned = journal.lines().find_map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["event"]["planned"]["items"].as_array().cloned()
+    });
+    let planned: BTreeMap<String, String> = planned
+        .unwrap()
+        .iter()
+        .map(|item| [&item["name"], &item["action"]].map(|word| word.as_str().unwrap().to_owned()))
+        .map(|[name, action]| (name, action))
+        .collect();
     let mirror = world.mirror();
     let entry = mirror["jobs"].as_array().unwrap().iter().find(|entry| entry["id"] == id).unwrap().clone();
     let lists =
         ["itemsCompleted", "itemsFailed"].map(|list| entry["progress"][list].as_array().unwrap().clone());
     let mut names: Vec<String> =
         lists.concat().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    for name in &mut names {
+        *name = format!("{} {name}", planned[name.as_str()]);
+    }
     names.sort();
     names
 }
@@ -279,7 +293,7 @@ fn a_contradiction_waits_for_a_person_who_decides_either_way() {
         let (before, writes) = (read(&path(&world, 1)), trackers.writes().len());
         let job = sync(&world, &[tracker]);
         assert_eq!(job["state"], "completed_with_warnings", "{job}");
-        assert!(job["error"].as_str().unwrap().contains("conflict: title changed here and in"), "{job}");
+        assert!(job["warning"].as_str().unwrap().contains("conflict: title changed here and in"), "{job}");
         assert_eq!(read(&path(&world, 1)), before, "{tracker}: the story is as it was");
         assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Theirs");
         assert_eq!(trackers.writes().len(), writes + 1, "{tracker}: the other story is pushed");
@@ -360,7 +374,7 @@ fn many_deletions_and_empty_sides_stop_a_sync() {
     let stopped = |what: &str| {
         let job = sync(&world, &["github"]);
         assert_eq!(job["state"], "failed", "{job}");
-        assert!(job["error"].as_str().unwrap().contains(what), "{job}");
+        assert!(job["failure"]["message"].as_str().unwrap().contains(what), "{job}");
         assert_eq!(trackers.writes().len(), writes);
         let said = world.run(["sync", "github", "--dry-run"]);
         assert!(
@@ -401,7 +415,7 @@ fn another_project_under_the_same_profile_is_not_synced() {
     let writes = trackers.writes().len();
     let job = sync(&world, &["github"]);
     assert_eq!(job["state"], "failed", "{job}");
-    assert!(job["error"].as_str().unwrap().contains("leads to another project"), "{job}");
+    assert!(job["failure"]["message"].as_str().unwrap().contains("leads to another project"), "{job}");
     assert_eq!(trackers.writes().len(), writes);
 }
 
@@ -673,7 +687,7 @@ fn gone_items_restored_stories_and_closed_ones() {
         );
         let job = sync(&world, &[tracker, "--force-deletes"]);
         assert_eq!(job["state"], "completed_with_warnings", "{tracker}: {job}");
-        assert!(job["error"].as_str().unwrap().contains("is gone in the tracker; the story stays"), "{job}");
+        assert!(job["warning"].as_str().unwrap().contains("is gone in the tracker; the story stays"), "{job}");
         assert!(path(&world, 1).exists(), "{tracker}: no person's file is removed");
         assert_eq!(trackers.issue(numbers[1]).phase, Phase::Closed, "{tracker}");
         let restored = read(&path(&world, 3));
@@ -802,7 +816,7 @@ fn only_what_is_named_is_synced() {
     synced(&world, &["github", "--only", "FS-001"]);
     assert_eq!(open_items(&trackers).len(), 3);
     let job = sync(&world, &["github", "--only", "US-404"]);
-    assert!(job["state"] == "failed" && job["error"] == "there is no story or item US-404", "{job}");
+    assert!(job["state"] == "failed" && job["failure"]["message"] == "there is no story or item US-404", "{job}");
     assert_eq!(
         plan(&world, &["github", "--only", &format!("#{}", item_of(&trackers, 1).number)]),
         Vec::<String>::new()
@@ -911,7 +925,7 @@ fn a_dead_token_or_a_wrong_profile_is_said() {
     trackers.set_token("another");
     let job = sync(&world, &["github"]);
     assert!(
-        job["state"] == "failed" && job["error"].as_str().unwrap().contains("Authentication failed"),
+        job["state"] == "failed" && job["failure"]["message"].as_str().unwrap().contains("Authentication failed"),
         "{job}"
     );
     world.set("GITHUB_TOKEN", "another");
@@ -960,11 +974,17 @@ fn links_that_lead_elsewhere_are_not_followed() {
     let before: Vec<String> = (1..=3).map(|number| read(&path(&world, number))).collect();
     let job = sync(&world, &["github", "--only", "FS-001"]);
     assert_eq!(job["state"], "completed_with_warnings", "{job}");
-    let failed = job["progress"]["failed_items"].to_string();
-    assert!(
-        failed.contains("conflict web/FS-001/US-002") && failed.contains("broken web/FS-001/US-003"),
-        "{failed}"
-    );
+    assert_eq!(items_of(&world, &job)[..2], ["broken web/FS-001/US-003", "conflict web/FS-001/US-002"]);
+    let shown = world.run(["--id", job["id"].as_str().unwrap(), "--json"]).json();
+    let failed = |name: &str| {
+        let items = shown["failed_items"].as_array().unwrap();
+        items.iter().find(|item| item["name"] == name).unwrap().clone()
+    };
+    let conflict = failed("web/FS-001/US-002");
+    assert_eq!(conflict["failure"]["reason"], "conflict", "{conflict}");
+    assert!(conflict["url"].as_str().unwrap().ends_with("/acme/web/issues/12"), "{conflict}");
+    assert_eq!(conflict["target"], ".specweave/docs/internal/specs/web/FS-001/us-002-story.md", "{conflict}");
+    assert_eq!(failed("web/FS-001/US-003")["failure"]["reason"], "invalid_input");
     assert_eq!((1..=3).map(|number| read(&path(&world, number))).collect::<Vec<_>>(), before);
     assert_eq!(trackers.issue(11).title, "Somebody's");
     assert_eq!(open_items(&trackers).into_keys().collect::<Vec<_>>(), ["[FS-001][US-004] Story 4"]);

@@ -2,11 +2,10 @@
 
 use super::list::failed_names;
 use super::*;
-use crate::source::Failed;
 use std::fmt::Write;
 
 /// The documented `Job Details`.
-pub fn text(job: &Job, failed: &[Failed], paint: Paint) -> String {
+pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     let progress = job.progress.clone().unwrap_or_default();
     let id = plain(&job.id);
     let (one, many) = item_words(job);
@@ -44,12 +43,14 @@ pub fn text(job: &Job, failed: &[Failed], paint: Paint) -> String {
     if progress.failed > 0 {
         let _ = writeln!(out, "Failed: {} ({})", thousands(progress.failed), failed_names(&progress));
     }
-    for (name, error) in failed {
-        let _ = writeln!(out, "  {}: {}", plain(name), plain(error));
+    for item in failed {
+        let _ = writeln!(out, "  {}: {}", plain(&item.name), plain(message(item.failure.as_ref())));
     }
-    if !job.error.is_empty() {
-        let word = if job.state() == JobState::CompletedWithWarnings { "Warning" } else { "Error" };
-        let _ = writeln!(out, "\n{word}: {}", plain(&job.error));
+    if !job.warning.is_empty() {
+        let _ = writeln!(out, "\nWarning: {}", plain(&job.warning));
+    }
+    if let Some(failure) = &job.failure {
+        let _ = writeln!(out, "\nError: {}", plain(&failure.message));
     }
     out.push_str(&next_step(job));
     let folder = format!(".specweave/state/jobs/{id}");
@@ -79,7 +80,10 @@ const DECIDE: &str = "Decide: specweave-jobs resolve STORY --use local   (or rem
 
 /// Whether only a person can bring it further.
 fn is_in_conflict(job: &Job) -> bool {
-    job.r#type() == JobType::SyncExternal && job.error.contains("in conflict")
+    let progress = job.progress.as_ref();
+    job.r#type() == JobType::SyncExternal
+        && progress
+            .is_some_and(|progress| progress.in_conflict > 0 && progress.in_conflict == progress.failed)
 }
 
 /// `30s ago`.
@@ -149,16 +153,19 @@ pub fn ending(job: &Job) -> String {
         }
         JobState::CompletedWithWarnings if is_in_conflict(job) => format!(
             "Job completed with warnings: {}\nFailed: {}\nReasons: specweave-jobs --id {id}\n{DECIDE}\n",
-            plain(&job.error),
+            plain(&job.warning),
             failed_names(&progress)
         ),
         JobState::CompletedWithWarnings => format!(
             "Job completed with warnings: {}\nFailed: {}\nReasons: specweave-jobs --id {id}\nRetry: specweave-jobs --resume {id}\n",
-            plain(&job.error),
+            plain(&job.warning),
             failed_names(&progress)
         ),
         JobState::Failed => {
-            format!("Job failed: {}\nRetry: specweave-jobs --resume {id}\n", plain(&job.error))
+            format!(
+                "Job failed: {}\nRetry: specweave-jobs --resume {id}\n",
+                plain(message(job.failure.as_ref()))
+            )
         }
         JobState::Paused => format!(
             "Job paused: {}\nResume: specweave-jobs --resume {id}\n",

@@ -136,16 +136,17 @@ fn block(job: &Job) -> String {
             line("Resume", &format!("specweave-jobs --resume {id}"));
         }
         JobState::Failed => {
-            line("Error", &plain(&job.error));
+            line("Error", &plain(message(job.failure.as_ref())));
             let place = format!("item {} of {}", thousands(progress.current), thousands(progress.total));
             line("Failed at", &place);
-            let first =
-                if job.error.starts_with("Authentication failed") { "Update token, then " } else { "" };
+            let is_about_a_token =
+                job.failure.as_ref().is_some_and(|failure| failure.reason() == FailureReason::Authentication);
+            let first = if is_about_a_token { "Update token, then " } else { "" };
             line("Retry", &format!("{first}specweave-jobs --resume {id}"));
         }
         JobState::CompletedWithWarnings => {
             line("Progress", &progress_text(&progress));
-            line("Warning", &plain(&job.error));
+            line("Warning", &plain(&job.warning));
             line("Failed", &failed_names(&progress));
             line("Retry", &format!("specweave-jobs --resume {id}"));
         }

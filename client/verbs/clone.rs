@@ -86,9 +86,9 @@ fn plan(preview: &PreviewJobResponse) -> String {
     let count = |action| preview.items.iter().filter(|item| item.action() == action).count();
     out.push_str(&format!(
         "\nWould clone {}, check {} that stand there already, refuse {}. Nothing was changed.\n",
-        count(PreviewAction::Clone),
-        count(PreviewAction::Check),
-        count(PreviewAction::Refuse)
+        count(Action::Clone),
+        count(Action::Check),
+        count(Action::Refuse)
     ));
     for note in &preview.notes {
         out.push_str(&format!("({})\n", plain(note)));

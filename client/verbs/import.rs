@@ -15,7 +15,7 @@ pub async fn import(project: &Project, arguments: ImportArgs, json: bool) -> Res
     let connection = connect::find_or_start(project).await?;
     if dry_run {
         let preview = preview(connection, spec, json, plan).await?;
-        return Ok(u8::from(preview.items.iter().any(|item| item.action() == PreviewAction::Refuse)));
+        return Ok(u8::from(preview.items.iter().any(|item| item.action() == Action::Refuse)));
     }
     start(project, connection, spec, follow, json).await
 }
@@ -40,7 +40,7 @@ fn plan(preview: &PreviewJobResponse) -> String {
         .iter()
         .map(|item| {
             let count = match (item.action(), item.count) {
-                (PreviewAction::Refuse, _) => "-".to_owned(),
+                (Action::Refuse, _) => "-".to_owned(),
                 (_, None) => "not told".to_owned(),
                 (_, Some(count)) => thousands(count),
             };

@@ -25,10 +25,7 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
     if dry_run {
         let preview = preview(connection, spec, json, plan).await?;
         return Ok(u8::from(
-            preview
-                .items
-                .iter()
-                .any(|item| matches!(item.action(), PreviewAction::Conflict | PreviewAction::Broken)),
+            preview.items.iter().any(|item| matches!(item.action(), Action::Conflict | Action::Broken)),
         ));
     }
     start(project, connection, spec, follow, json).await

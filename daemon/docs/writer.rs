@@ -8,7 +8,8 @@ mod steps;
 use crate::docs::feature;
 use crate::docs::ledger::{Ledger, Placed};
 use crate::docs::story;
-use crate::job::paged_sources::{Counts, Failure};
+use crate::job::paged_sources::Counts;
+use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Parent, Platform};
 use crate::store::mac::PlaceKey;
 use page::{Current, Misfit, Page, Writes, is_beside, place_in};
@@ -71,7 +72,13 @@ pub struct Kept {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     pub counts: Counts,
-    pub failed: Vec<Failure>,
+    pub failed: Vec<FailedItem>,
+}
+
+impl Outcome {
+    fn fail(&mut self, item: &Item, failure: Failure) {
+        self.failed.push(FailedItem { name: item.external_id.clone(), failure: failure.with_url(&item.url) });
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -199,7 +206,7 @@ impl Shelf {
         let told = placed.into_iter().map(|(item, placed)| {
             let told = match placed {
                 Ok((placed, None)) => Ok(placed),
-                Ok((_, Some(conflict))) => Err(conflict),
+                Ok((_, Some(conflict))) => Err(conflict.message),
                 Err(Misfit(error)) => Err(error),
             };
             (item.key.clone(), told)
@@ -227,10 +234,8 @@ impl Shelf {
         for (item, placed) in page.place_all(all) {
             let is_counted = counted.contains(item.key.as_str());
             match placed {
-                Err(Misfit(error)) => outcome.failed.push(Failure { name: item.external_id.clone(), error }),
-                Ok((_, Some(error))) => {
-                    outcome.failed.push(Failure { name: item.external_id.clone(), error })
-                }
+                Err(Misfit(error)) => outcome.fail(item, Failure::new(Reason::InvalidInput, error)),
+                Ok((_, Some(conflict))) => outcome.fail(item, conflict),
                 Ok((placed, None)) if is_counted => match placed {
                     Placed::Created => outcome.counts.created += 1,
                     Placed::Updated => outcome.counts.updated += 1,

@@ -36,6 +36,16 @@ pub fn route(address: &str) -> Result<Route, CloneError> {
         .ok_or_else(|| CloneError::Refused("the address is of no kind that can be cloned".into()))
 }
 
+/// The host of an address; empty for one of this machine.
+pub fn host_of(address: &str) -> String {
+    match Url::parse(address) {
+        Ok(url) => url.host_str().unwrap_or_default().to_owned(),
+        Err(_) => ssh::Address::parse(address)
+            .map(|ssh| ssh.account.rsplit('@').next().unwrap_or_default().to_owned())
+            .unwrap_or_default(),
+    }
+}
+
 /// Whether two addresses name the same repository: credentials, a final `.git` or slash and the case of the
 /// host do not matter.
 pub fn same_repository(one: &str, other: &str) -> bool {

@@ -1,5 +1,7 @@
 //! Why a repository was not cloned.
 
+use crate::git::address::host_of;
+use crate::model::failure::{Failure, Reason};
 use crate::net;
 use std::io;
 use std::time::Duration;
@@ -11,6 +13,9 @@ pub enum CloneError {
     Cancelled,
     #[error("{0}")]
     Auth(String),
+    /// The credentials are good, and do not allow it.
+    #[error("{0}")]
+    Forbidden(String),
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
@@ -43,6 +48,25 @@ fn in_words(error: &git2::Error) -> String {
 }
 
 impl CloneError {
+    /// The same as data. `address` is the repository's, without credentials.
+    pub fn failure(&self, address: &str) -> Failure {
+        let reason = match self {
+            Self::Auth(_) => Reason::Authentication,
+            Self::Forbidden(_) => Reason::Forbidden,
+            Self::NotFound(_) => Reason::NotFound,
+            Self::Network(_) | Self::Stalled(_) => Reason::Network,
+            Self::Limited(_) => Reason::RateLimited,
+            Self::NotGit(_) | Self::Remote(_) => Reason::Remote,
+            Self::Refused(_) => Reason::InvalidInput,
+            Self::Local { .. } => Reason::Storage,
+            Self::Git(_) if self.is_storage() => Reason::Storage,
+            Self::Git(error) if error.class() == git2::ErrorClass::Net => Reason::Network,
+            Self::Git(_) => Reason::Remote,
+            Self::Cancelled => Reason::Internal,
+        };
+        Failure { host: host_of(address), url: address.to_owned(), ..Failure::new(reason, self.to_string()) }
+    }
+
     /// Whether the same attempt may go well a moment later.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Network(_))

@@ -178,7 +178,7 @@ fn check(response: Response, with_login: bool) -> Result<Response, CloneError> {
         {
             Err(CloneError::Limited(wait.unwrap_or(Duration::from_secs(60))))
         }
-        StatusCode::FORBIDDEN => Err(CloneError::Auth("Permission denied".into())),
+        StatusCode::FORBIDDEN => Err(CloneError::Forbidden("Permission denied".into())),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(CloneError::NotFound(if with_login {
             "repository not found, or the token may not see it".into()
         } else {

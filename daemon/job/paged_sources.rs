@@ -1,6 +1,7 @@
 //! How far a job is that reads sources page by page: a cursor and counts for each, however many items there are.
 //! Pure, as [`crate::job`] is; a page counts when its event is applied and never before.
 
+use crate::model::failure::{FailedItem, Failure};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -32,13 +33,6 @@ impl Counts {
     }
 }
 
-/// An item that is not where it belongs, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    pub name: String,
-    pub error: String,
-}
-
 /// A page whose effects are on the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageDone {
@@ -48,7 +42,7 @@ pub struct PageDone {
     /// Items of the source in all, as far as it has said.
     pub total: Option<u64>,
     pub counts: Counts,
-    pub failed: Vec<Failure>,
+    pub failed: Vec<FailedItem>,
 }
 
 /// One source.
@@ -61,7 +55,7 @@ pub struct Feed {
     pub failed: u64,
     pub end: Option<End>,
     total: u64,
-    failures: Arc<Vec<Failure>>,
+    failures: Arc<Vec<FailedItem>>,
 }
 
 /// How a source was read to its end, or given up.
@@ -69,12 +63,12 @@ pub struct Feed {
 #[serde(rename_all = "snake_case")]
 pub enum End {
     Read,
-    Failed(Arc<str>),
+    Failed(Arc<Failure>),
 }
 
 impl Feed {
     /// The failures whose names are known.
-    pub fn failures(&self) -> &[Failure] {
+    pub fn failures(&self) -> &[FailedItem] {
         &self.failures
     }
 
@@ -129,13 +123,13 @@ impl Feeds {
     }
 
     /// The names of what failed, with the reasons.
-    pub fn failures(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &Failure)> {
         self.0.iter().flat_map(|feed| {
             let broken = match &feed.end {
-                Some(End::Failed(error)) => Some((&*feed.name, &**error)),
+                Some(End::Failed(failure)) => Some((&*feed.name, &**failure)),
                 _ => None,
             };
-            feed.failures.iter().map(|one| (one.name.as_str(), one.error.as_str())).chain(broken)
+            feed.failures.iter().map(|one| (one.name.as_str(), &one.failure)).chain(broken)
         })
     }
 

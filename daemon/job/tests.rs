@@ -8,10 +8,18 @@ fn created() -> Event {
     }
 }
 
+fn planned(name: &str) -> PlannedItem {
+    PlannedItem { name: name.to_owned(), ..PlannedItem::default() }
+}
+
+fn gone() -> Failure {
+    Failure::new(Reason::NotFound, "gone")
+}
+
 fn running(items: &[&str]) -> Job {
     let mut job = Job::create(JobId::parse("ae362dfe").unwrap(), 1, created()).unwrap();
     job.apply(2, Event::Started).unwrap();
-    job.apply(3, Event::Planned { items: items.iter().map(|name| name.to_string()).collect() }).unwrap();
+    job.apply(3, Event::Planned { items: items.iter().map(|name| planned(name)).collect() }).unwrap();
     job
 }
 
@@ -24,11 +32,11 @@ fn a_job_counts_what_has_ended() {
     let mut job = running(&["a", "bb", "ccc"]);
     job.apply(4, done(2)).unwrap();
     job.apply(5, Event::ItemDone { item: 0, how: Done::Before }).unwrap();
-    job.apply(6, Event::ItemFailed { item: 1, error: "gone".into() }).unwrap();
+    job.apply(6, Event::ItemFailed { item: 1, failure: gone() }).unwrap();
     let items = job.items().unwrap();
     assert_eq!((items.current(), items.len(), items.before()), (3, 3, 1));
     assert_eq!(items.succeeded().map(|item| items.name(item)).collect::<Vec<_>>(), ["ccc", "a"]);
-    assert_eq!(items.failed().collect::<Vec<_>>(), [(1, "gone")]);
+    assert_eq!(items.failed().collect::<Vec<_>>(), [(1, &gone())]);
 }
 
 #[test]
@@ -56,7 +64,7 @@ fn a_complete_job_never_changes_again() {
 fn a_retry_makes_failed_items_wait_and_leaves_the_others() {
     let mut job = running(&["a", "b"]);
     job.apply(4, done(0)).unwrap();
-    job.apply(5, Event::ItemFailed { item: 1, error: "x".into() }).unwrap();
+    job.apply(5, Event::ItemFailed { item: 1, failure: gone() }).unwrap();
     job.apply(6, Event::Ended(Outcome::CompletedWithWarnings { summary: "w".into() })).unwrap();
     job.apply(7, Event::Retried).unwrap();
     job.apply(8, Event::Started).unwrap();

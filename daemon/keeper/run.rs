@@ -5,6 +5,7 @@ use super::{Command, Keeper, KeeperError, Reply};
 use crate::job::snapshot::Entry;
 use crate::job::{Event, PauseReason};
 use crate::keeper::stand_in::StandIn;
+use crate::model::failure::Reason;
 use crate::net::secrets::Secrets;
 use crate::store::job_log::WorkerLog;
 use crate::work::{self, Context, Finish, Live, Stop};
@@ -155,7 +156,7 @@ impl Keeper {
 fn outcome(joined: Result<Result<Finish, Stop>, tokio::task::JoinError>) -> Result<Finish, Stop> {
     joined.unwrap_or_else(|error| {
         tracing::error!(%error, "a job's task panicked");
-        Err(Stop::Fail("internal error; the daemon's log has the details".into()))
+        Err(Stop::fail(Reason::Internal, "internal error; the daemon's log has the details"))
     })
 }
 
@@ -164,6 +165,6 @@ fn log_end(log: &WorkerLog, result: &Result<Finish, Stop>) {
         Ok(_) => {}
         Err(Stop::Cancelled) => log.line("Worker stopped; everything done so far is kept"),
         Err(Stop::Pause { message, .. }) => log.line(&format!("Paused: {message}")),
-        Err(Stop::Fail(error)) => log.line(&format!("ERROR: {error}")),
+        Err(Stop::Fail(failure)) => log.line(&format!("ERROR: {failure}")),
     }
 }

@@ -24,12 +24,12 @@ impl Platform {
         }
     }
 
-    /// Where a token is looked for.
-    pub fn variables(self) -> &'static str {
+    /// The variables in which a token is looked for, those that are needed together.
+    pub fn variables(self) -> &'static [&'static str] {
         match self {
-            Self::GitHub => "GITHUB_TOKEN",
-            Self::Jira => "JIRA_EMAIL and JIRA_API_TOKEN",
-            Self::Ado => "AZURE_DEVOPS_PAT",
+            Self::GitHub => &["GITHUB_TOKEN"],
+            Self::Jira => &["JIRA_EMAIL", "JIRA_API_TOKEN"],
+            Self::Ado => &["AZURE_DEVOPS_PAT"],
         }
     }
 

@@ -4,6 +4,7 @@
 //! Order: the environment of the client that asked, the project's `.env`, `gh auth token`, git's credential
 //! helpers. Nothing here prompts.
 
+use crate::model::item::Platform;
 use specweave_jobs::project::Project;
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::{disk, environment};
@@ -190,19 +191,36 @@ impl Secrets {
         if let Some((_, login)) = self.logins.iter().find(given).or(self.logins.iter().find(near)) {
             return Some(login.clone());
         }
-        let is_github = [self.github_web(), self.github_api()].iter().any(|base| same_origin(base, url));
-        if is_github {
+        if self.is_github(url) {
             let user = "x-access-token".to_owned();
             return match self.first(&["GITHUB_TOKEN", "GH_TOKEN"]) {
                 Some(secret) => Some(Login { user, secret }),
                 None => self.ask_gh(url).await.map(|secret| Login { user, secret }),
             };
         }
+        if self.is_ado(url) { self.ado_login(url) } else { None }
+    }
+
+    fn is_github(&self, url: &Url) -> bool {
+        [self.github_web(), self.github_api()].iter().any(|base| same_origin(base, url))
+    }
+
+    fn is_ado(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or("");
-        let is_ado = host == "dev.azure.com"
+        host == "dev.azure.com"
             || host.ends_with(".visualstudio.com")
-            || self.setting("AZURE_DEVOPS_ORG_URL").is_some_and(|base| same_origin(base, url));
-        if is_ado { self.ado_login(url) } else { None }
+            || self.setting("AZURE_DEVOPS_ORG_URL").is_some_and(|base| same_origin(base, url))
+    }
+
+    /// The variables in which a token for `url` is looked for; empty for a server that none is known for.
+    pub fn variables_for(&self, url: &Url) -> &'static [&'static str] {
+        if self.is_github(url) {
+            Platform::GitHub.variables()
+        } else if self.is_ado(url) {
+            Platform::Ado.variables()
+        } else {
+            &[]
+        }
     }
 
     /// The login for JIRA at `url`, if that is where it is. A token without an account has no user.

@@ -1,10 +1,12 @@
 use super::*;
 use crate::job::order::Order;
-use crate::job::paged_sources::{Counts, End, Failure, PageDone};
-use crate::job::{Done, Outcome, PauseReason, State};
+use crate::job::paged_sources::{Counts, End, PageDone};
+use crate::job::{Done, Outcome, PauseReason, PlannedItem, State};
+use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::store::lines;
 use crate::store::mac::FileKey;
 use proptest::prelude::*;
+use specweave_jobs::v1::Action;
 use std::collections::BTreeMap;
 
 fn events() -> Vec<Event> {
@@ -15,9 +17,28 @@ fn events() -> Vec<Event> {
             settings: BTreeMap::from([("GITHUB_API_URL".into(), "http://127.0.0.1:1".into())]),
         },
         Event::Started,
-        Event::Planned { items: vec!["a".into(), "b\n\"é".into()] },
+        Event::Planned {
+            items: vec![
+                PlannedItem { name: "a".into(), ..PlannedItem::default() },
+                PlannedItem {
+                    name: "b\n\"é".into(),
+                    action: Action::Clone,
+                    target: "repositories/b".into(),
+                    url: "https://example.org/b".into(),
+                },
+            ],
+        },
         Event::ItemDone { item: 0, how: Done::Now },
-        Event::ItemFailed { item: 1, error: "no such repository".into() },
+        Event::ItemFailed {
+            item: 1,
+            failure: Failure {
+                host: "example.org".into(),
+                variables: vec!["GITHUB_TOKEN".into()],
+                url: "https://example.org/b".into(),
+                path: "repositories/b".into(),
+                ..Failure::new(Reason::NotFound, "no such repository")
+            },
+        },
         Event::Ended(Outcome::CompletedWithWarnings { summary: "1 of 2".into() }),
     ]
 }
@@ -117,6 +138,19 @@ fn what_cannot_be_read_is_set_aside_and_the_journal_goes_on_after_the_prefix() {
 }
 
 /// Any event, fitting or not.
+fn failure() -> impl Strategy<Value = Failure> {
+    ".*".prop_map(|message| Failure::new(Reason::Remote, message))
+}
+
+fn planned() -> impl Strategy<Value = PlannedItem> {
+    (".{0,8}", ".{0,4}", ".{0,4}").prop_map(|(name, target, url)| PlannedItem {
+        name,
+        target,
+        url,
+        action: Action::Push,
+    })
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let reason = prop_oneof![
         Just(PauseReason::Killed),
@@ -128,20 +162,20 @@ fn any_event() -> impl Strategy<Value = Event> {
     let outcome = prop_oneof![
         Just(Outcome::Completed),
         ".*".prop_map(|summary| Outcome::CompletedWithWarnings { summary }),
-        ".*".prop_map(|error| Outcome::Failed { error })
+        failure().prop_map(|failure| Outcome::Failed { failure })
     ];
     prop_oneof![
         1 => Just(events().remove(0)),
         4 => Just(Event::Started),
-        2 => prop::collection::vec(".{0,8}", 0..6).prop_map(|items| Event::Planned { items }),
+        2 => prop::collection::vec(planned(), 0..6).prop_map(|items| Event::Planned { items }),
         8 => (0..7_u32, how).prop_map(|(item, how)| Event::ItemDone { item, how }),
-        4 => (0..7_u32, ".*").prop_map(|(item, error)| Event::ItemFailed { item, error }),
+        4 => (0..7_u32, failure()).prop_map(|(item, failure)| Event::ItemFailed { item, failure }),
         2 => (reason, ".*", prop::option::of(any::<i64>()))
             .prop_map(|(reason, message, resume_at)| Event::Paused { reason, message, resume_at }),
         2 => Just(Event::Retried),
         1 => prop::collection::vec(".{0,8}", 0..3).prop_map(|feeds| Event::FeedsPlanned { feeds }),
         4 => (0..3_u32, any::<u32>(), prop::option::of(any::<u32>()), 0..3_usize).prop_map(page),
-        2 => (0..3_u32, prop_oneof![Just(End::Read), ".*".prop_map(|error| End::Failed(error.into()))])
+        2 => (0..3_u32, prop_oneof![Just(End::Read), failure().prop_map(|failure| End::Failed(failure.into()))])
             .prop_map(|(feed, end)| Event::FeedEnded { feed, end }),
         3 => outcome.prop_map(Event::Ended),
     ]
@@ -149,7 +183,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 fn page((feed, done, total, failed): (u32, u32, Option<u32>, usize)) -> Event {
     let counts = Counts { created: done.into(), ..Counts::default() };
-    let failed = vec![Failure { name: "x".into(), error: "y".into() }; failed];
+    let failed = vec![FailedItem { name: "x".into(), failure: Failure::new(Reason::Remote, "y") }; failed];
     let cursor = done.to_string().into();
     Event::PageDone(PageDone { feed, cursor, total: total.map(u64::from), counts, failed })
 }

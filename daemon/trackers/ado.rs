@@ -419,11 +419,12 @@ impl Source for WorkItems {
                     return Ok(page((items, next)));
                 }
                 // Older servers have no feed, and a token may be too narrow for it.
-                Err(TrackerError::NotFound(_) | TrackerError::Auth(_) | TrackerError::Status { .. })
-                    if token.is_none() =>
-                {
-                    (0, since, seen, None, true)
-                }
+                Err(
+                    TrackerError::NotFound(_)
+                    | TrackerError::Auth(_)
+                    | TrackerError::Forbidden(_)
+                    | TrackerError::Status { .. },
+                ) if token.is_none() => (0, since, seen, None, true),
                 // A token that has grown too old is refused; what has changed since the last moment is not.
                 Err(TrackerError::Refused { .. }) if token.is_some() => {
                     let next = Position::At(text(&Cursor::Feed { token: None, since: seen, seen }));

@@ -37,7 +37,7 @@ pub fn check(what: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -
         StatusCode::UNAUTHORIZED => Err(TrackerError::Auth("token expired or wrong".into())),
         StatusCode::TOO_MANY_REQUESTS => Err(limit()),
         StatusCode::FORBIDDEN if is_limit(headers, &said) => Err(limit()),
-        StatusCode::FORBIDDEN => Err(TrackerError::Auth(format!("the token may not see {what}"))),
+        StatusCode::FORBIDDEN => Err(TrackerError::Forbidden(format!("the token may not see {what}"))),
         StatusCode::NOT_FOUND => Err(TrackerError::NotFound(what.to_owned())),
         StatusCode::GONE => Err(TrackerError::Gone { what: what.to_owned(), said }),
         StatusCode::SERVICE_UNAVAILABLE if net::asked_to_wait(headers).is_some() => Err(limit()),

@@ -9,6 +9,7 @@ mod targets;
 use crate::git::{self, CloneError, Engine, Success, mark};
 use crate::job::order::CloneOrder;
 use crate::job::{Done, Event, MOST_ITEMS, Mark, Plan};
+use crate::model::failure::{Failure, Reason};
 use crate::net;
 use crate::net::secrets::{Caller, Secrets};
 use crate::trackers::TrackerError;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use url::Url;
 
 /// Clones at a time unless the request says otherwise: enough to hide a round trip over the internet.
 const CONCURRENCY: usize = 32;
@@ -70,10 +72,10 @@ pub enum PreviewError {
 pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> {
     let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Git)
-        .map_err(|error| Stop::Fail(net::chain(&error)))?;
+        .map_err(|error| Stop::fail(Reason::Network, net::chain(&error)))?;
     let config = match (context.job.items(), earlier_config(context)?) {
         (Some(items), Some(config)) => config_of(items.len(), config)?,
-        (Some(_), None) => return Err(Stop::Fail("config not found".into())),
+        (Some(_), None) => return Err(Stop::fail(Reason::Storage, "config not found")),
         (None, Some(config)) => adopt_plan(context, config).await?,
         (None, None) => plan(context, order, &http).await?,
     };
@@ -112,7 +114,8 @@ impl Run<'_> {
             let item = (count + place) as u32;
             if waiting(item) {
                 context.log(format!("FAILED: {} - {}", refused.name, refused.reason));
-                context.checkpoint(Event::ItemFailed { item, error: refused.reason.clone() }).await?;
+                let failure = Failure::new(Reason::InvalidInput, &refused.reason);
+                context.checkpoint(Event::ItemFailed { item, failure }).await?;
             }
         }
         let at_a_time = at_a_time(order);
@@ -156,10 +159,21 @@ impl Run<'_> {
             }
             Err(error) => {
                 let redactor = context.secrets.redactor();
-                let mut error = redactor.clean(&specweave_jobs::text::plain(&error.to_string()));
-                error.truncate(error.floor_char_boundary(MOST_WORDS));
-                context.log(format!("FAILED: {} - {error}", repository.name));
-                Event::ItemFailed { item, error }
+                let fit = |text: &str| {
+                    let mut text = redactor.clean(&specweave_jobs::text::plain(text));
+                    text.truncate(text.floor_char_boundary(MOST_WORDS));
+                    text
+                };
+                let mut failure = error.failure(&repository.clone_url).cleaned(fit);
+                failure.path.clone_from(&repository.path);
+                if failure.reason == Reason::Authentication
+                    && let Ok(url) = Url::parse(&repository.clone_url)
+                {
+                    let variables = context.secrets.variables_for(&url);
+                    failure.variables = variables.iter().map(|name| (*name).to_owned()).collect();
+                }
+                context.log(format!("FAILED: {} - {failure}", repository.name));
+                Event::ItemFailed { item, failure }
             }
         };
         context.progress(&repository.name);
@@ -219,7 +233,11 @@ impl Run<'_> {
         let total = items.len();
         let failed: Vec<FailedRepo> = items
             .failed()
-            .map(|(item, error)| FailedRepo { name: items.name(item).to_owned(), error: error.to_owned() })
+            .map(|(item, failure)| FailedRepo {
+                name: items.name(item).to_owned(),
+                error: failure.message.clone(),
+                reason: failure.reason,
+            })
             .collect();
         let succeeded = total - failed.len();
         let rate = format!("{:.1}", 100.0 * succeeded as f64 / total.max(1) as f64);
@@ -296,9 +314,10 @@ async fn plan(context: &Context, order: &CloneOrder, http: &reqwest::Client) -> 
     };
     let found = selection.targets.len() + selection.refusals.len();
     if found > MOST_ITEMS {
-        return Err(Stop::Fail(format!(
-            "{found} repositories are too many for a job; narrow it with --match"
-        )));
+        return Err(Stop::fail(
+            Reason::InvalidInput,
+            format!("{found} repositories are too many for a job; narrow it with --match"),
+        ));
     }
     for note in &selection.notes {
         context.log(note);
@@ -322,22 +341,23 @@ fn earlier_config(context: &Context) -> Result<Option<Config>, Stop> {
     match context.config() {
         Ok(config) => Ok(Some(config)),
         Err(ConfigError::Missing(_)) => Ok(None),
-        Err(error) => Err(Stop::Fail(error.to_string())),
+        Err(error) => Err(Stop::fail(Reason::Storage, error.to_string())),
     }
 }
 
 fn config_of(items: usize, mut config: Config) -> Result<Config, Stop> {
     let named = config.items().len();
     if named != items {
-        return Err(Stop::Fail(format!(
-            "config not usable: config.json names {named} repositories, the job has {items}"
-        )));
+        return Err(Stop::fail(
+            Reason::Storage,
+            format!("config not usable: config.json names {named} repositories, the job has {items}"),
+        ));
     }
     let refused = config.refused.len();
     if adopt::vet(&mut config, &mut Caller::default()) > 0 || config.refused.len() > refused {
-        return Err(Stop::Fail(
-            "config not usable: somebody has changed config.json: it holds a login or a place outside repositories/"
-                .into(),
+        return Err(Stop::fail(
+            Reason::Storage,
+            "config not usable: somebody has changed config.json: it holds a login or a place outside repositories/",
         ));
     }
     Ok(config)
@@ -355,24 +375,22 @@ async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Sto
 }
 
 fn stop_for(context: &Context, error: DiscoverError) -> Stop {
+    let redactor = context.secrets.redactor();
+    let clean = |text: &str| redactor.clean(text);
     match error {
         DiscoverError::Tracker(TrackerError::Limited(wait)) => Stop::limited(wait),
         DiscoverError::Tracker(error @ (TrackerError::Network(_) | TrackerError::Transient { .. })) => {
-            Stop::offline(context.secrets.redactor().clean(&error.to_string()))
+            Stop::offline(clean(&error.to_string()))
         }
         DiscoverError::Tracker(TrackerError::Cancelled) => Stop::Cancelled,
-        error => Stop::Fail(context.secrets.redactor().clean(&error.to_string())),
+        DiscoverError::Tracker(error) => error.failure().cleaned(clean).into(),
+        error => Stop::fail(Reason::InvalidInput, clean(&error.to_string())),
     }
 }
 
 /// The gate of an address's host, shared by all jobs of this daemon.
 fn host_gate(address: &str) -> Arc<Semaphore> {
     static GATES: LazyLock<Mutex<HashMap<String, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
-    let host = url::Url::parse(address)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-        .or_else(|| address.split_once(':').map(|(account, _)| account.to_owned()))
-        .unwrap_or_default();
     let mut gates = GATES.lock().expect("no holder panics");
-    gates.entry(host).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))).clone()
+    gates.entry(git::host_of(address)).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))).clone()
 }

@@ -7,10 +7,11 @@ mod pages;
 pub mod record;
 mod wanted;
 
-use crate::docs::writer::{Access, Shelf, ShelfError};
+use crate::docs::writer::{Access, Shelf};
 use crate::job::order::{ImportOrder, Since};
-use crate::job::paged_sources::{End, Failure};
-use crate::job::{Event, PauseReason, Plan};
+use crate::job::paged_sources::End;
+use crate::job::{Event, Plan};
+use crate::model::failure::{Failure, Reason};
 use crate::model::item::Platform;
 use crate::net;
 use crate::net::secrets::Secrets;
@@ -19,9 +20,10 @@ use crate::trackers::server::Session;
 use crate::trackers::{Source, TrackerError, Window, ado, github, jira};
 use crate::work::config::ConfigError;
 use crate::work::sources::{self, SourceError, SourceId};
+use crate::work::turn::{self, Verdict, stop_for_docs};
 use crate::work::{Context, Finish, Stop};
 use pages::{Import, Interruption};
-use record::{Config, Planned, ResultCounts, SourceResult, Spool, Summary};
+use record::{Config, FailedItem, Planned, ResultCounts, SourceResult, Spool, Summary};
 use serde_json::{Map, Value};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
@@ -42,9 +44,6 @@ pub fn find_sources(
 ) -> Result<Vec<SourceId>, SourceError> {
     sources::find(project, order, secrets, |platform| record::imported(project, platform))
 }
-
-/// Only one job at a time writes living docs: places and numbers are given once.
-pub static SPECS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -141,19 +140,20 @@ async fn open(
 pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop> {
     let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Trackers)
-        .map_err(|error| Stop::Fail(net::chain(&error)))?;
+        .map_err(|error| Stop::fail(Reason::Network, net::chain(&error)))?;
     let session = context.session(http);
     let wanted = Wanted::new(order);
     let mut config = plan(context, order, &wanted).await?;
     context.phase("waiting for another import");
     let _turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
-        turn = SPECS.lock() => turn,
+        turn = turn::DOCS.lock() => turn,
     };
     context.phase("");
     let (project, key) = (context.project.clone(), context.key.clone());
-    let shelf =
-        blocking(move || Shelf::open(&project, &key, Access::Write)).await?.map_err(stop_for_shelf)?;
+    let shelf = blocking(move || Shelf::open(&project, &key, Access::Write))
+        .await?
+        .map_err(|error| stop_for_docs(&error))?;
     let import = Import {
         context,
         order,
@@ -185,84 +185,40 @@ pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop>
             Ok(mark) => import.end(feed, &planned, Some(mark), End::Read).await?,
             Err(Interruption::Stop(stop)) => return Err(stop),
             Err(Interruption::Tracker(error)) => {
-                match stops(context, error, with_login, &planned.id, planned.with_login) {
+                match turn::verdict(context, &error, with_login, &planned.id, planned.with_login) {
                     // The other sources may have another token.
-                    Verdict::Refused(error) => {
-                        context.log(format!("{}: {error}", planned.id.shown()));
-                        refused.get_or_insert(error);
+                    Verdict::Refused(failure) => {
+                        context.log(format!("{}: {failure}", planned.id.shown()));
+                        refused.get_or_insert(failure);
                     }
                     Verdict::Stop(stop) => return Err(stop),
-                    Verdict::Broken(error) => {
-                        context.log(format!("FAILED: {} - {error}", planned.id.shown()));
-                        import.end(feed, &planned, None, End::Failed(error.into())).await?;
+                    Verdict::Broken(failure) => {
+                        context.log(format!("FAILED: {} - {failure}", planned.id.shown()));
+                        import.end(feed, &planned, None, End::Failed(failure.into())).await?;
                     }
                 }
             }
         }
     }
-    if let Some(error) = refused {
-        return Err(Stop::Fail(error));
+    if let Some(failure) = refused {
+        return Err(failure.into());
     }
     import.conclude(&config).await
 }
 
 fn failed(context: &Context, error: &ImportError) -> Stop {
-    Stop::Fail(context.secrets.redactor().clean(&error.to_string()))
-}
-
-/// What an error of a tracker means for the job.
-pub enum Verdict {
-    Stop(Stop),
-    /// A token that is not taken: the job fails, and goes on here with another.
-    Refused(String),
-    /// This source alone cannot be read.
-    Broken(String),
-}
-
-/// What there is to do for who has no token.
-pub fn no_token(source: &SourceId) -> String {
-    format!(
-        "there is no token for {}: set {} (one of the environment does not go to a server that only .env names)",
-        source.shown(),
-        source.platform.variables()
-    )
-}
-
-/// What an error of a tracker means for the job. `had_login` says whether it was asked with one before.
-pub fn stops(
-    context: &Context,
-    error: TrackerError,
-    with_login: bool,
-    source: &SourceId,
-    had_login: bool,
-) -> Verdict {
-    let text = context.secrets.redactor().clean(&error.to_string());
-    match error {
-        // A daemon that was started anew has no token of somebody's environment: what could be read can be again.
-        TrackerError::Auth(_) | TrackerError::NotFound(_) if !with_login && had_login => {
-            let message = format!("needs credentials for {}", source.shown());
-            Verdict::Stop(Stop::Pause { reason: PauseReason::Credentials, message, resume_at: None })
-        }
-        TrackerError::Cancelled => Verdict::Stop(Stop::Cancelled),
-        TrackerError::Limited(wait) => Verdict::Stop(Stop::limited(wait)),
-        TrackerError::Network(_) | TrackerError::Transient { .. } => {
-            Verdict::Stop(Stop::offline(format!("{}: {text}", source.shown())))
-        }
-        TrackerError::Auth(_) if !with_login => {
-            Verdict::Refused(format!("Authentication failed - {}", no_token(source)))
-        }
-        TrackerError::Auth(_) => Verdict::Refused(text),
-        _ => Verdict::Broken(text),
-    }
-}
-
-pub fn stop_for_shelf(error: ShelfError) -> Stop {
-    let ShelfError::Io { source, .. } = &error;
-    Stop::of_disk(source, error.to_string())
+    let redactor = context.secrets.redactor();
+    let failure = match error {
+        ImportError::Tracker(error) => error.failure(),
+        ImportError::Net(error) => Failure::new(Reason::Network, net::chain(error)),
+        ImportError::Source(error) => Failure::new(Reason::InvalidInput, error.to_string()),
+    };
+    failure.cleaned(|text| redactor.clean(text)).into()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
-    tokio::task::spawn_blocking(work).await.map_err(|panic| Stop::Fail(format!("internal error: {panic}")))
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Stop::fail(Reason::Internal, format!("internal error: {panic}")))
 }
 
 /// The sources of the job, found or found before.
@@ -270,7 +226,7 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
     let earlier: Option<Config> = match context.config() {
         Ok(config) => Some(config),
         Err(ConfigError::Missing(_)) => None,
-        Err(error) => return Err(Stop::Fail(error.to_string())),
+        Err(error) => return Err(Stop::fail(Reason::Storage, error.to_string())),
     };
     match (context.job.feeds(), earlier) {
         (Some(feeds), Some(config)) => {
@@ -279,10 +235,10 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
             return if same {
                 Ok(config)
             } else {
-                Err(Stop::Fail("config not usable: somebody has changed config.json".into()))
+                Err(Stop::fail(Reason::Storage, "config not usable: somebody has changed config.json"))
             };
         }
-        (Some(_), None) => return Err(Stop::Fail("config not found".into())),
+        (Some(_), None) => return Err(Stop::fail(Reason::Storage, "config not found")),
         // A daemon died before it could say what it had planned.
         (None, Some(config)) if !config.sources.is_empty() => {
             context.checkpoint(Event::FeedsPlanned { feeds: config.feeds() }).await?;
@@ -326,7 +282,7 @@ impl Import<'_> {
         let mut results = Vec::new();
         for (feed, planned) in feeds.all().iter().zip(&config.sources) {
             let error = match &feed.end {
-                Some(End::Failed(error)) => Some(error.to_string()),
+                Some(End::Failed(failure)) => Some(failure.message.clone()),
                 _ => None,
             };
             if let Some(error) = &error {
@@ -342,8 +298,16 @@ impl Import<'_> {
                 error,
             });
         }
-        let failed_items: Vec<Failure> =
-            feeds.all().iter().flat_map(|feed| feed.failures().to_vec()).collect();
+        let failed_items: Vec<FailedItem> = feeds
+            .all()
+            .iter()
+            .flat_map(|feed| feed.failures())
+            .map(|one| FailedItem {
+                name: one.name.clone(),
+                error: one.failure.message.clone(),
+                reason: one.failure.reason,
+            })
+            .collect();
         let failed: u64 = feeds.all().iter().map(|feed| feed.failed).sum();
         let counts = feeds.counts();
         let waiting = {

@@ -19,7 +19,8 @@ mod store;
 
 use crate::docs::writer::Access;
 use crate::job::order::{OnConflict, SyncOrder};
-use crate::job::{Event, Plan as JobPlan};
+use crate::job::{Event, Plan as JobPlan, PlannedItem};
+use crate::model::failure::{Failure, Reason};
 use crate::model::item::Platform;
 use crate::net;
 use crate::net::secrets::Secrets;
@@ -27,13 +28,13 @@ use crate::store::mac::PlaceKey;
 use crate::trackers::edits::Editor;
 use crate::trackers::server::Session;
 use crate::trackers::{TrackerError, ado, github, jira};
-use crate::work::import::{self, Verdict};
+use crate::work::turn::{self, Verdict};
 use crate::work::{Context, Finish, Stop};
 use engine::{Ended, Engine, Run};
 use local::{InPlace, LivingDocs};
-use plan::{Action, Verb, story_of};
+use plan::Verb;
 use profile::{Profile, ProfileError};
-use record::{Config, Summary};
+use record::{Config, NotSynced, Summary};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
 use std::collections::BTreeMap;
@@ -93,7 +94,7 @@ pub struct Preview {
 /// One thing that would be done, in words.
 pub struct Shown {
     pub verb: Verb,
-    pub story: String,
+    pub name: String,
     pub item: String,
     pub path: String,
     pub reason: String,
@@ -107,7 +108,7 @@ pub async fn preview(
     secrets: &Secrets,
 ) -> Result<Preview, SyncError> {
     let profile = Profile::find(project, order, secrets)?;
-    let _turn = import::SPECS.try_lock().map_err(|_| SyncError::Busy)?;
+    let _turn = turn::DOCS.try_lock().map_err(|_| SyncError::Busy)?;
     let settings = net::git_settings().await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
     let editor = open(&session, secrets, &profile).await?;
@@ -124,13 +125,13 @@ pub async fn preview(
     engine.resolve = order.resolve;
     let planned = engine.plan().await;
     if let (Err(Ended::Tracker(TrackerError::Auth(_))), false) = (&planned, editor.server().has_login()) {
-        return Err(TrackerError::Auth(import::no_token(&profile.source)).into());
+        return Err(TrackerError::Auth(turn::no_token(&profile.source)).into());
     }
     let plan = planned?;
     let duration = engine.duration(&plan.actions);
     let shown = plan.actions.iter().map(|action| Shown {
         verb: action.verb,
-        story: action.story.clone(),
+        name: action.name(),
         item: action.item.as_deref().and_then(|key| engine.shown(key)).unwrap_or_default(),
         path: action.path.clone(),
         reason: action.reason.clone(),
@@ -168,17 +169,17 @@ async fn open(
 
 /// Runs a sync from wherever it stands.
 pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
-    let fail = |text: String| Stop::Fail(context.secrets.redactor().clean(&text));
-    let profile =
-        Profile::find(&context.project, order, &context.secrets).map_err(|error| fail(error.to_string()))?;
+    let redactor = context.secrets.redactor();
+    let profile = Profile::find(&context.project, order, &context.secrets)
+        .map_err(|error| Stop::fail(Reason::InvalidInput, redactor.clean(&error.to_string())))?;
     let settings = net::git_settings().await;
     let http = net::client(&context.secrets, &settings, net::Use::Trackers)
-        .map_err(|error| Stop::Fail(net::chain(&error)))?;
+        .map_err(|error| Stop::fail(Reason::Network, net::chain(&error)))?;
     let session = context.session(http);
     context.phase("waiting for another import or sync");
     let _turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
-        turn = import::SPECS.lock() => turn,
+        turn = turn::DOCS.lock() => turn,
     };
     context.phase("");
     // Whoever has changed it only changes what is said of a token that is missing.
@@ -188,12 +189,12 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
     let stopped = |ended: Ended, had_login: bool, with_login: bool| match ended {
         Ended::Stop(stop) => stop,
         Ended::Storage(error) => no_room(&error),
-        Ended::Guard(guard) => Stop::Fail(guard.to_string()),
-        Ended::OtherProject { was, is } => Stop::Fail(other_project(&was, &is)),
+        Ended::Guard(guard) => Stop::fail(Reason::InvalidInput, guard.to_string()),
+        Ended::OtherProject { was, is } => Stop::fail(Reason::InvalidInput, other_project(&was, &is)),
         Ended::Tracker(error) => {
-            match import::stops(context, error, with_login, &profile.source, had_login) {
+            match turn::verdict(context, &error, with_login, &profile.source, had_login) {
                 Verdict::Stop(stop) => stop,
-                Verdict::Refused(error) | Verdict::Broken(error) => Stop::Fail(error),
+                Verdict::Refused(failure) | Verdict::Broken(failure) => failure.into(),
             }
         }
     };
@@ -208,7 +209,7 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
     let docs = tokio::task::block_in_place(|| {
         LivingDocs::open(&context.project, &context.key, Access::Write, platform, name)
     })
-    .map_err(import::stop_for_shelf)?;
+    .map_err(|error| turn::stop_for_docs(&error))?;
     let mut docs = InPlace(docs);
     let log = FileLog::new(&context.project, &context.key, &slug(&profile.id));
     let mut store = Store::open(Box::new(InPlace(log))).map_err(|error| no_room(&error))?;
@@ -239,12 +240,11 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
 async fn sync(context: &Context, job: &Job<'_>, engine: &mut Engine<'_>) -> Result<(), Ended> {
     let plan = engine.plan().await?;
     if context.job.items().is_none() {
-        let names: Vec<String> = plan.actions.iter().map(Action::name).collect();
-        context.checkpoint(Event::Planned { items: names.clone() }).await?;
-        job.items
-            .lock()
-            .expect("no holder panics")
-            .extend(names.iter().enumerate().map(|(place, name)| (story_of(name).to_owned(), place as u32)));
+        let items: Vec<PlannedItem> = plan.actions.iter().map(|action| engine.planned(action)).collect();
+        let places: Vec<(String, u32)> =
+            items.iter().enumerate().map(|(place, item)| (item.name.clone(), place as u32)).collect();
+        context.checkpoint(Event::Planned { items }).await?;
+        job.items.lock().expect("no holder panics").extend(places);
         let duration = engine.duration(&plan.actions);
         context.log(format!("{} to do, {} the same on both sides", plan.actions.len(), plan.unchanged));
         if duration > TELLING {
@@ -255,7 +255,7 @@ async fn sync(context: &Context, job: &Job<'_>, engine: &mut Engine<'_>) -> Resu
         let items = job.items.lock().expect("no holder panics");
         let mut waiting: Vec<(&String, &u32)> = items.iter().collect();
         waiting.sort_by_key(|(_, place)| **place);
-        waiting.into_iter().map(|(story, _)| story.clone()).collect()
+        waiting.into_iter().map(|(name, _)| name.clone()).collect()
     };
     engine.carry_out(plan, &waiting).await
 }
@@ -272,12 +272,12 @@ pub fn in_words(duration: Millis) -> String {
     }
 }
 
-/// The stories that the job has still to deal with, by their places.
+/// The items that the job has still to deal with, by their names, with their places.
 fn items(context: &Context) -> BTreeMap<String, u32> {
     let Some(JobPlan::Items(items)) = &context.job.plan else { return BTreeMap::new() };
     let waiting =
         (0..items.len() as u32).filter(|place| items.mark(*place) == Some(crate::job::Mark::Waiting));
-    waiting.map(|place| (story_of(items.name(place)).to_owned(), place)).collect()
+    waiting.map(|place| (items.name(place).to_owned(), place)).collect()
 }
 
 fn no_room(error: &io::Error) -> Stop {
@@ -289,14 +289,18 @@ async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> 
     let Some(JobPlan::Items(items)) = context.plan() else {
         return Err(Stop::Cancelled);
     };
-    let failed: Vec<(String, String)> =
-        items.failed().map(|(place, error)| (items.name(place).to_owned(), error.to_owned())).collect();
-    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for name in items.succeeded().map(|place| items.name(place)) {
-        let verb = name.split(' ').next().unwrap_or_default();
-        if let Some(verb) = Verb::ALL.into_iter().find(|known| known.word() == verb) {
-            *counts.entry(verb.word()).or_default() += 1;
-        }
+    let failed: Vec<NotSynced> = items
+        .failed()
+        .map(|(place, failure)| NotSynced {
+            story: items.name(place).to_owned(),
+            planned: items.action(place).word(),
+            error: failure.message.clone(),
+            reason: failure.reason,
+        })
+        .collect();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for place in items.succeeded() {
+        *counts.entry(items.action(place).word()).or_default() += 1;
     }
     let summary = Summary::new(profile, &counts, &failed);
     let files = context.project.job(&context.job.id);
@@ -306,27 +310,27 @@ async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> 
     context.log("\n========== SYNC JOB SUMMARY ==========");
     let told: Vec<String> = counts.iter().map(|(verb, count)| format!("{verb}: {count}")).collect();
     context.log(if told.is_empty() { "Nothing to do".to_owned() } else { told.join(" | ") });
-    let Some((first, error)) = failed.first() else { return Ok(Finish::Complete) };
+    let Some(first) = failed.first() else { return Ok(Finish::Complete) };
     let more = if failed.len() > 1 { format!("; and {} more", failed.len() - 1) } else { String::new() };
-    let conflicts = failed.iter().filter(|(_, error)| error.starts_with("conflict")).count();
+    let conflicts = failed.iter().filter(|one| one.reason == Reason::Conflict).count();
     let what = match conflicts {
         0 => format!("{} not synced", failed.len()),
         _ if conflicts == failed.len() => format!("{conflicts} in conflict"),
         _ => format!("{} not synced, {conflicts} of them in conflict", failed.len()),
     };
-    Ok(Finish::WithWarnings(format!("{what}: {}: {error}{more}", story_of(first))))
+    Ok(Finish::WithWarnings(format!("{what}: {}: {}{more}", first.story, first.error)))
 }
 
 /// The job as the engine sees it.
 struct Job<'a> {
     context: &'a Context,
-    /// Places of the stories that wait.
+    /// Places of the items that wait, by their names.
     items: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Job<'_> {
-    fn take(&self, story: &str) -> Option<u32> {
-        self.items.lock().expect("no holder panics").remove(story)
+    fn take(&self, name: &str) -> Option<u32> {
+        self.items.lock().expect("no holder panics").remove(name)
     }
 }
 
@@ -356,18 +360,19 @@ impl Run for Job<'_> {
         self.context.ahead(waiting);
     }
 
-    async fn done(&self, stories: &[String]) -> Result<(), Stop> {
-        let places = stories.iter().filter_map(|story| self.take(story));
+    async fn done(&self, names: &[String]) -> Result<(), Stop> {
+        let places = names.iter().filter_map(|name| self.take(name));
         let events =
             places.map(|item| self.context.checkpoint(Event::ItemDone { item, how: crate::job::Done::Now }));
         // Together, so that they become durable together.
         futures_util::future::try_join_all(events).await.map(|_| ())
     }
 
-    async fn failed(&self, story: &str, error: &str) -> Result<(), Stop> {
-        let Some(item) = self.take(story) else { return Ok(()) };
-        let error = self.context.secrets.redactor().clean(error);
-        self.context.checkpoint(Event::ItemFailed { item, error }).await
+    async fn failed(&self, name: &str, failure: Failure) -> Result<(), Stop> {
+        let Some(item) = self.take(name) else { return Ok(()) };
+        let redactor = self.context.secrets.redactor();
+        let failure = failure.cleaned(|text| redactor.clean(text));
+        self.context.checkpoint(Event::ItemFailed { item, failure }).await
     }
 }
 
@@ -389,7 +394,7 @@ impl Run for Silent {
     async fn done(&self, _: &[String]) -> Result<(), Stop> {
         Ok(())
     }
-    async fn failed(&self, _: &str, _: &str) -> Result<(), Stop> {
+    async fn failed(&self, _: &str, _: Failure) -> Result<(), Stop> {
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use crate::docs::ledger::{Entry, Placed};
 use crate::docs::story::{self, Base, Document, Field, Fields};
 use crate::docs::writer::{CONFLICT, SPECS, Shelf, Wins, number_of};
+use crate::model::failure::{Failure, Reason};
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
 use crate::model::text;
 use specweave_jobs::{clock, disk};
@@ -58,8 +59,8 @@ pub(super) struct Place {
     pub(super) folder: String,
 }
 
-/// What became of an item, and the text of its conflict if a person's edit stands in the way.
-type PlacedItem<'a> = (&'a Item, Result<(Placed, Option<String>), Misfit>);
+/// What became of an item, and its conflict if a person's edit stands in the way.
+type PlacedItem<'a> = (&'a Item, Result<(Placed, Option<Failure>), Misfit>);
 
 impl<'a> Page<'a> {
     pub(super) fn new(shelf: &'a mut Shelf, items: &[&'a Item], source: &'a str, wins: Option<Wins>) -> Self {
@@ -97,8 +98,8 @@ impl Page<'_> {
         self.writes.files.insert(path.to_owned(), text);
     }
 
-    /// Gives an item its place and text. The text of a conflict, if a person's edit stands in the way.
-    pub(super) fn place(&mut self, item: &Item) -> Result<(Placed, Option<String>), Misfit> {
+    /// Gives an item its place and text. A conflict, if a person's edit stands in the way.
+    pub(super) fn place(&mut self, item: &Item) -> Result<(Placed, Option<Failure>), Misfit> {
         let ledger = &self.shelf.ledger;
         let entry = ledger.get(&item.key).cloned();
         // A daemon died while it wrote this very page: what it had begun counts as if it had not.
@@ -175,10 +176,11 @@ impl Page<'_> {
         let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
         let beside = self.keep_beside(&target, &conflicts, &merged, kept)?;
         let conflict = beside.map(|beside| {
-            format!(
+            let message = format!(
                 "conflict: {} changed here and in the tracker: {told} is in {SPECS}/{beside}",
                 names.join(", ")
-            )
+            );
+            Failure::new(Reason::Conflict, message).with_path(format!("{SPECS}/{target}"))
         });
         document.set_fields(&merged, number);
         let imported_at =
@@ -252,7 +254,7 @@ impl Page<'_> {
         place: &Place,
         remote: &Fields,
         planned: Option<String>,
-    ) -> Result<(Placed, Option<String>), Misfit> {
+    ) -> Result<(Placed, Option<Failure>), Misfit> {
         // An intent that never came about, or a file that a person removed: its path is its own, unless taken.
         let planned = planned.filter(|path| in_folder(path, place) && self.is_free(path));
         let (number, path) = match planned.and_then(|path| Some((number_of(&path)?, path))) {

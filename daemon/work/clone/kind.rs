@@ -11,7 +11,7 @@ use crate::work::{Context, Finish, Stop};
 use serde_json::{Value, json};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, Project};
-use specweave_jobs::v1::{PreviewAction, PreviewItem};
+use specweave_jobs::v1::{Action, PreviewItem};
 use std::collections::BTreeSet;
 
 /// A command with more words than this is no command to type.
@@ -106,11 +106,8 @@ impl Kind for CloneOrder {
         })?;
         let targets = selection.targets.into_iter().map(|target| {
             let stands = disk::exists(&scope.project.root().join(&target.path).join(".git"));
-            let (action, reason) = if stands {
-                (PreviewAction::Check, "something stands there already")
-            } else {
-                (PreviewAction::Clone, "")
-            };
+            let (action, reason) =
+                if stands { (Action::Check, "something stands there already") } else { (Action::Clone, "") };
             PreviewItem {
                 action: action as i32,
                 reason: reason.to_owned(),
@@ -122,7 +119,7 @@ impl Kind for CloneOrder {
         });
         let refused = selection.refusals.into_iter().map(|refusal| PreviewItem {
             name: refusal.name,
-            action: PreviewAction::Refuse as i32,
+            action: Action::Refuse as i32,
             reason: refusal.reason,
             ..Default::default()
         });

@@ -2,12 +2,15 @@
 //! entries in the project's configuration. Everything here blocks.
 
 use super::targets::{Refusal, Target};
+use crate::job::PlannedItem;
+use crate::model::failure::Reason;
 use crate::work::config::pretty;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project};
+use specweave_jobs::v1::Action;
 use std::io;
 use std::path::Path;
 
@@ -71,10 +74,20 @@ impl Config {
         }
     }
 
-    /// The names of the job's items.
-    pub fn items(&self) -> Vec<String> {
-        let names = self.repositories.iter().map(|repository| repository.name.clone());
-        names.chain(self.refused.iter().map(|refused| refused.name.clone())).collect()
+    /// The job's items.
+    pub fn items(&self) -> Vec<PlannedItem> {
+        let repositories = self.repositories.iter().map(|repository| PlannedItem {
+            name: repository.name.clone(),
+            action: Action::Clone,
+            target: repository.path.clone(),
+            url: repository.clone_url.clone(),
+        });
+        let refused = self.refused.iter().map(|refused| PlannedItem {
+            name: refused.name.clone(),
+            action: Action::Refuse,
+            ..PlannedItem::default()
+        });
+        repositories.chain(refused).collect()
     }
 
     /// The `config` object of `background-jobs.json`.
@@ -109,6 +122,7 @@ pub struct Summary {
 pub struct FailedRepo {
     pub name: String,
     pub error: String,
+    pub reason: Reason,
 }
 
 impl Summary {

@@ -14,7 +14,7 @@ use crate::work::{Context, Finish, Stop};
 use serde_json::{Value, json};
 use specweave_jobs::clock;
 use specweave_jobs::project::{JobFiles, Project};
-use specweave_jobs::v1::{PreviewAction, PreviewItem};
+use specweave_jobs::v1::{Action, PreviewItem};
 
 fn refusal(error: &ImportError, scope: &Scope) -> Refusal {
     let why = match error {
@@ -93,8 +93,8 @@ impl Kind for ImportOrder {
                 source: preview.source.platform.word().to_owned(),
                 target: SPECS.to_owned(),
                 action: match preview.error {
-                    Some(_) => PreviewAction::Refuse as i32,
-                    None => PreviewAction::Import as i32,
+                    Some(_) => Action::Refuse as i32,
+                    None => Action::Import as i32,
                 },
                 reason: match (preview.error, preview.since) {
                     (Some(error), _) => redactor.clean(&error),

@@ -1,14 +1,16 @@
 //! One source, page by page: read ahead and kept, chosen, given its parents, written, and only then counted.
 
 use super::wanted::Wanted;
-use super::{blocking, stop_for_shelf, window};
+use super::{blocking, window};
 use crate::docs::writer::Shelf;
 use crate::job::order::ImportOrder;
-use crate::job::paged_sources::{Counts, End, Failure, Feed, PageDone};
+use crate::job::paged_sources::{Counts, End, Feed, PageDone};
 use crate::job::{Event, Plan};
+use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Kind, Platform};
 use crate::trackers::{Page, Position, Source, TrackerError, Window};
 use crate::work::import::record::{self, Planned, Spool};
+use crate::work::turn::stop_for_docs;
 use crate::work::{Context, Stop};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -81,8 +83,9 @@ impl Import<'_> {
     ) -> Result<String, Interruption> {
         let window = window(planned, self.order);
         let position = match &standing.cursor {
-            Some(cursor) => serde_json::from_str(cursor)
-                .map_err(|error| Stop::Fail(format!("the checkpoint cannot be read: {error}")))?,
+            Some(cursor) => serde_json::from_str(cursor).map_err(|error| {
+                Stop::fail(Reason::Storage, format!("the checkpoint cannot be read: {error}"))
+            })?,
             None => Position::At(source.first(&window)),
         };
         let first = match position {
@@ -191,7 +194,9 @@ impl Import<'_> {
         for read in page.items {
             match read {
                 Ok(item) => items.push(item),
-                Err((name, error)) => failed.push(Failure { name, error }),
+                Err((name, error)) => {
+                    failed.push(FailedItem { name, failure: Failure::new(Reason::Remote, error) });
+                }
             }
         }
         let last = items.last().map(|item| item.shown.clone());
@@ -213,12 +218,13 @@ impl Import<'_> {
             };
             shelf.close().map(|()| outcome)
         });
-        let outcome = put.await?.map_err(stop_for_shelf)?;
+        let outcome = put.await?.map_err(|error| stop_for_docs(&error))?;
         failed.extend(outcome.failed);
         for one in &mut failed {
             one.name = specweave_jobs::text::plain(&one.name);
-            one.error = context.secrets.redactor().clean(&one.error);
-            context.log(format!("FAILED: {} - {}", one.name, one.error));
+            let redactor = context.secrets.redactor();
+            one.failure = std::mem::take(&mut one.failure).cleaned(|text| redactor.clean(text));
+            context.log(format!("FAILED: {} - {}", one.name, one.failure));
         }
         let counts = Counts { left_out: outcome.counts.left_out + left_out, ..outcome.counts };
         *written += counts.sum() + failed.len() as u64;

@@ -2,7 +2,8 @@
 //! pages that were read and are not written yet. Everything here blocks.
 
 use crate::docs::writer::{Outcome, ShelfError};
-use crate::job::paged_sources::{Counts, Failure};
+use crate::job::paged_sources::Counts;
+use crate::model::failure::Reason;
 use crate::model::item::Platform;
 use crate::store::mac::{FileKey, PlaceKey, TAG_DIGITS, Tag};
 use crate::trackers::{Page, Read};
@@ -138,6 +139,14 @@ impl ResultCounts {
     }
 }
 
+/// An item that is not where it belongs, and why.
+#[derive(Debug, Serialize)]
+pub struct FailedItem {
+    pub name: String,
+    pub error: String,
+    pub reason: Reason,
+}
+
 /// The documented result of an import, and what SpecWeave's does not tell.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -148,7 +157,7 @@ pub struct Summary {
     /// By platform, of sources that could not be read.
     pub errors: Map<String, Value>,
     pub sources: Vec<SourceResult>,
-    pub failed_items: Vec<Failure>,
+    pub failed_items: Vec<FailedItem>,
     /// Failed items that the list leaves out.
     pub more_failed: u64,
     pub resume_hint: Option<String>,

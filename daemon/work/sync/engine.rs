@@ -9,7 +9,9 @@ mod pairs;
 mod reading;
 
 use crate::docs::authored::Authored;
-use crate::docs::writer::Wins;
+use crate::docs::writer::{SPECS, Wins};
+use crate::job::PlannedItem;
+use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
 use crate::trackers::TrackerError;
 use crate::trackers::edits::{Editor, Group, WriteError};
@@ -44,7 +46,7 @@ pub trait Docs: Send + Sync {
         items: &[Item],
         all: &BTreeMap<String, Item>,
         wins: Option<Wins>,
-    ) -> io::Result<BTreeMap<String, String>>;
+    ) -> io::Result<BTreeMap<String, Failure>>;
 }
 
 /// The path of a file, and its text or why there is none.
@@ -71,8 +73,8 @@ pub trait Run: Send + Sync {
     /// Tells how many milliseconds the rest will surely take.
     fn ahead(&self, waiting: Millis);
     /// An item of the job is done; returns once that is durable.
-    async fn done(&self, stories: &[String]) -> Result<(), Stop>;
-    async fn failed(&self, story: &str, error: &str) -> Result<(), Stop>;
+    async fn done(&self, names: &[String]) -> Result<(), Stop>;
+    async fn failed(&self, name: &str, failure: Failure) -> Result<(), Stop>;
 }
 
 /// Why a sync does not go on.
@@ -108,9 +110,15 @@ impl From<io::Error> for Ended {
 /// How one action went.
 enum Went {
     Done,
-    Failed(String),
+    Failed(Failure),
     /// Whether it came about is not known yet.
     Unknown,
+}
+
+impl Went {
+    fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(reason, message))
+    }
 }
 
 /// Imports that are written together.
@@ -243,17 +251,17 @@ impl<'a> Engine<'a> {
         self.paced.ahead(creates, changes, self.run.now())
     }
 
-    /// Carries out what is to be done of a plan: `names` are the stories that a job has still to deal with.
+    /// Carries out what is to be done of a plan: `names` are the items that a job has still to deal with.
     pub async fn carry_out(&mut self, plan: Plan, names: &[String]) -> Result<(), Ended> {
         let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         self.settle(&plan)?;
         let mut actions: Vec<Action> =
-            plan.actions.into_iter().filter(|action| wanted.contains(action.story.as_str())).collect();
+            plan.actions.into_iter().filter(|action| wanted.contains(action.name().as_str())).collect();
         self.left = counted(actions.iter());
         self.tell_ahead();
         // What there is nothing to do about any more was done before.
-        let busy: BTreeSet<&str> = actions.iter().map(|action| action.story.as_str()).collect();
-        let idle: Vec<String> = names.iter().filter(|name| !busy.contains(name.as_str())).cloned().collect();
+        let busy: BTreeSet<String> = actions.iter().map(Action::name).collect();
+        let idle: Vec<String> = names.iter().filter(|name| !busy.contains(*name)).cloned().collect();
         self.run.done(&idle).await?;
         let mut unknown: Vec<Action> = Vec::new();
         let mut batch: Vec<Action> = Vec::new();
@@ -311,16 +319,40 @@ impl<'a> Engine<'a> {
         match went {
             Went::Done => {
                 self.run.log(&format!("[{}] {} {}", action.verb.word(), action.story, action.reason));
-                Ok(self.run.done(std::slice::from_ref(&action.story)).await?)
+                Ok(self.run.done(&[action.name()]).await?)
             }
-            Went::Failed(error) => {
-                self.run.log(&format!("FAILED: {} - {error}", action.story));
-                Ok(self.run.failed(&action.story, &error).await?)
+            Went::Failed(failure) => {
+                self.run.log(&format!("FAILED: {} - {failure}", action.name()));
+                Ok(self.run.failed(&action.name(), self.located(failure, action)).await?)
             }
             Went::Unknown => {
-                let error = "the tracker did not answer, and what became of it is not known yet";
-                Ok(self.run.failed(&action.story, error).await?)
+                let told = "the tracker did not answer, and what became of it is not known yet";
+                let failure = self.located(Failure::new(Reason::Network, told), action);
+                Ok(self.run.failed(&action.name(), failure).await?)
             }
+        }
+    }
+
+    /// Says where a person can look, as far as the failure does not say it itself.
+    fn located(&self, mut failure: Failure, action: &Action) -> Failure {
+        let item = action.item.as_ref().and_then(|key| self.items.get(key));
+        if let (true, Some(item)) = (failure.url.is_empty(), item) {
+            failure.url.clone_from(&item.url);
+        }
+        if failure.path.is_empty() && !action.path.is_empty() {
+            failure.path = format!("{SPECS}/{}", action.path);
+        }
+        failure
+    }
+
+    /// An action as an item of its job.
+    pub fn planned(&self, action: &Action) -> PlannedItem {
+        let item = action.item.as_ref().and_then(|key| self.items.get(key));
+        PlannedItem {
+            name: action.name(),
+            action: action.verb.in_contract(),
+            target: if action.path.is_empty() { String::new() } else { format!("{SPECS}/{}", action.path) },
+            url: item.map(|item| item.url.clone()).unwrap_or_default(),
         }
     }
 
@@ -338,7 +370,7 @@ impl<'a> Engine<'a> {
 
     async fn act(&mut self, action: &Action) -> Result<Went, Ended> {
         match action.verb {
-            Verb::Broken => Ok(Went::Failed(action.reason.clone())),
+            Verb::Broken => Ok(Went::failed(Reason::InvalidInput, &action.reason)),
             Verb::Group => self.group_of(&action.story).await.map(|group| match group {
                 Ok(_) => Went::Done,
                 Err(went) => went,
@@ -390,7 +422,7 @@ impl<'a> Engine<'a> {
         match error {
             WriteError::Unknown(error) => Err(error.into()),
             WriteError::Changed => {
-                Ok(Went::Failed("it was changed there at the same time, again and again".into()))
+                Ok(Went::failed(Reason::Remote, "it was changed there at the same time, again and again"))
             }
             WriteError::Refused(
                 error @ (TrackerError::Auth(_)
@@ -399,7 +431,7 @@ impl<'a> Engine<'a> {
                 | TrackerError::Network(_)
                 | TrackerError::Transient { .. }),
             ) => Err(error.into()),
-            WriteError::Refused(error) => Ok(Went::Failed(error.to_string())),
+            WriteError::Refused(error) => Ok(Went::Failed(error.failure())),
         }
     }
 }

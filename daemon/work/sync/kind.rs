@@ -1,6 +1,5 @@
 //! What is particular to sync-external among the kinds of jobs.
 
-use super::plan::Verb;
 use super::profile::{Profile, ProfileError};
 use super::record::Config;
 use super::{SyncError, in_words};
@@ -15,7 +14,7 @@ use crate::work::kind::{Kind, Preview, Refusal, Scope, Why, why_not};
 use crate::work::{Context, Finish, Stop};
 use serde_json::{Value, json};
 use specweave_jobs::project::{JobFiles, Project};
-use specweave_jobs::v1::{PreviewAction, PreviewItem};
+use specweave_jobs::v1::PreviewItem;
 
 fn refusal(error: &SyncError, scope: &Scope) -> Refusal {
     let why = match error {
@@ -30,27 +29,6 @@ fn refusal(error: &SyncError, scope: &Scope) -> Refusal {
         SyncError::Net(_) | SyncError::Cancelled => Why::Remote,
     };
     Refusal::new(why, error, &scope.secrets.redactor())
-}
-
-fn action(verb: Verb) -> PreviewAction {
-    match verb {
-        Verb::Broken => PreviewAction::Broken,
-        Verb::Group => PreviewAction::Group,
-        Verb::Create => PreviewAction::Create,
-        Verb::Recheck => PreviewAction::Recheck,
-        Verb::Link => PreviewAction::Link,
-        Verb::Push => PreviewAction::Push,
-        Verb::Pull => PreviewAction::Pull,
-        Verb::Merge => PreviewAction::Merge,
-        Verb::Import => PreviewAction::Import,
-        Verb::Conflict => PreviewAction::Conflict,
-        Verb::Settle => PreviewAction::Settle,
-        Verb::Restore => PreviewAction::Restore,
-        Verb::Unlink => PreviewAction::Unlink,
-        Verb::Close => PreviewAction::Close,
-        Verb::Orphan => PreviewAction::Orphan,
-        Verb::Heal => PreviewAction::Heal,
-    }
 }
 
 #[tonic::async_trait]
@@ -124,10 +102,10 @@ impl Kind for SyncOrder {
         }
         let (redactor, source) = (scope.secrets.redactor(), preview.profile.source.shown());
         let items = preview.actions.into_iter().map(|shown| PreviewItem {
-            name: shown.story,
+            name: shown.name,
             source: if shown.item.is_empty() { source.clone() } else { format!("{source} {}", shown.item) },
             target: if shown.path.is_empty() { String::new() } else { format!("{SPECS}/{}", shown.path) },
-            action: action(shown.verb) as i32,
+            action: shown.verb.in_contract() as i32,
             reason: redactor.clean(&shown.reason),
             count: None,
         });

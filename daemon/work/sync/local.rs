@@ -7,6 +7,7 @@ use crate::docs::authored;
 use crate::docs::ledger::Placed;
 use crate::docs::story::Document;
 use crate::docs::writer::{Access, SPECS, Shelf, ShelfError, Wins};
+use crate::model::failure::Failure;
 use crate::model::item::{Item, Platform};
 use crate::store::mac::PlaceKey;
 use crate::work::config::pretty;
@@ -108,7 +109,7 @@ impl<D: Docs> Docs for InPlace<D> {
         items: &[Item],
         all: &BTreeMap<String, Item>,
         wins: Option<Wins>,
-    ) -> io::Result<BTreeMap<String, String>> {
+    ) -> io::Result<BTreeMap<String, Failure>> {
         in_place(|| self.0.import(items, all, wins))
     }
 }
@@ -266,7 +267,7 @@ impl Docs for LivingDocs {
         items: &[Item],
         all: &BTreeMap<String, Item>,
         wins: Option<Wins>,
-    ) -> io::Result<BTreeMap<String, String>> {
+    ) -> io::Result<BTreeMap<String, Failure>> {
         let mut parents: Vec<Item> = Vec::new();
         for _ in 0..MOST_LEVELS {
             let unknown = self.shelf.unknown_parents(parents.iter().chain(items));
@@ -281,9 +282,10 @@ impl Docs for LivingDocs {
         self.shelf.close().map_err(from_shelf)?;
         let by_id: BTreeMap<&str, &str> =
             items.iter().map(|item| (item.external_id.as_str(), item.key.as_str())).collect();
-        let failed = outcome.failed.into_iter().filter_map(|failure| {
-            by_id.get(failure.name.as_str()).map(|key| ((*key).to_owned(), failure.error))
-        });
+        let failed = outcome
+            .failed
+            .into_iter()
+            .filter_map(|one| by_id.get(one.name.as_str()).map(|key| ((*key).to_owned(), one.failure)));
         Ok(failed.collect())
     }
 }

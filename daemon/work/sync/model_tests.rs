@@ -4,13 +4,14 @@
 
 use super::dialect::{self, Dialect, Origin};
 use super::engine::{Docs, Ended, Engine, Found, Note, Run};
-use super::plan::{Action, Foreseen, Imported, Verb, story_of};
+use super::plan::{Action, Foreseen, Imported, Verb};
 use super::profile::Profile;
 use super::status::StatusMap;
 use super::store::{self, Store};
 use crate::docs::authored::Authored;
 use crate::docs::writer::Wins;
 use crate::job::order::{Direction, OnConflict};
+use crate::model::failure::Failure;
 use crate::model::issue_text;
 use crate::model::item::{Item, Kind, Platform, Status};
 use crate::model::record::Record;
@@ -436,7 +437,7 @@ impl Docs for Sim {
         items: &[Item],
         _: &BTreeMap<String, Item>,
         _: Option<Wins>,
-    ) -> io::Result<BTreeMap<String, String>> {
+    ) -> io::Result<BTreeMap<String, Failure>> {
         let mut world = self.step().ok_or_else(torn)?;
         for item in items {
             world.imported.insert(item.key.clone(), item.updated);
@@ -492,9 +493,9 @@ impl Run for Sim {
         world.done.extend(stories.iter().cloned());
         Ok(())
     }
-    async fn failed(&self, story: &str, error: &str) -> Result<(), Stop> {
+    async fn failed(&self, story: &str, failure: Failure) -> Result<(), Stop> {
         let mut world = self.step().ok_or(Stop::Cancelled)?;
-        world.failed.insert(story.to_owned(), error.to_owned());
+        world.failed.insert(story.to_owned(), failure.message);
         Ok(())
     }
 }
@@ -553,7 +554,7 @@ fn synced(sim: &Sim, profile: &Profile) -> Came {
         let names = planned.as_ref().expect("it was just made");
         let waiting: Vec<String> = {
             let world = sim.world();
-            let stories = names.iter().map(|action| story_of(&action.name()).to_owned());
+            let stories = names.iter().map(Action::name);
             stories.filter(|story| !world.done.contains(story) && !world.failed.contains_key(story)).collect()
         };
         match now(engine.carry_out(plan, &waiting)) {

@@ -14,6 +14,7 @@ use crate::model::record::{Field, Record};
 use crate::work::sync::dialect::{self, Dialect, Origin};
 use outcomes::newborn;
 use pairing::{means, nameable};
+use specweave_jobs::v1;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A story that was written here.
@@ -115,25 +116,6 @@ pub enum Verb {
 }
 
 impl Verb {
-    pub const ALL: [Self; 16] = [
-        Self::Broken,
-        Self::Group,
-        Self::Create,
-        Self::Recheck,
-        Self::Link,
-        Self::Push,
-        Self::Pull,
-        Self::Merge,
-        Self::Import,
-        Self::Conflict,
-        Self::Settle,
-        Self::Restore,
-        Self::Unlink,
-        Self::Close,
-        Self::Orphan,
-        Self::Heal,
-    ];
-
     pub fn word(self) -> &'static str {
         match self {
             Self::Broken => "broken",
@@ -152,6 +134,28 @@ impl Verb {
             Self::Close => "close",
             Self::Orphan => "orphan",
             Self::Heal => "heal",
+        }
+    }
+
+    /// As the contract has it.
+    pub fn in_contract(self) -> v1::Action {
+        match self {
+            Self::Broken => v1::Action::Broken,
+            Self::Group => v1::Action::Group,
+            Self::Create => v1::Action::Create,
+            Self::Recheck => v1::Action::Recheck,
+            Self::Link => v1::Action::Link,
+            Self::Push => v1::Action::Push,
+            Self::Pull => v1::Action::Pull,
+            Self::Merge => v1::Action::Merge,
+            Self::Import => v1::Action::Import,
+            Self::Conflict => v1::Action::Conflict,
+            Self::Settle => v1::Action::Settle,
+            Self::Restore => v1::Action::Restore,
+            Self::Unlink => v1::Action::Unlink,
+            Self::Close => v1::Action::Close,
+            Self::Orphan => v1::Action::Orphan,
+            Self::Heal => v1::Action::Heal,
         }
     }
 
@@ -190,15 +194,14 @@ pub struct Action {
 }
 
 impl Action {
-    /// As a job names it.
+    /// As a job names it: the story, whatever is done to it in the end. A twin of its item is an item of its own, as the
+    /// story itself may have something to do, too.
     pub fn name(&self) -> String {
-        format!("{} {}", self.verb.word(), self.story)
+        match (self.verb, &self.item) {
+            (Verb::Heal, Some(twin)) => format!("{} (twin {twin})", self.story),
+            _ => self.story.clone(),
+        }
     }
-}
-
-/// The story that the name of a job's item means.
-pub fn story_of(name: &str) -> &str {
-    name.split_once(' ').map_or(name, |(_, story)| story)
 }
 
 /// All that is to be done.
@@ -277,8 +280,7 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     for (key, twin) in &pairs.twins {
         let is_open = dialect::told(twin).category as u8 <= 1;
         if terms.may_create && is_open {
-            // A name of its own: the story itself may have something to do, too.
-            let action = plan.act(Verb::Heal, &format!("{key} {}", twin.shown), Origin::Authored, "");
+            let action = plan.act(Verb::Heal, key, Origin::Authored, "");
             action.item = Some(twin.key.clone());
             action.reason = format!("{} was made twice", twin.shown);
         }

@@ -2,6 +2,7 @@
 //! `sync-metadata.json`. Everything here blocks.
 
 use super::profile::Profile;
+use crate::model::failure::Reason;
 use crate::work::config::pretty;
 use crate::work::{Context, import};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,16 @@ impl Config {
     }
 }
 
+/// One story that is not the same on both sides, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotSynced {
+    pub story: String,
+    /// What was to be done with it.
+    pub planned: String,
+    pub error: String,
+    pub reason: Reason,
+}
+
 /// What became of it all.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,25 +74,21 @@ pub struct Summary {
     pub profile_id: String,
     pub direction: &'static str,
     /// Stories by what was done to them.
-    pub done: BTreeMap<&'static str, u64>,
-    pub not_synced: Vec<Value>,
+    pub done: BTreeMap<String, u64>,
+    pub not_synced: Vec<NotSynced>,
     /// Further ones that the list leaves out.
     pub more_not_synced: usize,
 }
 
 impl Summary {
-    pub fn new(profile: &Profile, counts: &BTreeMap<&'static str, u64>, failed: &[(String, String)]) -> Self {
-        let named = failed.iter().take(MOST_NAMED).map(|(name, error)| {
-            let (verb, story) = name.split_once(' ').unwrap_or(("", name));
-            json!({"story": story, "planned": verb, "error": error})
-        });
+    pub fn new(profile: &Profile, counts: &BTreeMap<String, u64>, failed: &[NotSynced]) -> Self {
         Self {
             completed_at: clock::iso(clock::now()),
             provider: profile.source.platform.word(),
             profile_id: profile.id.clone(),
             direction: profile.direction.word(),
             done: counts.clone(),
-            not_synced: named.collect(),
+            not_synced: failed.iter().take(MOST_NAMED).cloned().collect(),
             more_not_synced: failed.len().saturating_sub(MOST_NAMED),
         }
     }
@@ -95,7 +102,7 @@ impl Summary {
 pub fn note_sync(
     project: &Project,
     profile: &Profile,
-    counts: &BTreeMap<&'static str, u64>,
+    counts: &BTreeMap<String, u64>,
     failed: u64,
 ) -> io::Result<()> {
     let told = json!({

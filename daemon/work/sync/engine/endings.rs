@@ -2,6 +2,7 @@
 
 use super::{Ended, Engine, Went, item_link, link_to};
 use crate::docs::authored::{self, Authored};
+use crate::model::failure::Reason;
 use crate::trackers::edits::{Category, Change, State};
 use crate::work::sync::dialect::{self, Origin};
 use crate::work::sync::pace::Write;
@@ -18,10 +19,9 @@ impl Engine<'_> {
         link.orphaned = true;
         link.reference = reference.unwrap_or(link.reference);
         self.store.set(&action.story, link)?;
-        Ok(Went::Failed(format!(
-            "{}; take the link out of its front matter to have a new item made",
-            action.reason
-        )))
+        let told =
+            format!("{}; take the link out of its front matter to have a new item made", action.reason);
+        Ok(Went::failed(Reason::NotFound, told))
     }
 
     pub(super) async fn close(&mut self, action: &Action) -> Result<Went, Ended> {
@@ -36,7 +36,8 @@ impl Engine<'_> {
         let dialect = self.dialect();
         // Edit beats delete, also in the last moment.
         if dialect.record(&now, Origin::Authored) != dialect.record(&item, Origin::Authored) {
-            return Ok(Went::Failed(format!("{} was changed there at the same time", item.shown)));
+            let told = format!("{} was changed there at the same time", item.shown);
+            return Ok(Went::failed(Reason::Remote, told));
         }
         if dialect::told(&now).category as u8 <= Category::InProgress as u8 {
             let state = Some(State { category: Category::Cancelled, name: None });
@@ -53,8 +54,7 @@ impl Engine<'_> {
         let Some(twin) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
             return Ok(Went::Done);
         };
-        let story = action.story.split(' ').next().unwrap_or_default();
-        let kept = self.store.link(story).map(|link| link.reference.clone()).unwrap_or_default();
+        let kept = self.store.link(&action.story).map(|link| link.reference.clone()).unwrap_or_default();
         let kept = if kept.parse::<u64>().is_ok() { format!("#{kept}") } else { kept };
         self.pace(Write::Change).await?;
         let Some(now) = self.look(twin.reference()).await? else { return Ok(Went::Done) };
@@ -96,11 +96,11 @@ impl Engine<'_> {
         });
         let text = linked.unwrap_or(text);
         if self.docs.read(&path)?.is_some() || !self.docs.write(&path, None, &text)? {
-            return Ok(Went::Failed(format!("{path} is another file by now")));
+            return Ok(Went::failed(Reason::Storage, format!("{path} is another file by now")));
         }
         let base = match self.read_story(&path, &text) {
             Ok(Some(story)) => crate::work::sync::merge::Base { local: story.record, remote: record },
-            _ => return Ok(Went::Failed(format!("{path} cannot be read again"))),
+            _ => return Ok(Went::failed(Reason::Storage, format!("{path} cannot be read again"))),
         };
         self.store.set(&action.story, link_to(&item, &path, base))?;
         Ok(Went::Done)

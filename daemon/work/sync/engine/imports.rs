@@ -4,6 +4,7 @@ use super::{Ended, Engine, MOST_TRIES, Went, link_to};
 use crate::docs::story;
 use crate::docs::writer::Wins;
 use crate::job::order::OnConflict;
+use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
 use crate::model::record::Field;
 use crate::trackers::edits::WriteError;
@@ -29,14 +30,14 @@ impl Engine<'_> {
         let (mut done, mut wrong) = (Vec::new(), Vec::new());
         for action in &actions {
             match action.item.as_ref().and_then(|key| failed.get(key)) {
-                None => done.push(action.story.clone()),
-                Some(error) => wrong.push((action, error.clone())),
+                None => done.push(action.name()),
+                Some(failure) => wrong.push((action, failure.clone())),
             }
         }
         self.run.log(&format!("[import] {} items", done.len()));
         self.run.done(&done).await?;
-        for (action, error) in wrong {
-            self.tell(action, Went::Failed(error)).await?;
+        for (action, failure) in wrong {
+            self.tell(action, Went::Failed(failure)).await?;
         }
         Ok(())
     }
@@ -58,7 +59,7 @@ impl Engine<'_> {
             let policy = self.profile.on_conflict;
             if policy == OnConflict::File {
                 let error = "an imported story has nothing to take from the conflict's file: edit the story, then --use local";
-                return Ok(Went::Failed(error.into()));
+                return Ok(Went::failed(Reason::InvalidInput, error));
             }
             if !conflicts.is_empty() && policy == OnConflict::Manual {
                 // The base stays what it was, so that it is one until somebody decides.
@@ -66,10 +67,11 @@ impl Engine<'_> {
                 let what = plan::names(&conflicts);
                 let told = self.import_one(&item, None)?;
                 return Ok(Went::Failed(told.unwrap_or_else(|| {
-                    format!(
+                    let told = format!(
                         "conflict: {what} changed here and in {}: specweave-jobs resolve {} --use local|remote",
                         item.shown, action.story
-                    )
+                    );
+                    Failure::new(Reason::Conflict, told)
                 })));
             }
             let mut wins = None;
@@ -92,14 +94,14 @@ impl Engine<'_> {
                 if wins.is_none()
                     && let Some(waits) = &here.waits
                 {
-                    return Ok(Went::Failed(format!(
-                        "settle {waits} first: take over what you want of it, then remove it"
-                    )));
+                    let told = format!("settle {waits} first: take over what you want of it, then remove it");
+                    return Ok(Went::failed(Reason::Conflict, told));
                 }
                 self.pace(Write::Change).await?;
                 if !is_fresh {
                     let Some(now) = self.look(item.reference()).await? else {
-                        return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown)));
+                        let told = format!("{} is gone in the tracker", item.shown);
+                        return Ok(Went::failed(Reason::NotFound, told));
                     };
                     is_fresh = true;
                     let changed =
@@ -130,9 +132,9 @@ impl Engine<'_> {
             }
             let item = self.items.get(&key).cloned().unwrap_or(item);
             if self.profile.may_import()
-                && let Some(error) = self.import_one(&item, wins.clone())?
+                && let Some(failure) = self.import_one(&item, wins.clone())?
             {
-                return Ok(Went::Failed(error));
+                return Ok(Went::Failed(failure));
             }
             // What was imported is what both sides say now.
             if let Some(after) = self.docs.imported(&item)? {
@@ -142,7 +144,7 @@ impl Engine<'_> {
             self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, out.base) })?;
             return Ok(Went::Done);
         }
-        Ok(Went::Failed("it was changed at the same time, again and again".into()))
+        Ok(Went::failed(Reason::Remote, "it was changed at the same time, again and again"))
     }
 
     fn contradictions_of_imported(
@@ -156,7 +158,7 @@ impl Engine<'_> {
         plan::decide_imported(dialect, link, here, item, &rules).0.conflicts
     }
 
-    fn import_one(&mut self, item: &Item, wins: Option<Wins>) -> Result<Option<String>, Ended> {
+    fn import_one(&mut self, item: &Item, wins: Option<Wins>) -> Result<Option<Failure>, Ended> {
         let failed = self.docs.import(std::slice::from_ref(item), &self.items, wins)?;
         Ok(failed.into_values().next())
     }

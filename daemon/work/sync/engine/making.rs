@@ -2,6 +2,7 @@
 
 use super::{Ended, Engine, Went, group_key, number_or_text};
 use crate::docs::authored::Authored;
+use crate::model::failure::Reason;
 use crate::model::item::{Item, Platform};
 use crate::model::record::Record;
 use crate::trackers::TrackerError;
@@ -134,9 +135,8 @@ impl Engine<'_> {
         let group = match self.group_of(&story.feature).await? {
             Ok(group) => group,
             Err(Went::Unknown) => {
-                return Ok(Went::Failed(
-                    "its feature may have been made or not; the next sync finds out".into(),
-                ));
+                let told = "its feature may have been made or not; the next sync finds out";
+                return Ok(Went::failed(Reason::Network, told));
             }
             // Its stories do without, and say so.
             Err(Went::Failed(error)) => {

@@ -4,6 +4,7 @@ use super::{Ended, Engine, MOST_TRIES, Note, Went, beside, item_link, link_to};
 use crate::docs::authored::{self, Authored};
 use crate::docs::writer::SPECS;
 use crate::job::order::OnConflict;
+use crate::model::failure::Reason;
 use crate::model::item::Item;
 use crate::model::record::{Field, Record};
 use crate::trackers::TrackerError;
@@ -39,7 +40,7 @@ impl Engine<'_> {
         let mut is_fresh = verb == Verb::Create;
         for _ in 0..MOST_TRIES {
             let Some(story) = self.fresh(key)? else {
-                return Ok(Went::Failed("its file has gone or cannot be read any more".into()));
+                return Ok(Went::failed(Reason::NotFound, "its file has gone or cannot be read any more"));
             };
             let Some(item) = self.items.get(item_key).cloned() else { return Ok(Went::Done) };
             let decision = self.decide(&story, &item)?;
@@ -56,7 +57,10 @@ impl Engine<'_> {
             if writes && !is_fresh {
                 // A listing may be behind, and minutes old.
                 let Some(now) = self.look(item.reference()).await? else {
-                    return Ok(Went::Failed(format!("{} is gone in the tracker", item.shown)));
+                    return Ok(Went::failed(
+                        Reason::NotFound,
+                        format!("{} is gone in the tracker", item.shown),
+                    ));
                 };
                 is_fresh = true;
                 let dialect = self.dialect();
@@ -70,7 +74,7 @@ impl Engine<'_> {
             let item = self.items.get(item_key).cloned().unwrap_or(item);
             let out = match decision {
                 Decision::Write(out) => *out,
-                Decision::Refused(error) => return Ok(Went::Failed(error)),
+                Decision::Refused(error) => return Ok(Went::failed(Reason::InvalidInput, error)),
                 Decision::Conflict(contradiction) => return self.show(&story, &item, &contradiction),
             };
             match self.write_pair(&story, &item, out).await? {
@@ -82,7 +86,7 @@ impl Engine<'_> {
                 Written::Failed(went) => return Ok(went),
             }
         }
-        Ok(Went::Failed("it was changed at the same time, again and again".into()))
+        Ok(Went::failed(Reason::Remote, "it was changed at the same time, again and again"))
     }
 
     /// What is to become of a pair.
@@ -168,10 +172,8 @@ impl Engine<'_> {
             self.docs.write(&place, kept.as_deref(), &text)?;
         }
         let what = plan::names(fields);
-        Ok(Went::Failed(format!(
-            "conflict: {why}{what} changed here and in {}; see {SPECS}/{place}",
-            item.shown
-        )))
+        let told = format!("conflict: {why}{what} changed here and in {}; see {SPECS}/{place}", item.shown);
+        Ok(Went::failed(Reason::Conflict, told))
     }
 
     async fn write_pair(&mut self, story: &Story, item: &Item, mut out: Outcome) -> Result<Written, Ended> {
@@ -181,7 +183,9 @@ impl Engine<'_> {
             // Somebody saved it since it was decided over.
             return Ok(Written::Again);
         }
-        let failed = |error: authored::AuthoredError| Ok(Written::Failed(Went::Failed(error.to_string())));
+        let failed = |error: authored::AuthoredError| {
+            Ok(Written::Failed(Went::failed(Reason::InvalidInput, error.to_string())))
+        };
         let parsed = match Authored::parse(&text) {
             Ok(parsed) => parsed,
             Err(error) => return failed(error),

@@ -117,7 +117,7 @@ fn is_imported(store: &Store, story: &str) -> bool {
 
 /// Whether a name means a story: its key or the end of it, its feature, its file, or its item.
 pub(super) fn means(name: &str, story: &str, path: &str, item: Option<&Item>) -> bool {
-    let (name, story) = (name.to_lowercase(), story.split(' ').next().unwrap_or(story).to_lowercase());
+    let (name, story) = (name.to_lowercase(), story.to_lowercase());
     let file = path.rsplit('/').next().unwrap_or(path);
     let bare = name.trim_start_matches('#');
     story == name
