@@ -6,8 +6,14 @@ use prost::Message;
 const PROTO: &str = "proto/specweave/jobs/v1/jobs.proto";
 const PACKAGE: &str = ".specweave.jobs.v1";
 
-const MOMENTS: [&str; 5] =
-    ["Job.started_at", "Job.updated_at", "Job.completed_at", "Pause.resume_at", "GetInfoResponse.started_at"];
+const MOMENTS: [&str; 6] = [
+    "Conflict.seen_at",
+    "Job.started_at",
+    "Job.updated_at",
+    "Job.completed_at",
+    "Pause.resume_at",
+    "GetInfoResponse.started_at",
+];
 
 const ENUMS: [(&str, &str); 11] = [
     ("Job.type", "job_type"),

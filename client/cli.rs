@@ -61,6 +61,11 @@ pub enum Command {
     Import(ImportArgs),
     /// Keep stories and a tracker's items the same, in the background
     Sync(SyncArgs),
+    /// Show what waits for a decision: all of it, or one story with what both sides say
+    Conflicts {
+        /// FS-001/US-001 or US-001
+        story: Option<String>,
+    },
     /// Decide over a story that both sides changed
     Resolve(ResolveArgs),
     /// Wait until a job has ended

@@ -413,7 +413,7 @@ pub async fn stop(project: &Project) -> Result<bool, Failure> {
     }
     match wait_until_gone(project, &running) {
         // It hangs: all that it has acknowledged is in its journals, as for any crash.
-        Err(Failure::Silent(_)) if matches!(running, LockState::Held(Some(_))) => {
+        Err(Failure::Silent(_) | Failure::Broke) if matches!(running, LockState::Held(Some(_))) => {
             running.signal(rustix::process::Signal::KILL);
             wait_until_gone(project, &running)?;
         }

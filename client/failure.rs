@@ -14,9 +14,6 @@ pub const UNREACHABLE: u8 = 4;
 pub const TIMED_OUT: u8 = 124;
 pub const INTERRUPTED: u8 = 130;
 
-/// A connection that was there is no more.
-const BROKE: &str = "the connection broke";
-
 /// A connection was refused.
 const CROWDED: &str = "it has too many connections; end some of those that follow jobs or watch";
 
@@ -34,6 +31,9 @@ pub enum Failure {
     Refused(Box<tonic::Status>),
     #[error("the daemon does not answer: {0}")]
     Silent(String),
+    /// A connection that was there is no more.
+    #[error("the daemon does not answer: the connection broke")]
+    Broke,
     #[error("the daemon could not be started: {0}")]
     Start(String),
     #[error("no daemon runs in this project")]
@@ -62,9 +62,7 @@ impl From<tonic::Status> for Failure {
             // The transport's own word, by which the daemon refuses a connection: what it says itself has a reason.
             Code::ResourceExhausted if reason(&status).is_empty() => Self::Silent(CROWDED.into()),
             // A daemon that was killed gives `Unknown` with a transport error beneath.
-            Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => {
-                Self::Silent(BROKE.into())
-            }
+            Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => Self::Broke,
             Code::DeadlineExceeded => Self::Silent("it took too long".into()),
             _ => Self::Refused(Box::new(status)),
         }
@@ -75,9 +73,12 @@ impl Failure {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::NoSuchJob { .. } => NO_SUCH_JOB,
-            Self::Silent(_) | Self::Start(_) | Self::NoDaemon | Self::NoSockets(_) | Self::Endpoint(_) => {
-                UNREACHABLE
-            }
+            Self::Silent(_)
+            | Self::Broke
+            | Self::Start(_)
+            | Self::NoDaemon
+            | Self::NoSockets(_)
+            | Self::Endpoint(_) => UNREACHABLE,
             Self::Refused(status) => match status.code() {
                 Code::NotFound => NO_SUCH_JOB,
                 Code::Unavailable if reason(status) != reason::REMOTE_FAILED => UNREACHABLE,
@@ -93,7 +94,7 @@ impl Failure {
     /// Whether the daemon died while it was asked.
     pub fn is_broken(&self) -> bool {
         match self {
-            Self::Silent(why) => why == BROKE,
+            Self::Broke => true,
             // Nobody listens any more: what a daemon itself refuses has a reason.
             Self::Refused(status) => status.code() == Code::Unavailable && reason(status).is_empty(),
             _ => false,
@@ -112,7 +113,7 @@ impl Failure {
             Self::Mirror(_) => {
                 "specweave-jobs daemon start   (it sets an unreadable file aside and rebuilds it)".into()
             }
-            Self::Silent(_) => "specweave-jobs daemon stop".into(),
+            Self::Silent(_) | Self::Broke => "specweave-jobs daemon stop".into(),
             Self::Start(_) | Self::Endpoint(_) => "specweave-jobs daemon logs".into(),
             Self::NoDaemon => "specweave-jobs daemon start".into(),
             Self::NoSockets(_) => "run it again outside of the sandbox".into(),
@@ -151,6 +152,7 @@ fn hint_of(status: &tonic::Status) -> String {
     match info.reason.as_str() {
         reason::JOB_NOT_FOUND => known_ids(data("known").split_whitespace()),
         reason::JOB_AMBIGUOUS => candidates_hint(data("candidates").split_whitespace()),
+        reason::CONFLICT_NOT_FOUND => "specweave-jobs conflicts".into(),
         reason::JOB_NOT_KILLABLE | reason::JOB_NOT_RESUMABLE => "specweave-jobs --all".into(),
         reason::CONFIG_NOT_FOUND => format!("start fresh with: {}", data("restart")),
         reason::TARGET_BUSY => format!("specweave-jobs --follow {}", data("job")).trim_end().into(),

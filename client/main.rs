@@ -59,6 +59,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Some(Command::Clone(arguments)) => verbs::clone::clone(&project, arguments, json).await,
         Some(Command::Import(arguments)) => verbs::import::import(&project, arguments, json).await,
         Some(Command::Sync(arguments)) => verbs::sync::sync(&project, arguments, json).await,
+        Some(Command::Conflicts { story }) => verbs::conflicts::conflicts(&project, story, json).await,
         Some(Command::Resolve(arguments)) => verbs::sync::resolve(&project, arguments, json).await,
         Some(Command::Wait { job, timeout }) => verbs::follow::wait(&project, &job, timeout, json).await,
         Some(Command::Prune { keep }) => verbs::prune(&project, keep, json).await,

@@ -34,8 +34,8 @@ impl Source {
         match connect::find_awake(project, Patience::Short).await {
             Ok(Some(connection)) => Ok(Self::Daemon(Box::new(connection))),
             Ok(None) => Ok(Self::Files),
-            Err(Failure::Silent(why)) => {
-                eprintln!("note: the daemon does not answer ({why}); showing what it wrote last");
+            Err(error @ (Failure::Silent(_) | Failure::Broke)) => {
+                eprintln!("note: {error}; showing what it wrote last");
                 Ok(Self::Files)
             }
             // What the files tell is true all the same, as far as it was written.

@@ -1,6 +1,7 @@
 //! One function a verb: ask, print, say how it went.
 
 pub mod clone;
+pub mod conflicts;
 pub mod daemon;
 pub mod follow;
 pub mod import;

@@ -7,4 +7,5 @@ pub mod item;
 pub mod patterns;
 pub mod record;
 pub mod repository;
+pub mod story_key;
 pub mod text;

@@ -12,6 +12,7 @@ use crate::net::secrets::{Caller, Secrets};
 use crate::store::mac::PlaceKey;
 use crate::store::tenure::Tenure;
 use crate::view;
+use crate::work::conflicts;
 use crate::work::kind::{self, Refusal, Scope, Why};
 use errors::{error, from_keeper};
 use specweave_jobs::project::{JobId, Project};
@@ -132,6 +133,16 @@ impl Service {
     fn scope(&self, caller: Caller) -> Scope {
         let secrets = Secrets::new(&self.project, caller, &Default::default());
         Scope { project: self.project.clone(), key: self.key.clone(), secrets }
+    }
+
+    async fn conflicts(&self) -> Result<Vec<Conflict>, Status> {
+        let (project, key) = (self.project.clone(), self.key.clone());
+        let read = tokio::task::spawn_blocking(move || conflicts::all(&project, &key)).await;
+        let read = read.map_err(|panic| Status::internal(panic.to_string()))?;
+        read.map_err(|error| {
+            let text = format!("the conflicts cannot be read: {error}");
+            errors::error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, [])
+        })
     }
 
     fn notices(&self, board: &Board) -> Vec<String> {
@@ -366,6 +377,29 @@ impl JobsService for Service {
             already_running: resumed.already_running,
             notices,
         }))
+    }
+
+    async fn list_conflicts(
+        &self,
+        request: Request<ListConflictsRequest>,
+    ) -> Result<Response<ListConflictsResponse>, Status> {
+        self.enter(&request).await?;
+        let mut conflicts = self.conflicts().await?;
+        for field in conflicts.iter_mut().flat_map(|conflict| &mut conflict.fields) {
+            *field = ConflictField { name: std::mem::take(&mut field.name), ..ConflictField::default() };
+        }
+        Ok(Response::new(ListConflictsResponse { conflicts }))
+    }
+
+    async fn get_conflict(
+        &self,
+        request: Request<GetConflictRequest>,
+    ) -> Result<Response<GetConflictResponse>, Status> {
+        self.enter(&request).await?;
+        let wanted = request.into_inner().story;
+        let conflicts = self.conflicts().await?;
+        let conflict = errors::only_conflict(&wanted, conflicts)?;
+        Ok(Response::new(GetConflictResponse { conflict: Some(conflict) }))
     }
 
     async fn prune_jobs(

@@ -5,6 +5,7 @@ pub mod adoption;
 pub mod clone;
 pub mod command;
 pub mod config;
+pub mod conflicts;
 mod context;
 pub mod import;
 pub mod kind;

@@ -44,6 +44,7 @@ pub const ERROR_DOMAIN: &str = "jobs.specweave.dev";
 pub mod reason {
     pub const JOB_NOT_FOUND: &str = "JOB_NOT_FOUND";
     pub const JOB_AMBIGUOUS: &str = "JOB_AMBIGUOUS";
+    pub const CONFLICT_NOT_FOUND: &str = "CONFLICT_NOT_FOUND";
     pub const JOB_NOT_KILLABLE: &str = "JOB_NOT_KILLABLE";
     pub const JOB_NOT_RESUMABLE: &str = "JOB_NOT_RESUMABLE";
     pub const CONFIG_NOT_FOUND: &str = "CONFIG_NOT_FOUND";

@@ -350,7 +350,10 @@ fn a_token_that_expires_fails_the_job_and_a_new_one_goes_on_from_there() {
         let id = start(&world, &order(tracker));
         let job = world.wait(&id);
         assert_eq!(job["state"], "failed", "{tracker}: {job}");
-        assert!(job["failure"]["message"].as_str().unwrap().starts_with("Authentication failed - token expired"), "{job}");
+        assert!(
+            job["failure"]["message"].as_str().unwrap().starts_with("Authentication failed - token expired"),
+            "{job}"
+        );
         let reached = if tracker == "ado" { 400 } else { 200 };
         assert_eq!(job["progress"]["current"], reached, "{tracker}: {job}");
         world

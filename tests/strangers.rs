@@ -223,7 +223,10 @@ fn a_plan_that_somebody_has_changed_is_not_gone_on_with() {
     world.run(["daemon", "start"]).ok();
     let job = world.wait(&id);
     assert_eq!(job["state"], "failed", "{job}");
-    assert!(job["failure"]["message"].as_str().unwrap().contains("somebody has changed config.json"), "{job}");
+    assert!(
+        job["failure"]["message"].as_str().unwrap().contains("somebody has changed config.json"),
+        "{job}"
+    );
     assert_eq!(server.requests(&format!("POST /acme/{}.git", names[1])), 0);
     fs::write(&config, text).unwrap();
     world.run(["--resume", &id]).ok();

@@ -687,7 +687,10 @@ fn gone_items_restored_stories_and_closed_ones() {
         );
         let job = sync(&world, &[tracker, "--force-deletes"]);
         assert_eq!(job["state"], "completed_with_warnings", "{tracker}: {job}");
-        assert!(job["warning"].as_str().unwrap().contains("is gone in the tracker; the story stays"), "{job}");
+        assert!(
+            job["warning"].as_str().unwrap().contains("is gone in the tracker; the story stays"),
+            "{job}"
+        );
         assert!(path(&world, 1).exists(), "{tracker}: no person's file is removed");
         assert_eq!(trackers.issue(numbers[1]).phase, Phase::Closed, "{tracker}");
         let restored = read(&path(&world, 3));
@@ -816,7 +819,10 @@ fn only_what_is_named_is_synced() {
     synced(&world, &["github", "--only", "FS-001"]);
     assert_eq!(open_items(&trackers).len(), 3);
     let job = sync(&world, &["github", "--only", "US-404"]);
-    assert!(job["state"] == "failed" && job["failure"]["message"] == "there is no story or item US-404", "{job}");
+    assert!(
+        job["state"] == "failed" && job["failure"]["message"] == "there is no story or item US-404",
+        "{job}"
+    );
     assert_eq!(
         plan(&world, &["github", "--only", &format!("#{}", item_of(&trackers, 1).number)]),
         Vec::<String>::new()
@@ -925,7 +931,8 @@ fn a_dead_token_or_a_wrong_profile_is_said() {
     trackers.set_token("another");
     let job = sync(&world, &["github"]);
     assert!(
-        job["state"] == "failed" && job["failure"]["message"].as_str().unwrap().contains("Authentication failed"),
+        job["state"] == "failed"
+            && job["failure"]["message"].as_str().unwrap().contains("Authentication failed"),
         "{job}"
     );
     world.set("GITHUB_TOKEN", "another");
@@ -1064,6 +1071,49 @@ fn a_decision_is_about_one_conflict_that_was_shown() {
     assert_eq!(read(&path(&world, 2).with_file_name("us-002-story-2.conflict.md")), written);
     world.run(["resolve", "web/FS-001/US-002", "--use", "remote", "--tracker", "github"]).ok();
     assert!(read(&path(&world, 2)).contains("title: \"Theirs, later\""));
+}
+
+#[test]
+fn what_is_in_conflict_is_listed_with_both_sides_until_it_is_decided_also_in_a_folder_with_blanks() {
+    let (world, trackers) = world();
+    let file = specs(&world).join("my team/FS-001/us-001-story.md");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, story(1, "Story 1")).unwrap();
+    synced(&world, &["github"]);
+    let listed = || world.run(["conflicts", "--json"]).ok().json()["conflicts"].as_array().unwrap().clone();
+    assert_eq!(listed(), Vec::<Value>::new());
+    assert_eq!(world.run(["conflicts"]).ok().stdout, "Nothing is in conflict.\n");
+    let number = item_of(&trackers, 1).number;
+    let begun = read(&file);
+    std::fs::write(&file, begun.replace("Story 1", "Mine")).unwrap();
+    trackers.edit(number, |issue| issue.title = "[FS-001][US-001] Theirs".into());
+    let job = sync(&world, &["github", "--only", "my team/FS-001/US-001"]);
+    assert_eq!(job["progress"]["in_conflict"], 1, "{job}");
+    let [conflict] = &listed()[..] else { panic!("{:?}", listed()) };
+    assert_eq!(conflict["story"], "my team/FS-001/US-001");
+    assert_eq!(conflict["key"], json!({"folder": "my team", "feature": "FS-001", "story": "US-001"}));
+    assert_eq!(conflict["path"], ".specweave/docs/internal/specs/my team/FS-001/us-001-story.md");
+    assert!(world.project.join(conflict["file"].as_str().unwrap()).exists(), "{conflict}");
+    assert!(conflict["url"].as_str().unwrap().ends_with(&format!("/issues/{number}")), "{conflict}");
+    assert_eq!(conflict["fields"][0]["name"], "title");
+    let shown = world.run(["conflicts", "US-001", "--json"]).ok().json();
+    let title = json!({"name": "title", "base": "Story 1", "local": "Mine", "remote": "Theirs"});
+    assert_eq!(shown["fields"][0], title, "{shown}");
+    let told = world.run(["conflicts"]).ok().stdout;
+    assert!(told.contains("specweave-jobs resolve 'my team/FS-001/US-001' --use"), "{told}");
+    let wrong = world.run(["conflicts", "US-002"]);
+    assert!(wrong.status == Some(3) && wrong.stderr.contains("\"US-002\" is not in conflict"), "{wrong:?}");
+    // Whoever takes back what they wrote has decided, too.
+    std::fs::write(&file, read(&file).replace("Mine", "Story 1")).unwrap();
+    synced(&world, &["github"]);
+    assert_eq!(listed(), Vec::<Value>::new());
+    std::fs::write(&file, read(&file).replace("Theirs", "Mine")).unwrap();
+    trackers.edit(number, |issue| issue.title = "[FS-001][US-001] Theirs again".into());
+    sync(&world, &["github"]);
+    assert_eq!(listed().len(), 1);
+    world.run(["resolve", "my team/FS-001/US-001", "--use", "local", "--tracker", "github"]).ok();
+    assert_eq!(listed(), Vec::<Value>::new());
+    assert_eq!(trackers.issue(number).title, "[FS-001][US-001] Mine");
 }
 
 #[test]

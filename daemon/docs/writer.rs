@@ -12,7 +12,7 @@ use crate::job::paged_sources::Counts;
 use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Parent, Platform};
 use crate::store::mac::PlaceKey;
-use page::{Current, Misfit, Page, Writes, is_beside, place_in};
+use page::{Current, Misfit, Page, Writes, place_in};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::project::Project;
 use specweave_jobs::{crash, disk};
@@ -30,6 +30,7 @@ const MOST_STORY: u64 = 16 * 1024 * 1024;
 const MOST_DEPTH: usize = 8;
 
 pub use crate::docs::ledger::Access;
+pub use page::is_beside;
 
 pub struct Shelf {
     project: Project,
@@ -348,7 +349,8 @@ impl Base {
 }
 
 /// How the name of a file ends that holds what lost.
-const CONFLICT: &str = ".conflict.md";
+/// What the file of a conflict beside a story ends with.
+pub const CONFLICT: &str = ".conflict.md";
 
 /// The number in a story's path.
 fn number_of(path: &str) -> Option<u32> {

@@ -2,7 +2,7 @@
 
 use crate::keeper::KeeperError;
 use crate::work::kind::{Refusal, Why};
-use specweave_jobs::v1::Job;
+use specweave_jobs::v1::{Conflict, Job};
 use specweave_jobs::{ERROR_DOMAIN, reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -44,6 +44,29 @@ pub fn ambiguous(wanted: &str, fitting: &[&Job]) -> Status {
         format!("{wanted:?} fits {} jobs: {}", fitting.len(), candidates.join(" ")),
         [("candidates", candidates.join(" "))],
     )
+}
+
+/// The conflict that a person names: by its story, or by the end of that where it fits only one.
+pub fn only_conflict(wanted: &str, mut conflicts: Vec<Conflict>) -> Result<Conflict, Status> {
+    let (exact, lower) = (wanted.to_owned(), wanted.to_lowercase());
+    let ends_so = |conflict: &Conflict| {
+        let story = conflict.story.to_lowercase();
+        !lower.is_empty() && (story == lower || story.ends_with(&format!("/{lower}")))
+    };
+    let fitting: Vec<usize> = (0..conflicts.len()).filter(|place| ends_so(&conflicts[*place])).collect();
+    let named = fitting.iter().copied().find(|place| conflicts[*place].story == exact);
+    match (named, &fitting[..]) {
+        (Some(place), _) | (None, &[place]) => Ok(conflicts.swap_remove(place)),
+        (None, _) => {
+            let known: Vec<&str> = conflicts.iter().take(MOST_IDS).map(|one| one.story.as_str()).collect();
+            let wanted = specweave_jobs::text::plain(wanted);
+            let text = match fitting.len() {
+                0 => format!("{wanted:?} is not in conflict"),
+                count => format!("{wanted:?} means {count} stories in conflict"),
+            };
+            Err(error(Code::NotFound, reason::CONFLICT_NOT_FOUND, text, [("known", known.join("\n"))]))
+        }
+    }
 }
 
 pub fn from_keeper(failure: KeeperError) -> Status {

@@ -1,5 +1,7 @@
 //! A command of ours as somebody would type it.
 
+use specweave_jobs::text::shell_word;
+
 /// Words of a command line, each written as a shell needs it.
 pub struct CommandLine(Vec<String>);
 
@@ -10,14 +12,14 @@ impl CommandLine {
     }
 
     pub fn word(&mut self, word: &str) -> &mut Self {
-        self.0.push(quoted(word));
+        self.0.push(shell_word(word));
         self
     }
 
     /// An option for each value.
     pub fn option<V: AsRef<str>>(&mut self, name: &str, values: impl IntoIterator<Item = V>) -> &mut Self {
         for value in values {
-            self.0.extend([name.to_owned(), quoted(value.as_ref())]);
+            self.0.extend([name.to_owned(), shell_word(value.as_ref())]);
         }
         self
     }
@@ -31,14 +33,5 @@ impl CommandLine {
 
     pub fn text(&self) -> String {
         self.0.join(" ")
-    }
-}
-
-fn quoted(word: &str) -> String {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
-    if !word.is_empty() && word.chars().all(harmless) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }

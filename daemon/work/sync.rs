@@ -40,6 +40,7 @@ use specweave_jobs::project::Project;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
+pub use store::Contradiction;
 use store::Store;
 use store::file::FileLog;
 
@@ -80,6 +81,18 @@ impl From<Ended> for SyncError {
             Ended::Stop(_) => Self::Cancelled,
         }
     }
+}
+
+/// The contradictions that wait for somebody, of all profiles, by story. Blocks.
+pub fn contradictions(project: &Project, key: &PlaceKey) -> io::Result<Vec<(String, Contradiction)>> {
+    let mut all = Vec::new();
+    for profile in store::file::profiles(project)? {
+        // What is remembered is looked at, and not changed.
+        let log = Box::new(store::Copy::of(FileLog::new(project, key, &profile)));
+        let store = Store::open(log)?;
+        all.extend(store.conflicts().map(|(story, one)| (story.to_owned(), one.clone())));
+    }
+    Ok(all)
 }
 
 /// What would be done.

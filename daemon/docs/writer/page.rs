@@ -397,7 +397,7 @@ pub(super) fn place_in(path: &str) -> Place {
 }
 
 /// Whether a file holds what lost of a story.
-pub(super) fn is_beside(conflict: &str, story: &str) -> bool {
+pub fn is_beside(conflict: &str, story: &str) -> bool {
     let stem = story.strip_suffix(".md").unwrap_or(story);
     let rest = conflict.strip_prefix(stem).and_then(|rest| rest.strip_suffix(CONFLICT));
     rest.is_some_and(|rest| {

@@ -79,11 +79,12 @@ pub fn text(
     remote: &Record,
 ) -> String {
     let stamp = Stamp::of(fields, local, remote);
+    let word = specweave_jobs::text::shell_word(story);
     let mut out = format!(
         "# Conflict: {story} and {shown}\n\nBoth sides changed what stands below, and neither was touched. Decide with\n\n    \
-         specweave-jobs resolve {story} --use local     keeps what stands here\n    \
-         specweave-jobs resolve {story} --use remote    takes what stands in the tracker\n    \
-         specweave-jobs resolve {story} --use file      takes what you leave between the lines below\n\n\
+         specweave-jobs resolve {word} --use local     keeps what stands here\n    \
+         specweave-jobs resolve {word} --use remote    takes what stands in the tracker\n    \
+         specweave-jobs resolve {word} --use file      takes what you leave between the lines below\n\n\
          {STAMP}{:016x} {:016x} -->\n",
         stamp.local, stamp.remote
     );

@@ -5,6 +5,7 @@ use crate::docs::story::Fields;
 use crate::model::issue_text;
 use crate::model::item::{Item, MARKER, Platform, Status};
 use crate::model::record::{self, Checkbox, Field, List, Record};
+use crate::model::story_key::StoryKey;
 use crate::model::text::{self, Fence};
 use crate::trackers::edits::{Category, Change, Draft, Editor, Group};
 use crate::trackers::github::{is_status_label, under_way};
@@ -37,10 +38,9 @@ pub fn marker(story: &str) -> String {
 
 /// `[FS-001][US-001] Title`.
 pub fn title(story: &str, title: &str) -> String {
-    let mut parts = story.rsplit('/');
-    match (parts.next(), parts.next()) {
-        (Some(id), Some(feature)) => format!("[{feature}][{id}] {title}"),
-        _ => title.to_owned(),
+    match StoryKey::parse(story) {
+        Some(key) => format!("[{}][{}] {title}", key.feature, key.story),
+        None => title.to_owned(),
     }
 }
 

@@ -445,11 +445,6 @@ fn counted<'b>(actions: impl Iterator<Item = &'b Action>) -> (u64, u64) {
     (creates, changes)
 }
 
-/// What a feature's group is remembered by: no story is called so.
-fn group_key(feature: &str) -> String {
-    format!("{feature}/*")
-}
-
 fn link_to(item: &Item, path: &str, base: crate::work::sync::merge::Base) -> Link {
     Link {
         reference: item.reference().to_owned(),

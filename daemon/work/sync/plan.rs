@@ -390,7 +390,10 @@ impl Plan {
             (true, true, true) => {
                 self.unchanged += 1;
                 let is_known = view.store.link(&story.key).is_some_and(|link| {
-                    link.base.as_ref() == Some(&out.base) && link.remote == item.key && !link.orphaned
+                    link.base.as_ref() == Some(&out.base)
+                        && link.remote == item.key
+                        && !link.orphaned
+                        && !view.store.is_in_conflict(&story.key)
                 });
                 if !is_known {
                     self.settled.push((story.key.clone(), item.key.clone(), out.base));

@@ -2,8 +2,10 @@
 //! which items were about to be made. A line each, with a checksum; what announces a request is durable before it is
 //! sent.
 
+pub mod file;
+
 use super::merge::Base;
-use crate::model::record::Record;
+use crate::model::record::{Field, Record};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +66,36 @@ impl Link {
     }
 }
 
+/// A feature and what its stories stand below in the tracker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupLink {
+    /// The item's key, where the group is an item; a milestone is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+    pub reference: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// What both sides of a pair say where they contradict each other, until somebody has decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contradiction {
+    pub at: Millis,
+    /// The fields that both sides changed.
+    pub fields: Vec<Field>,
+    /// The story's file, from the folder of specs.
+    pub path: String,
+    /// The item as its tracker shows it.
+    pub item: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// What both sides said when they last met; absent while they never have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    pub local: Record,
+    pub remote: Record,
+}
+
 /// An item that was about to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
@@ -80,6 +112,9 @@ enum Line {
     /// Nothing came of an intent, for sure.
     Refused(String),
     Link(String, Box<Link>),
+    Group(String, GroupLink),
+    /// Both sides contradict each other; the next link of the story says that they do no longer.
+    Conflict(String, Box<Contradiction>),
     /// A story has no item any more; this one is not taken for it again.
     Dropped(String, String),
 }
@@ -91,7 +126,11 @@ pub struct Store {
     log: Box<dyn Log>,
     pub project: Option<String>,
     links: BTreeMap<String, Link>,
-    /// Stories by their item.
+    /// By feature.
+    groups: BTreeMap<String, GroupLink>,
+    /// By story.
+    conflicts: BTreeMap<String, Contradiction>,
+    /// Stories, and features with a group, by their item.
     stories: BTreeMap<String, String>,
     intents: BTreeMap<String, Intent>,
     dropped: BTreeSet<String>,
@@ -114,13 +153,15 @@ impl Store {
             log,
             project: None,
             links: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
             stories: BTreeMap::new(),
             intents: BTreeMap::new(),
             dropped: BTreeSet::new(),
             created: Vec::new(),
         };
         known.into_iter().for_each(|line| store.apply(line));
-        let needed = store.links.len() + store.intents.len() + store.dropped.len() + 1;
+        let needed = store.lines().len();
         if count > MOST_STALE * needed + 100 {
             let kept = store.lines();
             store.log.replace(&kept)?;
@@ -138,12 +179,14 @@ impl Store {
             Line::Refused(story) => drop(self.intents.remove(&story)),
             Line::Link(story, link) => {
                 self.intents.remove(&story);
+                self.conflicts.remove(&story);
                 self.dropped.remove(&link.remote);
                 if let Some(other) = self.stories.insert(link.remote.clone(), story.clone())
                     && other != story
                 {
                     // The story has another name by now.
                     self.links.remove(&other);
+                    self.conflicts.remove(&other);
                 }
                 if let Some(old) = self.links.insert(story, (*link).clone())
                     && old.remote != link.remote
@@ -151,8 +194,18 @@ impl Store {
                     self.stories.remove(&old.remote);
                 }
             }
+            Line::Group(feature, group) => {
+                self.intents.remove(&feature);
+                if let Some(item) = &group.item {
+                    self.dropped.remove(item);
+                    self.stories.insert(item.clone(), feature.clone());
+                }
+                self.groups.insert(feature, group);
+            }
+            Line::Conflict(story, contradiction) => drop(self.conflicts.insert(story, *contradiction)),
             Line::Dropped(story, remote) => {
                 self.links.remove(&story);
+                self.conflicts.remove(&story);
                 self.stories.remove(&remote);
                 self.dropped.insert(remote);
             }
@@ -170,7 +223,12 @@ impl Store {
         let dropped = self.dropped.iter().map(|remote| Line::Dropped(String::new(), remote.clone()));
         let links = self.links.iter().map(|(story, link)| Line::Link(story.clone(), Box::new(link.clone())));
         let intents = self.intents.iter().map(|(story, intent)| Line::Intent(story.clone(), intent.clone()));
-        project.chain(dropped).chain(links).chain(intents).map(|line| content(&line)).collect()
+        let groups = self.groups.iter().map(|(feature, group)| Line::Group(feature.clone(), group.clone()));
+        let conflicts = self.conflicts.iter();
+        let conflicts = conflicts
+            .map(|(story, contradiction)| Line::Conflict(story.clone(), Box::new(contradiction.clone())));
+        let all = project.chain(dropped).chain(links).chain(groups).chain(conflicts).chain(intents);
+        all.map(|line| content(&line)).collect()
     }
 
     pub fn set_project(&mut self, project: &str) -> io::Result<()> {
@@ -181,15 +239,24 @@ impl Store {
         self.links.get(story)
     }
 
-    /// The links of stories; those of features' groups are asked for by name.
     pub fn links(&self) -> impl Iterator<Item = (&str, &Link)> {
-        self.links
-            .iter()
-            .map(|(story, link)| (story.as_str(), link))
-            .filter(|(story, _)| !story.ends_with("/*"))
+        self.links.iter().map(|(story, link)| (story.as_str(), link))
     }
 
-    /// The story of an item.
+    pub fn group(&self, feature: &str) -> Option<&GroupLink> {
+        self.groups.get(feature)
+    }
+
+    /// The contradictions that wait for somebody, by story.
+    pub fn conflicts(&self) -> impl Iterator<Item = (&str, &Contradiction)> {
+        self.conflicts.iter().map(|(story, contradiction)| (story.as_str(), contradiction))
+    }
+
+    pub fn is_in_conflict(&self, story: &str) -> bool {
+        self.conflicts.contains_key(story)
+    }
+
+    /// The story of an item, or the feature whose group it is.
     pub fn story(&self, remote: &str) -> Option<&str> {
         self.stories.get(remote).map(String::as_str)
     }
@@ -212,10 +279,25 @@ impl Store {
     }
 
     pub fn set(&mut self, story: &str, link: Link) -> io::Result<()> {
-        if self.links.get(story) == Some(&link) && !self.intents.contains_key(story) {
+        let is_known = self.links.get(story) == Some(&link);
+        if is_known && !self.intents.contains_key(story) && !self.conflicts.contains_key(story) {
             return Ok(());
         }
         self.keep(Line::Link(story.to_owned(), Box::new(link)))
+    }
+
+    pub fn set_group(&mut self, feature: &str, group: GroupLink) -> io::Result<()> {
+        self.keep(Line::Group(feature.to_owned(), group))
+    }
+
+    /// Notes what waits for somebody to decide.
+    pub fn contradict(&mut self, story: &str, contradiction: Contradiction) -> io::Result<()> {
+        let is_the_same =
+            |known: &Contradiction| Contradiction { at: known.at, ..contradiction.clone() } == *known;
+        if self.conflicts.get(story).is_some_and(is_the_same) {
+            return Ok(());
+        }
+        self.keep(Line::Conflict(story.to_owned(), Box::new(contradiction)))
     }
 
     /// Notes many links at once: durable together.
@@ -265,124 +347,5 @@ impl<L: Log> Log for Copy<L> {
     }
 }
 
-/// The lines of a project's profile, in a file.
-pub mod file {
-    use crate::store::lines::Lines;
-    use crate::store::mac::{FileKey, PlaceKey};
-    use specweave_jobs::crash;
-    use specweave_jobs::project::Project;
-    use std::io;
-    use std::path::PathBuf;
-
-    pub struct FileLog {
-        path: PathBuf,
-        key: FileKey,
-        lines: Option<Lines>,
-    }
-
-    impl FileLog {
-        /// What the syncs of `profile` know.
-        pub fn new(project: &Project, key: &PlaceKey, profile: &str) -> Self {
-            Self { path: project.sync(profile), key: key.file(&format!("sync/{profile}")), lines: None }
-        }
-
-        fn open(&mut self) -> io::Result<&mut Lines> {
-            self.lines.as_mut().ok_or_else(|| io::Error::other("it was not read yet"))
-        }
-    }
-
-    impl super::Log for FileLog {
-        fn read(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
-            let found = Lines::open_or_create(&self.path, self.key.clone(), take)?;
-            self.lines = Some(found.lines);
-            Ok(found.count)
-        }
-
-        fn look(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
-            Lines::look(&self.path, &self.key, take)
-        }
-
-        fn append(&mut self, contents: &[Vec<u8>]) -> io::Result<()> {
-            let lines = self.open()?;
-            contents.iter().try_for_each(|content| lines.append(content))?;
-            lines.sync()?;
-            crash::point("sync-noted");
-            Ok(())
-        }
-
-        fn replace(&mut self, contents: &[Vec<u8>]) -> io::Result<()> {
-            self.open()?.replace(contents.iter().cloned())
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<Vec<u8>>>>);
-
-    impl Log for Kept {
-        fn read(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
-            self.look(take)
-        }
-        fn look(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<usize> {
-            Ok(self.0.lock().unwrap().iter().take_while(|line| take(line)).count())
-        }
-        fn append(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
-            self.0.lock().unwrap().extend_from_slice(lines);
-            Ok(())
-        }
-        fn replace(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
-            *self.0.lock().unwrap() = lines.to_vec();
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn every_torn_end_leaves_what_was_before_it() {
-        let kept = Kept::default();
-        let mut store = Store::open(Box::new(kept.clone())).unwrap();
-        store.set_project("p").unwrap();
-        store.intend("a", 5, &Record::default()).unwrap();
-        store.set("a", Link::to("r1")).unwrap();
-        store.intend("b", 6, &Record::default()).unwrap();
-        let whole = kept.0.lock().unwrap().clone();
-        for lines in 0..whole.len() {
-            let torn = Kept(Arc::new(Mutex::new(whole[..lines].to_vec())));
-            let mut store = Store::open(Box::new(torn.clone())).unwrap();
-            assert_eq!((store.project.is_some(), store.link("a").is_some()), (lines >= 1, lines >= 3));
-            assert_eq!(store.intent("a").is_some(), lines == 2);
-            store.set("z", Link::to("rz")).unwrap();
-            let again = Store::open(Box::new(torn)).unwrap();
-            assert!(again.link("z").is_some() && again.link("a").is_some() == (lines >= 3));
-        }
-    }
-
-    #[test]
-    fn a_story_has_one_item_and_an_item_one_story() {
-        let mut store = Store::open(Box::new(Kept::default())).unwrap();
-        store.set("old/US-1", Link::to("r1")).unwrap();
-        store.set("new/US-1", Link::to("r1")).unwrap();
-        assert_eq!((store.link("old/US-1"), store.story("r1")), (None, Some("new/US-1")));
-        store.set("new/US-1", Link::to("r2")).unwrap();
-        assert_eq!((store.story("r1"), store.story("r2")), (None, Some("new/US-1")));
-        store.forget("new/US-1").unwrap();
-        assert!(store.is_dropped("r2") && store.links().next().is_none());
-    }
-
-    #[test]
-    fn many_old_lines_are_rewritten_and_mean_the_same() {
-        let kept = Kept::default();
-        let mut store = Store::open(Box::new(kept.clone())).unwrap();
-        for number in 0..600 {
-            store.set("a", Link::to(&format!("r{number}"))).unwrap();
-        }
-        let long = kept.0.lock().unwrap().len();
-        let store = Store::open(Box::new(kept.clone())).unwrap();
-        assert_eq!(store.link("a").unwrap().remote, "r599");
-        assert!(kept.0.lock().unwrap().len() * 50 < long);
-    }
-}
+mod tests;

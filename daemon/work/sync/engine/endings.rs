@@ -3,6 +3,7 @@
 use super::{Ended, Engine, Went, item_link, link_to};
 use crate::docs::authored::{self, Authored};
 use crate::model::failure::Reason;
+use crate::model::story_key::StoryKey;
 use crate::trackers::edits::{Category, Change, State};
 use crate::work::sync::dialect::{self, Origin};
 use crate::work::sync::pace::Write;
@@ -75,17 +76,17 @@ impl Engine<'_> {
         let Some(item) = action.item.as_ref().and_then(|key| self.items.get(key)).cloned() else {
             return Ok(Went::Done);
         };
-        let (folder, id) = action.story.rsplit_once('/').unwrap_or(("", &action.story));
-        let feature = folder.rsplit('/').next().unwrap_or(folder);
+        let Some(key) = StoryKey::parse(&action.story) else { return Ok(Went::Done) };
         let record = self.dialect().record(&item, Origin::Authored);
         let word = self.profile.map.local_word(&record.status, "");
         let path = match action.path.as_str() {
             "" => {
-                format!("{folder}/{}-{}.md", id.to_lowercase(), crate::model::text::slug(&record.title, 50))
+                let name = crate::model::text::slug(&record.title, 50);
+                format!("{}/{}-{name}.md", key.path(), key.story.to_lowercase())
             }
             path => path.to_owned(),
         };
-        let text = authored::restored(id, feature, &record, &word);
+        let text = authored::restored(key.story, key.feature, &record, &word);
         let linked = Authored::parse(&text).and_then(|parsed| {
             let link = item_link(&item);
             parsed.linked(

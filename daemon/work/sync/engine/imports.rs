@@ -12,7 +12,8 @@ use crate::work::sync::dialect::{self, Dialect, Origin};
 use crate::work::sync::merge::{Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Imported, Verb};
-use crate::work::sync::store::Link;
+use crate::work::sync::store::{Contradiction, Link};
+use specweave_jobs::text::shell_word;
 
 impl Engine<'_> {
     /// Whether an action only brings what the tracker says into its file.
@@ -63,13 +64,24 @@ impl Engine<'_> {
             }
             if !conflicts.is_empty() && policy == OnConflict::Manual {
                 // The base stays what it was, so that it is one until somebody decides.
+                let contradiction = Contradiction {
+                    at: self.run.now(),
+                    fields: conflicts.clone(),
+                    path: here.path.clone(),
+                    item: item.shown.clone(),
+                    url: item.url.clone(),
+                    base: Some(base.clone()),
+                    local: out.local,
+                    remote: dialect.record(&item, Origin::Imported),
+                };
                 self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, base) })?;
+                self.store.contradict(&action.story, contradiction)?;
                 let what = plan::names(&conflicts);
                 let told = self.import_one(&item, None)?;
                 return Ok(Went::Failed(told.unwrap_or_else(|| {
                     let told = format!(
                         "conflict: {what} changed here and in {}: specweave-jobs resolve {} --use local|remote",
-                        item.shown, action.story
+                        item.shown, shell_word(&action.story)
                     );
                     Failure::new(Reason::Conflict, told)
                 })));

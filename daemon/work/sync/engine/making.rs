@@ -1,6 +1,6 @@
 //! What is made in the tracker: announced on the disk, sent once, and looked for where no answer came.
 
-use super::{Ended, Engine, Went, group_key, number_or_text};
+use super::{Ended, Engine, Went, number_or_text};
 use crate::docs::authored::Authored;
 use crate::model::failure::Reason;
 use crate::model::item::{Item, Platform};
@@ -10,7 +10,7 @@ use crate::trackers::edits::{Group, WriteError};
 use crate::work::sync::dialect;
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{Action, Verb};
-use crate::work::sync::store::Link;
+use crate::work::sync::store::{GroupLink, Link};
 use specweave_jobs::clock::Millis;
 
 impl Engine<'_> {
@@ -19,11 +19,10 @@ impl Engine<'_> {
         if let Some(known) = self.groups.get(feature) {
             return Ok(Ok(known.clone()));
         }
-        let key = group_key(feature);
         let id = feature.rsplit('/').next().unwrap_or(feature).to_owned();
         let group = match self.known_group(feature) {
             Some(group) => Some(group),
-            None => match self.make_group(feature, &key, &id).await? {
+            None => match self.make_group(feature, &id).await? {
                 Ok(group) => group,
                 Err(went) => return Ok(Err(went)),
             },
@@ -35,20 +34,14 @@ impl Engine<'_> {
         Ok(Ok(group))
     }
 
-    async fn make_group(
-        &mut self,
-        feature: &str,
-        key: &str,
-        id: &str,
-    ) -> Result<Result<Option<Group>, Went>, Ended> {
+    async fn make_group(&mut self, feature: &str, id: &str) -> Result<Result<Option<Group>, Went>, Ended> {
         let title = self.feature_title(feature)?;
         self.pace(Write::Create).await?;
         match self.editor.group(id, &title).await {
             Ok(Some(group)) => {
                 // It is found by its name; there is nothing to compare.
-                let link =
-                    Link { reference: group.reference.clone(), url: group.url.clone(), ..Link::to(key) };
-                self.store.set(key, link)?;
+                let (reference, url) = (group.reference.clone(), group.url.clone());
+                self.store.set_group(feature, GroupLink { item: None, reference, url })?;
                 return Ok(Ok(Some(group)));
             }
             Ok(None) => {}
@@ -57,7 +50,7 @@ impl Engine<'_> {
         let marker = dialect::marker(feature);
         let mut known = self.items.values().find(|item| item.marker() == Some(marker.as_str())).cloned();
         if known.is_none()
-            && let Some(intent) = self.store.intent(key).cloned()
+            && let Some(intent) = self.store.intent(feature).cloned()
         {
             self.wait_for_index(intent.at).await?;
             known = self.editor.marked(&marker, intent.at).await?.into_iter().next();
@@ -66,7 +59,7 @@ impl Engine<'_> {
             Some(item) => item,
             None => {
                 let draft = self.dialect().group_draft(feature, id, &title);
-                self.store.intend(key, self.run.now(), &Record { title, ..Record::default() })?;
+                self.store.intend(feature, self.run.now(), &Record { title, ..Record::default() })?;
                 let reference = match self.editor.create(&draft).await {
                     Ok(reference) => reference,
                     Err(WriteError::Unknown(TrackerError::Cancelled)) => {
@@ -74,7 +67,7 @@ impl Engine<'_> {
                     }
                     Err(WriteError::Unknown(_)) => return Ok(Err(Went::Unknown)),
                     Err(error) => {
-                        self.store.refuse(key)?;
+                        self.store.refuse(feature)?;
                         return self.refused(error).map(Err);
                     }
                 };
@@ -85,8 +78,8 @@ impl Engine<'_> {
             }
         };
         let group = Group { reference: item.reference().to_owned(), url: item.url.clone() };
-        let link = Link { reference: group.reference.clone(), url: group.url.clone(), ..Link::to(&item.key) };
-        self.store.set(key, link)?;
+        let (reference, url) = (group.reference.clone(), group.url.clone());
+        self.store.set_group(feature, GroupLink { item: Some(item.key.clone()), reference, url })?;
         self.items.insert(item.key.clone(), item);
         Ok(Ok(Some(group)))
     }
@@ -125,7 +118,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn known_group(&self, feature: &str) -> Option<Group> {
-        let link = self.store.link(&group_key(feature))?;
+        let link = self.store.group(feature)?;
         Some(Group { reference: link.reference.clone(), url: link.url.clone() })
     }
 
@@ -185,8 +178,7 @@ impl Engine<'_> {
     /// Looks for what may have been made, and makes it if it was not.
     pub(super) async fn recheck(&mut self, action: &Action) -> Result<Went, Ended> {
         let key = &action.story;
-        let intent_key = if action.verb == Verb::Group { group_key(key) } else { key.clone() };
-        let Some(intent) = self.store.intent(&intent_key).cloned() else {
+        let Some(intent) = self.store.intent(key).cloned() else {
             return self.act_again(action).await;
         };
         self.wait_for_index(intent.at).await?;
@@ -200,7 +192,7 @@ impl Engine<'_> {
                 self.act_again(action).await
             }
             None => {
-                self.store.refuse(&intent_key)?;
+                self.store.refuse(key)?;
                 self.act_again(action).await
             }
         }

@@ -7,6 +7,7 @@ use crate::job::order::OnConflict;
 use crate::model::failure::Reason;
 use crate::model::item::Item;
 use crate::model::record::{Field, Record};
+use crate::model::story_key::StoryKey;
 use crate::trackers::TrackerError;
 use crate::trackers::edits::{Category, WriteError};
 use crate::work::sync::conflict::{self, Stamp};
@@ -14,6 +15,7 @@ use crate::work::sync::dialect::Origin;
 use crate::work::sync::merge::{Outcome, Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Story, Verb};
+use crate::work::sync::store;
 use std::collections::BTreeSet;
 
 impl Engine<'_> {
@@ -171,6 +173,17 @@ impl Engine<'_> {
             let text = conflict::text(&story.key, &item.shown, fields, base.as_ref(), &story.record, remote);
             self.docs.write(&place, kept.as_deref(), &text)?;
         }
+        let shown = store::Contradiction {
+            at: self.run.now(),
+            fields: fields.clone(),
+            path: story.path.clone(),
+            item: item.shown.clone(),
+            url: item.url.clone(),
+            base: base.clone(),
+            local: story.record.clone(),
+            remote: remote.clone(),
+        };
+        self.store.contradict(&story.key, shown)?;
         let what = plan::names(fields);
         let told = format!("conflict: {why}{what} changed here and in {}; see {SPECS}/{place}", item.shown);
         Ok(Went::failed(Reason::Conflict, told))
@@ -251,13 +264,13 @@ impl Engine<'_> {
         status: &str,
     ) -> Result<(), Ended> {
         let is_closed = matches!(status, "completed" | "cancelled");
-        let feature = key.rsplit_once('/').map_or("", |(feature, _)| feature);
+        let Some(key) = StoryKey::parse(key) else { return Ok(()) };
         let note = Note {
-            story: key.rsplit('/').next().unwrap_or(key).to_owned(),
+            story: key.story.to_owned(),
             reference: item.reference().to_owned(),
             url: item.url.clone(),
             status: if is_closed { "closed" } else { "open" }.to_owned(),
-            group: self.known_group(feature),
+            group: self.known_group(&key.path()),
         };
         for increment in parsed.increments() {
             self.docs.note(&increment, &note)?;

@@ -1,6 +1,6 @@
 //! Both sides as they are: the tracker's items, the stories, and what is certain about those that are missing.
 
-use super::{Docs, Ended, Engine, group_key};
+use super::{Docs, Ended, Engine};
 use crate::docs::authored::Authored;
 use crate::model::item::{Item, Kind};
 use crate::trackers::{Position, TrackerError, Window};
@@ -175,10 +175,6 @@ impl Engine<'_> {
     /// Features whose group is linked already.
     pub(super) fn known_groups(&self) -> BTreeSet<String> {
         let features: BTreeSet<&String> = self.stories.values().map(|story| &story.feature).collect();
-        features
-            .into_iter()
-            .filter(|feature| self.store.link(&group_key(feature)).is_some())
-            .cloned()
-            .collect()
+        features.into_iter().filter(|feature| self.store.group(feature).is_some()).cloned().collect()
     }
 }

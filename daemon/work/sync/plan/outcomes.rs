@@ -4,6 +4,7 @@ use super::{Imported, Story};
 use crate::docs::story::{self, Fields, Prints};
 use crate::model::item::Item;
 use crate::model::record::{self, BoxKey, Checkbox, Field, Record};
+use crate::model::story_key::StoryKey;
 use crate::work::sync::dialect::{self, Dialect, Origin};
 use crate::work::sync::merge::{self, Base, Outcome, Rules};
 use crate::work::sync::store::{Link, Store};
@@ -158,7 +159,7 @@ pub fn base_of(
     remote: &Record,
 ) -> Option<Base> {
     let key = story.key.as_str();
-    let id = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
+    let id = |key: &str| StoryKey::parse(key).map_or(key.to_owned(), |key| key.story.to_owned());
     let known = store.story(&item.key).and_then(|known| Some((known, store.link(known)?)));
     let same =
         known.filter(|(known, link)| id(known) == id(key) || link.path == story.path || link.path.is_empty());

@@ -2,6 +2,7 @@
 
 use super::View;
 use crate::model::item::Item;
+use crate::model::story_key::StoryKey;
 use crate::work::sync::dialect;
 use crate::work::sync::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,10 +35,7 @@ pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
     }
     let mut pairs = Pairs { items: BTreeMap::new(), twins: Vec::new(), taken: BTreeSet::new() };
     let mut names: HashMap<(&str, &str), usize> = HashMap::new();
-    let parts = |key: &'a str| {
-        let (rest, id) = key.rsplit_once('/')?;
-        Some((rest.rsplit('/').next().unwrap_or(rest), id))
-    };
+    let parts = |key: &'a str| StoryKey::parse(key).map(|key| (key.feature, key.story));
     for key in view.stories.keys() {
         *names.entry(parts(key).unwrap_or_default()).or_default() += 1;
     }
