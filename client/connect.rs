@@ -125,9 +125,10 @@ pub async fn find_awake(project: &Project, patience: Patience) -> Result<Option<
         }
         tokio::time::sleep(POLL).await;
     }
-    match lock_state(project) == lock {
-        true => Err(Failure::Silent("it lives, but takes no connection".into())),
-        false => Ok(None),
+    if lock_state(project) == lock {
+        Err(Failure::Silent("it lives, but takes no connection".into()))
+    } else {
+        Ok(None)
     }
 }
 
@@ -310,9 +311,10 @@ async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
     }
     let elsewhere =
         Endpoint::read(&project.daemon().endpoint()).is_ok_and(|endpoint| endpoint.host != host());
-    Err(Failure::Start(match elsewhere {
-        true => "a daemon of another machine or container holds this project's lock".into(),
-        false => "a daemon holds this project's lock but does not listen".into(),
+    Err(Failure::Start(if elsewhere {
+        "a daemon of another machine or container holds this project's lock".into()
+    } else {
+        "a daemon holds this project's lock but does not listen".into()
     }))
 }
 

@@ -84,9 +84,12 @@ fn programs() -> Vec<Finding> {
         ("gh", &["--version"], "gh's login cannot be used"),
     ];
     uses.into_iter()
-        .map(|(program, arguments, without)| match runs(program, arguments) {
-            true => ok(program, "is there"),
-            false => note(program, format!("is not there: {without}"), ""),
+        .map(|(program, arguments, without)| {
+            if runs(program, arguments) {
+                ok(program, "is there")
+            } else {
+                note(program, format!("is not there: {without}"), "")
+            }
         })
         .collect()
 }

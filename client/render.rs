@@ -28,10 +28,7 @@ impl Paint {
     }
 
     fn paint(self, code: &str, word: &str) -> String {
-        match self.0 {
-            true => format!("\u{1b}[{code}m{word}\u{1b}[0m"),
-            false => word.to_owned(),
-        }
+        if self.0 { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() }
     }
 
     pub fn heading(self, state: JobState, word: &str) -> String {

@@ -128,9 +128,10 @@ pub async fn kill(project: &Project, id: &str, json: bool) -> Result<u8, Failure
     let request = timed(KillJobRequest { id: id.to_owned() });
     let KillJobResponse { job, pid } = connection.client.kill_job(request).await?.into_inner();
     let job = job.unwrap_or_default();
-    match json {
-        true => print_json(&job)?,
-        false => print(&detail::killed(&job, pid))?,
+    if json {
+        print_json(&job)?
+    } else {
+        print(&detail::killed(&job, pid))?
     }
     Ok(0)
 }
@@ -146,9 +147,10 @@ pub async fn resume(project: &Project, id: &str, json: bool) -> Result<u8, Failu
         eprintln!("note: {}", text::plain(notice));
     }
     let job = job.unwrap_or_default();
-    match json {
-        true => print_json(&job)?,
-        false => print(&detail::resumed(&job, already_running))?,
+    if json {
+        print_json(&job)?
+    } else {
+        print(&detail::resumed(&job, already_running))?
     }
     if connect::wants_no_daemon() {
         return follow::until_over(project, connection, &job.id, json).await;
@@ -166,9 +168,10 @@ async fn preview(
     // Listings of thousands of repositories take their time; the daemon bounds each request.
     let request = PreviewJobRequest { spec: Some(spec), environment: environment::carried() };
     let preview = connection.client.preview_job(request).await?.into_inner();
-    match json {
-        true => print_json(&preview)?,
-        false => print(&plan(&preview))?,
+    if json {
+        print_json(&preview)?
+    } else {
+        print(&plan(&preview))?
     }
     Ok(preview)
 }
@@ -215,9 +218,10 @@ async fn connect_for(project: &Project, id: &str) -> Result<connect::Connection,
 pub async fn prune(project: &Project, keep: u32, json: bool) -> Result<u8, Failure> {
     let mut connection = connect::find_or_start(project).await?;
     let response = connection.client.prune_jobs(timed(PruneJobsRequest { keep })).await?.into_inner();
-    match json {
-        true => print_json(&response)?,
-        false => print(&format!("Removed {} finished jobs.\n", response.removed_ids.len()))?,
+    if json {
+        print_json(&response)?
+    } else {
+        print(&format!("Removed {} finished jobs.\n", response.removed_ids.len()))?
     }
     Ok(0)
 }

@@ -158,9 +158,10 @@ impl Keeper {
             }
             Command::Sweep => self.sweep(),
             Command::Checkpoint { id, run, event, reply } => {
-                let result = match self.runs.get(&id).is_some_and(|current| current.number == run) {
-                    true => self.commit(&id, event),
-                    false => Err(KeeperError::Refused(Refused::NotRunning)),
+                let result = if self.runs.get(&id).is_some_and(|current| current.number == run) {
+                    self.commit(&id, event)
+                } else {
+                    Err(KeeperError::Refused(Refused::NotRunning))
                 };
                 self.answers.push(Box::new(move |synced, board| {
                     let entry = synced.and(result).and_then(|()| {

@@ -66,10 +66,7 @@ impl Stop {
 
     /// What a failure of the disk means: one that has no room is tried again by itself.
     pub fn of_disk(error: &io::Error, message: String) -> Self {
-        match store::has_no_room(error) {
-            true => Self::no_room(message),
-            false => Self::fail(Reason::Storage, message),
-        }
+        if store::has_no_room(error) { Self::no_room(message) } else { Self::fail(Reason::Storage, message) }
     }
 
     /// A remote's limit: goes on by itself when it opens.

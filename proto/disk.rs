@@ -330,9 +330,10 @@ pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limit {
-        true => Err(io::Error::other(format!("{} is larger than {limit} bytes", path.display()))),
-        false => Ok(bytes),
+    if bytes.len() as u64 > limit {
+        Err(io::Error::other(format!("{} is larger than {limit} bytes", path.display())))
+    } else {
+        Ok(bytes)
     }
 }
 

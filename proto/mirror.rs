@@ -349,10 +349,7 @@ pub fn brownfield(project: &Project) -> Vec<Entry> {
 const MOST_INDENTED: u64 = 100;
 
 fn value_text(value: &impl Serialize, many: bool) -> String {
-    match many {
-        true => serde_json::to_string(value).expect("plain data serialises"),
-        false => nested(value),
-    }
+    if many { serde_json::to_string(value).expect("plain data serialises") } else { nested(value) }
 }
 
 /// A field's value, indented as deep as it stands in the file. No JSON string holds a bare line break.

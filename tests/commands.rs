@@ -111,9 +111,10 @@ fn unknown_and_ambiguous_ids_are_answered_with_the_ids_that_exist() {
         world.run(["--id", "5e5e0001"]).ok().says("sync-external (GitHub)").says("Progress: 3/10 (30%)");
         world.run(["--resume", "5e5e0002"]).with_status(1).complains("belongs to another tool");
         let killed = world.run(["--kill", "5e5e0002"]);
-        match daemon {
-            false => killed.ok().says("Status changed to 'paused'"),
-            true => killed.with_status(1).complains("does not run (paused)"),
+        if !daemon {
+            killed.ok().says("Status changed to 'paused'")
+        } else {
+            killed.with_status(1).complains("does not run (paused)")
         };
         for odd in ["../../etc", "\u{1b}[2J", "-x", ""] {
             let said = world.run(["--id", odd]);

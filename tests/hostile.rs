@@ -130,12 +130,11 @@ fn pipes_and_endless_files_in_the_state_folder_hold_nobody_up() {
         for name in
             ["worker.pid", "worker.log", "config.json", "result.json", "progress.json", "journal.jsonl"]
         {
-            match endless {
-                true => {
-                    let _ = fs::remove_file(job.join(name));
-                    symlink("/dev/zero", job.join(name)).unwrap();
-                }
-                false => pipe(job.join(name)),
+            if endless {
+                let _ = fs::remove_file(job.join(name));
+                symlink("/dev/zero", job.join(name)).unwrap();
+            } else {
+                pipe(job.join(name))
             }
         }
         pipe(world.state().join("background-jobs.lock"));

@@ -52,11 +52,10 @@ fn matches_lock(endpoint: &Endpoint, lock: LockState) -> Finding {
         LockState::Held(Some(pid)) => pid.as_raw_nonzero().get() as u32 == endpoint.pid,
         _ => endpoint.host != host(),
     };
-    match same {
-        true => ok("endpoint", &*endpoint.endpoint),
-        false => {
-            wrong("endpoint", format!("names process {}, which does not hold the lock", endpoint.pid), START)
-        }
+    if same {
+        ok("endpoint", &*endpoint.endpoint)
+    } else {
+        wrong("endpoint", format!("names process {}, which does not hold the lock", endpoint.pid), START)
     }
 }
 

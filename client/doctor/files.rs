@@ -89,13 +89,14 @@ fn list_lock(project: &Project) -> Finding {
     let pid: Option<u32> = lines.next().and_then(|pid| pid.parse().ok());
     let taken: Option<clock::Millis> = lines.next().and_then(|at| at.parse().ok());
     let holder_lives = pid.zip(taken).is_some_and(|(pid, taken)| process::is_still(pid, taken));
-    match taken.is_some_and(|taken| clock::now() - taken < STALE_MS) && holder_lives {
-        true => ok("list lock", format!("held by process {}", pid.unwrap_or(0))),
-        false => note(
+    if taken.is_some_and(|taken| clock::now() - taken < STALE_MS) && holder_lives {
+        ok("list lock", format!("held by process {}", pid.unwrap_or(0)))
+    } else {
+        note(
             "list lock",
             "left by a process that is gone; the next writer breaks it",
             format!("rm {}", path.display()),
-        ),
+        )
     }
 }
 
@@ -103,11 +104,12 @@ fn readable(project: &Project, files: &[PathBuf]) -> Finding {
     let list = Document::read(&project.background_jobs()).err().map(|_| project.background_jobs());
     let is_json = |path: &Path| {
         let bytes = disk::read_regular(path, MOST_STATE).unwrap_or_default();
-        match path.extension().is_some_and(|extension| extension == "jsonl") {
-            false => serde_json::from_slice::<IgnoredAny>(&bytes).is_ok(),
-            true => bytes
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
+            serde_json::from_slice::<IgnoredAny>(&bytes).is_ok()
+        } else {
+            bytes
                 .split(|byte| *byte == b'\n')
-                .all(|line| line.is_empty() || serde_json::from_slice::<IgnoredAny>(line).is_ok()),
+                .all(|line| line.is_empty() || serde_json::from_slice::<IgnoredAny>(line).is_ok())
         }
     };
     let named = |path: &&PathBuf| {
@@ -116,13 +118,14 @@ fn readable(project: &Project, files: &[PathBuf]) -> Finding {
     let broken =
         files.iter().filter(named).filter(|path| **path != project.background_jobs() && !is_json(path));
     let broken: Vec<PathBuf> = list.into_iter().chain(broken.cloned()).collect();
-    match broken.is_empty() {
-        true => ok("state files", format!("{} files, all readable", files.len())),
-        false => wrong(
+    if broken.is_empty() {
+        ok("state files", format!("{} files, all readable", files.len()))
+    } else {
+        wrong(
             "state files",
             format!("not valid JSON: {}", shown(project, &broken)),
             "specweave-jobs daemon start   (what it cannot read it sets aside, and rebuilds the list)",
-        ),
+        )
     }
 }
 
@@ -133,13 +136,14 @@ fn set_aside(project: &Project, files: &[PathBuf]) -> Finding {
         disk::is_aside(&name)
     };
     let aside: Vec<PathBuf> = files.iter().filter(is_aside).cloned().collect();
-    match aside.is_empty() {
-        true => ok("quarantine", "nothing was set aside"),
-        false => note(
+    if aside.is_empty() {
+        ok("quarantine", "nothing was set aside")
+    } else {
+        note(
             "quarantine",
             format!("unreadable parts were set aside: {}", shown(project, &aside)),
             "look at them, then remove them",
-        ),
+        )
     }
 }
 
@@ -158,13 +162,14 @@ fn partial_clones(project: &Project) -> Finding {
     };
     let orphans: Vec<PathBuf> =
         folders_below(&project.root().join("repositories"), 3).into_iter().filter(orphan).collect();
-    match orphans.is_empty() {
-        true => ok("partial clones", "none without a job"),
-        false => wrong(
+    if orphans.is_empty() {
+        ok("partial clones", "none without a job")
+    } else {
+        wrong(
             "partial clones",
             format!("left by jobs that are over: {}", shown(project, &orphans)),
             format!("rm -rf {}", shown(project, &orphans)),
-        ),
+        )
     }
 }
 
@@ -179,14 +184,15 @@ fn secrets(project: &Project, state: &[PathBuf], clones: &[PathBuf]) -> Finding 
     };
     let configs: Vec<PathBuf> = clones.iter().map(|clone| clone.join("config")).collect();
     let found: Vec<PathBuf> = state.iter().chain(&configs).filter(|path| tells(path)).cloned().collect();
-    match found.is_empty() {
-        true => ok("secrets", "none in state files or in clones' .git/config"),
-        false => wrong(
+    if found.is_empty() {
+        ok("secrets", "none in state files or in clones' .git/config")
+    } else {
+        wrong(
             "secrets",
             format!("in clear text in {}", shown(project, &found)),
             "revoke them; then remove them: `git remote set-url origin ADDRESS` in a clone, \
-             `specweave-jobs --resume ID` for a job of SpecWeave",
-        ),
+         `specweave-jobs --resume ID` for a job of SpecWeave",
+        )
     }
 }
 

@@ -38,9 +38,10 @@ pub fn text(jobs: &[Job], all: bool, looks: &Looks, paint: Paint) -> String {
         sections.push(completed_section(&completed, paint));
     }
     if sections.is_empty() {
-        sections.push(match all {
-            true => "No background jobs. Start one: specweave-jobs clone owner/repo\n".into(),
-            false => "No active jobs. Start one: specweave-jobs clone owner/repo\n".into(),
+        sections.push(if all {
+            "No background jobs. Start one: specweave-jobs clone owner/repo\n".into()
+        } else {
+            "No active jobs. Start one: specweave-jobs clone owner/repo\n".into()
         });
     }
     if !all {

@@ -19,9 +19,10 @@ pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Resu
         DaemonAction::Run => Err(connect::become_daemon(project)),
         DaemonAction::Start => {
             let connection = connect::find_or_start(project).await?;
-            match json {
-                true => print_json(&connect::info(&connection).await?)?,
-                false => print(&format!("The daemon runs (process {}).\n", connection.endpoint.pid))?,
+            if json {
+                print_json(&connect::info(&connection).await?)?
+            } else {
+                print(&format!("The daemon runs (process {}).\n", connection.endpoint.pid))?
             }
             Ok(0)
         }
@@ -74,9 +75,10 @@ pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Resu
 
 /// The documented line for editors: `{"endpoint":"unix:..","pid":..,"protocol":1}`.
 pub async fn endpoint(project: &Project, start: bool) -> Result<u8, Failure> {
-    let connection = match start {
-        true => connect::find_or_start(project).await?,
-        false => connect::find_awake(project, Patience::Long).await?.ok_or(Failure::NoDaemon)?,
+    let connection = if start {
+        connect::find_or_start(project).await?
+    } else {
+        connect::find_awake(project, Patience::Long).await?.ok_or(Failure::NoDaemon)?
     };
     let endpoint = &connection.endpoint;
     print_json(&json!({

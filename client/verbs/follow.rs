@@ -36,9 +36,10 @@ pub async fn follow(project: &Project, id: &str, json: bool) -> Result<u8, Failu
     match from {
         Source::Daemon(connection) if !job.foreign => until_over(project, *connection, &job.id, json).await,
         _ => {
-            match json {
-                true => print_json(&job)?,
-                false => print(&ending(&job))?,
+            if json {
+                print_json(&job)?
+            } else {
+                print(&ending(&job))?
             }
             if job.state() == JobState::Running && !job.foreign {
                 return Err(Failure::NoDaemon);
@@ -204,9 +205,10 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
         return Ok(failure::TIMED_OUT);
     };
     let job = job?;
-    match json {
-        true => print_json(&job)?,
-        false => print(&ending(&job))?,
+    if json {
+        print_json(&job)?
+    } else {
+        print(&ending(&job))?
     }
     Ok(exit_status(&job))
 }

@@ -54,9 +54,10 @@ fn plan(preview: &PreviewJobResponse) -> String {
             std::iter::once(item.action().word()).chain(texts).collect()
         })
         .collect();
-    let mut out = match rows.is_empty() {
-        true => "Nothing to do.\n".to_owned(),
-        false => table(&["Would", "Story", "Item", "What"], &rows),
+    let mut out = if rows.is_empty() {
+        "Nothing to do.\n".to_owned()
+    } else {
+        table(&["Would", "Story", "Item", "What"], &rows)
     };
     out.push_str(&format!("\n{} to do. Nothing was written.\n", preview.items.len()));
     for note in &preview.notes {

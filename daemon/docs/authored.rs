@@ -452,10 +452,7 @@ fn harmless(description: &str) -> Vec<String> {
     let lines = description.lines().map(|line| {
         let bare = line.trim_end();
         let means = SECTIONS.contains(&bare.trim_end_matches(':')) || is_link_line(bare) || bare == "---";
-        match !fence.passes(line) && means {
-            true => format!(" {line}"),
-            false => line.to_owned(),
-        }
+        if !fence.passes(line) && means { format!(" {line}") } else { line.to_owned() }
     });
     let mut lines: Vec<String> = lines.collect();
     // Code without an end would take in the sections that follow.
@@ -566,9 +563,10 @@ fn yaml_scalar(text: &str) -> String {
     let bare = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(word);
     let means = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let is_address = text.starts_with("https://") && text.chars().all(|c| word(c) || c == ':');
-    match (bare && !means.contains(&text.to_ascii_lowercase().as_str())) || is_address {
-        true => text.to_owned(),
-        false => serde_json::to_string(text).expect("a string serialises"),
+    if (bare && !means.contains(&text.to_ascii_lowercase().as_str())) || is_address {
+        text.to_owned()
+    } else {
+        serde_json::to_string(text).expect("a string serialises")
     }
 }
 

@@ -186,11 +186,10 @@ impl Ledger {
 
     fn put(&mut self, key: Box<str>, entry: Entry) {
         self.by_external_id.insert(entry.external_id.to_lowercase().into(), key.clone());
-        let before = self.items.remove(&key).and_then(|known| match known.open {
-            // What an older intent wanted may not be there: what was before it surely was.
-            true => known.before,
-            false => Some(Box::new(known.entry)),
-        });
+        let before = self
+            .items
+            .remove(&key)
+            .and_then(|known| if known.open { known.before } else { Some(Box::new(known.entry)) });
         if !self.open.contains(&key) {
             self.open.push(key.clone());
         }

@@ -23,9 +23,10 @@ pub fn route(address: &str) -> Result<Route, CloneError> {
         return Ok(Route::Http(url, login.and_then(|(user, secret)| Login::new(user, &secret))));
     }
     if Path::new(address).is_absolute() {
-        return match Path::new(address).exists() {
-            true => Ok(Route::Libgit2(address.to_owned())),
-            false => Err(CloneError::NotFound(format!("{address} does not exist"))),
+        return if Path::new(address).exists() {
+            Ok(Route::Libgit2(address.to_owned()))
+        } else {
+            Err(CloneError::NotFound(format!("{address} does not exist")))
         };
     }
     if address.starts_with("file://") || address.starts_with("git://") {

@@ -42,9 +42,10 @@ pub fn build<T>(
         options.initial_head(name.strip_prefix("refs/heads/").unwrap_or(name));
     }
     let repository = Repository::init_opts(at, &options)?;
-    let _turn = match plan.refs.refs.is_empty() && plan.refs.head.is_none() {
-        true => turn(),
-        false => index_pack(&repository, pack, turn, cancel)?,
+    let _turn = if plan.refs.refs.is_empty() && plan.refs.head.is_none() {
+        turn()
+    } else {
+        index_pack(&repository, pack, turn, cancel)?
     };
     if !plan.shallow.is_empty() {
         let text: String = plan.shallow.iter().map(|oid| format!("{oid}\n")).collect();

@@ -344,11 +344,10 @@ fn words(message: &[u8]) -> String {
 }
 
 fn refuse_sha256<'a>(mut capabilities: impl Iterator<Item = &'a String>) -> Result<(), CloneError> {
-    match capabilities.any(|capability| capability == "object-format=sha256") {
-        true => Err(CloneError::Refused(
-            "the repository uses SHA-256 object names, which are not supported".into(),
-        )),
-        false => Ok(()),
+    if capabilities.any(|capability| capability == "object-format=sha256") {
+        Err(CloneError::Refused("the repository uses SHA-256 object names, which are not supported".into()))
+    } else {
+        Ok(())
     }
 }
 

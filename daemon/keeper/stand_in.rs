@@ -47,10 +47,7 @@ impl StandIn {
 
 /// This very program, also after an upgrade has replaced its file.
 fn own_program() -> io::Result<std::path::PathBuf> {
-    match cfg!(target_os = "linux") {
-        true => Ok("/proc/self/exe".into()),
-        false => std::env::current_exe(),
-    }
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
 /// The stand-in's whole life.

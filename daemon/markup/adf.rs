@@ -199,12 +199,11 @@ fn table(node: &Value) -> String {
     };
     let mut out = Vec::new();
     let mut body = rows.as_slice();
-    match has_head {
-        true => {
-            out.push(line(&rows[0]));
-            body = &rows[1..];
-        }
-        false => out.push(line(&[])),
+    if has_head {
+        out.push(line(&rows[0]));
+        body = &rows[1..];
+    } else {
+        out.push(line(&[]))
     }
     out.push(format!("|{}", " --- |".repeat(width)));
     out.extend(body.iter().map(|row| line(row)));

@@ -34,9 +34,10 @@ pub fn to_wiki(text: &str) -> String {
                         }
                         _ => out.push_str("{noformat}\n"),
                     }
-                    links.push(match out.ends_with("{noformat}\n") {
-                        true => "{noformat}".into(),
-                        false => "{code}".into(),
+                    links.push(if out.ends_with("{noformat}\n") {
+                        "{noformat}".into()
+                    } else {
+                        "{code}".into()
                     });
                 }
                 Tag::List(first) => {
@@ -85,10 +86,7 @@ pub fn to_wiki(text: &str) -> String {
                     let to = links.pop().unwrap_or_default();
                     let opened = out.rfind('[').unwrap_or(0);
                     // An address that is its own text.
-                    match out[opened + 1..] == to {
-                        true => out.push(']'),
-                        false => out.push_str(&format!("|{to}]")),
-                    }
+                    if out[opened + 1..] == to { out.push(']') } else { out.push_str(&format!("|{to}]")) }
                 }
                 _ => {}
             },

@@ -121,10 +121,7 @@ pub fn marked(text: &str, wanted: &[Checkbox]) -> (String, bool) {
         };
         let place = left.iter().position(|one| one.stands_as(&known));
         let Some(one) = place.map(|place| left.remove(place)) else { return line.to_owned() };
-        match one.checked == known.checked {
-            true => line.to_owned(),
-            false => Checkbox::with_mark(line, one.checked),
-        }
+        if one.checked == known.checked { line.to_owned() } else { Checkbox::with_mark(line, one.checked) }
     });
     let text = lines.collect::<Vec<_>>().join("\n");
     (text, left.is_empty())

@@ -47,9 +47,10 @@ impl Source {
             return Err(bad());
         }
         let (owner, name) = (owner.to_owned(), name.to_owned());
-        Ok(match name.contains(['*', '?', '[', '{']) {
-            true => Self::GitHubGlob { owner, glob: name },
-            false => Self::GitHub { owner, name: name.trim_end_matches(".git").to_owned() },
+        Ok(if name.contains(['*', '?', '[', '{']) {
+            Self::GitHubGlob { owner, glob: name }
+        } else {
+            Self::GitHub { owner, name: name.trim_end_matches(".git").to_owned() }
         })
     }
 }

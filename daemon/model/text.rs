@@ -28,9 +28,10 @@ pub fn heading(title: &str) -> String {
 pub fn link(url: &str) -> String {
     let web = url.starts_with("https://") || url.starts_with("http://");
     let harmless = |c: char| !c.is_whitespace() && !c.is_control();
-    match web && url.chars().all(harmless) {
-        true => url.replace('(', "%28").replace(')', "%29").replace('<', "%3C").replace('>', "%3E"),
-        false => String::new(),
+    if web && url.chars().all(harmless) {
+        url.replace('(', "%28").replace(')', "%29").replace('<', "%3C").replace('>', "%3E")
+    } else {
+        String::new()
     }
 }
 
@@ -119,9 +120,10 @@ fn closed_tags(line: &str) -> String {
         let (element, after) = tag.split_at(end + 1);
         let name: String = element[1..].chars().take_while(char::is_ascii_alphanumeric).collect();
         let void = ["br", "hr", "img"].contains(&name.to_ascii_lowercase().as_str());
-        match void && !element.ends_with("/>") {
-            true => out.push_str(&format!("{} />", element[..end].trim_end())),
-            false => out.push_str(element),
+        if void && !element.ends_with("/>") {
+            out.push_str(&format!("{} />", element[..end].trim_end()))
+        } else {
+            out.push_str(element)
         }
         rest = after;
     }
@@ -155,10 +157,7 @@ pub fn folder(name: &str) -> String {
     }
     let mut out = out.trim_matches('-').to_owned();
     out.truncate(100);
-    match out.is_empty() {
-        true => format!("project-{:08x}", hash(name) as u32),
-        false => out,
-    }
+    if out.is_empty() { format!("project-{:08x}", hash(name) as u32) } else { out }
 }
 
 /// 64 bits that stand for a text, today and after an update of the compiler.

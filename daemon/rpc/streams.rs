@@ -261,13 +261,14 @@ pub fn tail(
             }
             listener.pause(DEFAULT_GAP, &to).await;
             let newer = listener.now();
-            board = match newer.revision > board.revision {
-                true => newer,
-                false => match listener.news(&to).await {
+            board = if newer.revision > board.revision {
+                newer
+            } else {
+                match listener.news(&to).await {
                     News::Board(board) => board,
                     News::Nothing => newer,
                     News::Over => return,
-                },
+                }
             };
         }
     }))

@@ -287,9 +287,8 @@ impl WorkItems {
             (untold && !text(name).trim_start().starts_with('<'))
                 || is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown"))
         };
-        let as_markdown = |name: &str| match is_markdown(name) {
-            true => text(name).to_owned(),
-            false => markup::from_html(text(name)),
+        let as_markdown = |name: &str| {
+            if is_markdown(name) { text(name).to_owned() } else { markup::from_html(text(name)) }
         };
         let body = match as_markdown("System.Description") {
             body if body.trim().is_empty() => as_markdown("Microsoft.VSTS.TCM.ReproSteps"),
@@ -412,9 +411,10 @@ impl Source for WorkItems {
                     let (items, latest) = self.page_of(&revisions.values);
                     let stands_still = revisions.values.is_empty() && revisions.continuation_token == token;
                     let (token, seen) = (revisions.continuation_token.or(token), latest.max(seen));
-                    let next = match revisions.is_last_batch || stands_still {
-                        true => Position::End(text(&Mark { token, seen })),
-                        false => Position::At(text(&Cursor::Feed { token, since, seen })),
+                    let next = if revisions.is_last_batch || stands_still {
+                        Position::End(text(&Mark { token, seen }))
+                    } else {
+                        Position::At(text(&Cursor::Feed { token, since, seen }))
                     };
                     return Ok(page((items, next)));
                 }
@@ -436,10 +436,7 @@ impl Source for WorkItems {
         let asked_at = self.server.now().0;
         let ids = self.query(after, since, PER_PAGE, None).await?;
         let began = began.unwrap_or(asked_at.min(self.server.now().0));
-        let rows = match ids.is_empty() {
-            true => Vec::new(),
-            false => self.batch(&ids).await?,
-        };
+        let rows = if ids.is_empty() { Vec::new() } else { self.batch(&ids).await? };
         let (items, latest) = self.page_of(&rows);
         let seen = latest.max(seen);
         let next = match ids.last() {

@@ -87,9 +87,10 @@ impl GitHub {
     pub async fn user_repositories(&self, user: &str) -> Result<Vec<Listed>, TrackerError> {
         let what = format!("the GitHub user {user}");
         let own = self.server.has_login() && self.login_is(user).await?;
-        let path = match own {
-            true => "user/repos?affiliation=owner&per_page=100".to_owned(),
-            false => format!("users/{}/repos?per_page=100", encode(user)),
+        let path = if own {
+            "user/repos?affiliation=owner&per_page=100".to_owned()
+        } else {
+            format!("users/{}/repos?per_page=100", encode(user))
         };
         self.list(&what, format!("{}/{path}", self.api)).await
     }

@@ -53,9 +53,10 @@ pub fn server(session: &Session, secrets: &Secrets, domain: &str) -> Result<Serv
     without_login(&mut base);
     let login = secrets.jira_login(&base);
     // A token without an account is a personal one of Data Center.
-    let scheme = match login.as_ref().is_some_and(|login| login.user.is_empty()) {
-        true => Scheme::Bearer,
-        false => Scheme::Basic,
+    let scheme = if login.as_ref().is_some_and(|login| login.user.is_empty()) {
+        Scheme::Bearer
+    } else {
+        Scheme::Basic
     };
     let mut headers = HeaderMap::new();
     headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -293,10 +294,7 @@ impl Issues {
         let lower = type_name.to_lowercase();
         let named_so = ["epic", "feature", "l2", "l3"].iter().any(|word| lower.contains(word));
         let level = fields.issuetype.as_ref().and_then(|kind| kind.hierarchy_level);
-        let kind = match level.map_or(named_so, |level| level > 0) {
-            true => Kind::Feature,
-            false => Kind::Story,
-        };
+        let kind = if level.map_or(named_so, |level| level > 0) { Kind::Feature } else { Kind::Story };
         let (state, category) =
             fields.status.map_or_else(Default::default, |status| (status.name, status.status_category.key));
         let status = match category.as_str() {

@@ -170,10 +170,8 @@ impl Server {
             sent
         };
         let judged = self.attempt(what, sent).await;
-        judged.map_err(|error| match failed.into_inner() {
-            // Also one that asks to wait may have been passed on before.
-            true => WriteError::Unknown(error),
-            false => WriteError::of_sent(error),
+        judged.map_err(|error| {
+            if failed.into_inner() { WriteError::Unknown(error) } else { WriteError::of_sent(error) }
         })
     }
 

@@ -142,10 +142,7 @@ pub fn find(
             }
         }
     }
-    match found.is_empty() {
-        true => Err(SourceError::Nothing(looked.join("; "))),
-        false => Ok(found),
-    }
+    if found.is_empty() { Err(SourceError::Nothing(looked.join("; "))) } else { Ok(found) }
 }
 
 fn names_any(order: &ImportOrder, platform: Platform) -> bool {

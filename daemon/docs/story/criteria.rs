@@ -170,9 +170,8 @@ pub(super) fn checks_carried(text: &str, other: &str) -> String {
     if checked.is_empty() {
         return text.to_owned();
     }
-    let carried = text.lines().map(|line| match checked.iter().any(|one| one == line) {
-        true => line.replacen("[ ]", "[x]", 1),
-        false => line.to_owned(),
+    let carried = text.lines().map(|line| {
+        if checked.iter().any(|one| one == line) { line.replacen("[ ]", "[x]", 1) } else { line.to_owned() }
     });
     carried.collect::<Vec<_>>().join("\n")
 }

@@ -138,9 +138,10 @@ impl Document {
         if before.criteria != fields.criteria {
             let texts = |fields: &Fields| fields.text(Field::Criteria);
             // Where only boxes differ, only boxes are written: what stands between them may be a person's.
-            let body = match texts(&before) == texts(fields) {
-                true => self.checked_body(&fields.criteria),
-                false => self.criteria_body(&fields.criteria, number),
+            let body = if texts(&before) == texts(fields) {
+                self.checked_body(&fields.criteria)
+            } else {
+                self.criteria_body(&fields.criteria, number)
             };
             self.set_body("## Acceptance Criteria", body);
         }
@@ -154,9 +155,10 @@ impl Document {
             if criterion(line.trim()).is_none() {
                 return line.to_owned();
             }
-            match criteria.next().is_some_and(|one| one.checked) {
-                true => line.replacen("[ ]", "[x]", 1),
-                false => line.to_owned(),
+            if criteria.next().is_some_and(|one| one.checked) {
+                line.replacen("[ ]", "[x]", 1)
+            } else {
+                line.to_owned()
             }
         });
         lines.collect()
@@ -164,12 +166,13 @@ impl Document {
 
     fn replace_line(&mut self, prefix: &str, new: String) {
         let mut done = false;
-        let lines = self.preamble.split_inclusive('\n').map(|line| match !done && line.starts_with(prefix) {
-            true => {
+        let lines = self.preamble.split_inclusive('\n').map(|line| {
+            if !done && line.starts_with(prefix) {
                 done = true;
                 if new.is_empty() { String::new() } else { format!("{new}\n") }
+            } else {
+                line.to_owned()
             }
-            false => line.to_owned(),
         });
         self.preamble = lines.collect();
     }

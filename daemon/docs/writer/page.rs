@@ -155,18 +155,19 @@ impl Page<'_> {
             (target, number) = self.moved_path(&path, &place, number, item);
             document.renumber(number);
         }
-        let (merged, conflicts) = match bases.is_empty() {
-            // Another tool wrote it, and who has changed what since cannot be told.
-            true => (story::with_checks(&remote, &local), story::differing(&local, &remote)),
-            false => story::merge(&local, &bases, &remote),
+        let (merged, conflicts) = if bases.is_empty() {
+            (story::with_checks(&remote, &local), story::differing(&local, &remote))
+        } else {
+            story::merge(&local, &bases, &remote)
         };
         let (merged, conflicts) = match &self.wins {
             Some(Wins(fields)) => (story::settled(merged, fields, &remote), Vec::new()),
             None => (merged, conflicts),
         };
-        let (kept, told) = match bases.is_empty() {
-            true => (&local, "the tracker's stands in the file, what stood there"),
-            false => (&remote, "the file keeps yours, the tracker's"),
+        let (kept, told) = if bases.is_empty() {
+            (&local, "the tracker's stands in the file, what stood there")
+        } else {
+            (&remote, "the file keeps yours, the tracker's")
         };
         if waits && (self.wins.is_some() || story::differing(&local, &remote).is_empty()) {
             // A person has settled it.

@@ -103,12 +103,13 @@ impl WorkItems {
     /// A text for a field, in Markdown where the server knows it.
     fn described(&self, text: &str, is_markdown: bool) -> Vec<Value> {
         let path = format!("/fields/{DESCRIPTION}");
-        match is_markdown {
-            true => vec![
+        if is_markdown {
+            vec![
                 json!({"op": "add", "path": path, "value": text}),
                 json!({"op": "add", "path": format!("/multilineFieldsFormat/{DESCRIPTION}"), "value": "Markdown"}),
-            ],
-            false => vec![json!({"op": "add", "path": path, "value": markup::to_html(text)})],
+            ]
+        } else {
+            vec![json!({"op": "add", "path": path, "value": markup::to_html(text)})]
         }
     }
 
@@ -277,10 +278,7 @@ impl Editor for WorkItems {
     }
 
     fn echo(&self, text: &str) -> String {
-        match self.knows_markdown() {
-            true => text.to_owned(),
-            false => markup::from_html(&markup::to_html(text)),
-        }
+        if self.knows_markdown() { text.to_owned() } else { markup::from_html(&markup::to_html(text)) }
     }
 
     /// Azure DevOps asks by `Retry-After` when it has had enough. Its queries are some seconds behind.

@@ -158,9 +158,10 @@ pub fn enter_into_project(project: &Project, cloned: &[&Repository]) -> Result<u
         .map_err(|error| format!("{} is not valid JSON and was left alone: {error}", path.display()))?;
     let wrong = |what: &str| format!("{} has an unexpected {what} and was left alone", path.display());
     let now = clock::iso(clock::now());
-    let (section, list, fresh) = match config.contains_key("workspace") {
-        true => ("workspace", "repos", false),
-        false => ("umbrella", "childRepos", true),
+    let (section, list, fresh) = if config.contains_key("workspace") {
+        ("workspace", "repos", false)
+    } else {
+        ("umbrella", "childRepos", true)
     };
     let section_map =
         config.entry(section).or_insert_with(|| json!({})).as_object_mut().ok_or_else(|| wrong(section))?;
@@ -193,9 +194,10 @@ fn enter(entries: &mut Vec<Value>, repository: &Repository, cloned_at: Option<&s
     let known = entries.iter().position(|entry| text(entry, "path") == repository.path);
     let place = known.unwrap_or_else(|| {
         let id_taken = entries.iter().any(|entry| text(entry, "id") == repository.name);
-        let id = match id_taken {
-            true => format!("{}-{}", repository.owner, repository.name),
-            false => repository.name.clone(),
+        let id = if id_taken {
+            format!("{}-{}", repository.owner, repository.name)
+        } else {
+            repository.name.clone()
         };
         let mut entry = json!({"id": id, "path": repository.path, "name": repository.name});
         if cloned_at.is_some() {

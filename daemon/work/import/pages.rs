@@ -262,9 +262,10 @@ impl Import<'_> {
             let shelf = self.shelf.lock().expect("no holder panics");
             chosen.extend(others.into_iter().filter(|item| shelf.knows(item) || self.wanted.takes(item)));
             for step in steps {
-                match shelf.knows(&step) || shelf.knows_parent(&step) {
-                    true => chosen.push(step),
-                    false => undecided.push(step),
+                if shelf.knows(&step) || shelf.knows_parent(&step) {
+                    chosen.push(step)
+                } else {
+                    undecided.push(step)
                 }
             }
         }

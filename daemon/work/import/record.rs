@@ -210,9 +210,10 @@ pub fn imported(project: &Project, platform: Platform) -> Vec<SourceId> {
 impl SourceId {
     /// Two servers may have projects of one name.
     fn metadata_key(&self) -> String {
-        match self.server.is_empty() {
-            true => self.name.clone(),
-            false => format!("{} ({})", self.name, self.server.trim_start_matches("https://")),
+        if self.server.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{} ({})", self.name, self.server.trim_start_matches("https://"))
         }
     }
 }

@@ -222,9 +222,12 @@ impl<'a> Engine<'a> {
         let view = self.view(&groups, &unread);
         let profile = self.profile;
         // What a person has decided over is looked at as what it is.
-        let rules = |origin| match self.resolve {
-            true => Rules { policy: Policy::Manual, ..profile.rules(origin) },
-            false => profile.rules(origin),
+        let rules = |origin| {
+            if self.resolve {
+                Rules { policy: Policy::Manual, ..profile.rules(origin) }
+            } else {
+                profile.rules(origin)
+            }
         };
         let terms = Terms {
             dialect: &dialect,

@@ -224,16 +224,15 @@ impl Docs for LivingDocs {
         let Ok(Value::Object(mut metadata)) = serde_json::from_slice(&bytes) else { return Ok(()) };
         let before = metadata.clone();
         noted(&mut metadata, self.platform, note);
-        match metadata == before {
-            true => Ok(()),
-            false => {
-                let text = pretty(&metadata);
-                let mode = mode_of(&path);
-                // Where SpecWeave was faster, the next sync tells it.
-                let is_same = || disk::read_regular(&path, MOST_STORY).is_ok_and(|now| now == bytes);
-                let fill = |out: &mut dyn io::Write| out.write_all(&text);
-                disk::replace_if(&path, mode, fill, |_| Ok(true), is_same).map(|_| ())
-            }
+        if metadata == before {
+            Ok(())
+        } else {
+            let text = pretty(&metadata);
+            let mode = mode_of(&path);
+            // Where SpecWeave was faster, the next sync tells it.
+            let is_same = || disk::read_regular(&path, MOST_STORY).is_ok_and(|now| now == bytes);
+            let fill = |out: &mut dyn io::Write| out.write_all(&text);
+            disk::replace_if(&path, mode, fill, |_| Ok(true), is_same).map(|_| ())
         }
     }
 

@@ -190,26 +190,23 @@ impl World {
         let (at, marker) = (self.now + self.settings.skew, dialect::marker(&key(story)));
         self.versions += 1;
         let version = self.versions;
-        let edited = match here {
-            true => {
-                let paths = [path(story, false), path(story, true)];
-                let there = paths.iter().find(|path| self.files.contains_key(*path));
-                let text = there.and_then(|path| self.files.get_mut(path));
-                text.is_some_and(|text| {
-                    let new = text.replacen("./FEATURE.md)\n\n", &format!("./FEATURE.md)\n\n{word}\n\n"), 1);
-                    std::mem::replace(text, new.clone()) != new
-                })
-            }
-            false => {
-                let mut issues = self.issues.values_mut().filter(|issue| !issue.deleted);
-                let own = issues
-                    .find(|issue| issue_text::marker(&issue.body).is_some_and(|(known, _)| known == marker));
-                own.is_some_and(|issue| {
-                    issue.body = format!("{word}\n\n{}", issue.body);
-                    (issue.updated, issue.version) = (at, version);
-                    true
-                })
-            }
+        let edited = if here {
+            let paths = [path(story, false), path(story, true)];
+            let there = paths.iter().find(|path| self.files.contains_key(*path));
+            let text = there.and_then(|path| self.files.get_mut(path));
+            text.is_some_and(|text| {
+                let new = text.replacen("./FEATURE.md)\n\n", &format!("./FEATURE.md)\n\n{word}\n\n"), 1);
+                std::mem::replace(text, new.clone()) != new
+            })
+        } else {
+            let mut issues = self.issues.values_mut().filter(|issue| !issue.deleted);
+            let own = issues
+                .find(|issue| issue_text::marker(&issue.body).is_some_and(|(known, _)| known == marker));
+            own.is_some_and(|issue| {
+                issue.body = format!("{word}\n\n{}", issue.body);
+                (issue.updated, issue.version) = (at, version);
+                true
+            })
         };
         if edited {
             self.edited_meanwhile.push((story, word));

@@ -271,10 +271,7 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
             && !view.stories.contains_key(key)
             && !pairs.items.values().any(|item| item.key == link.remote)
         {
-            match view.unread.contains(key) {
-                true => plan.unchanged += 1,
-                false => plan.lost(view, terms, key, link),
-            }
+            if view.unread.contains(key) { plan.unchanged += 1 } else { plan.lost(view, terms, key, link) }
         }
     }
     for (key, twin) in &pairs.twins {

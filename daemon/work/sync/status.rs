@@ -62,10 +62,12 @@ impl StatusMap {
     /// The shared word for what a file says.
     pub fn of_local(&self, word: &str) -> String {
         let word = normal(word);
-        match self.set.contains_key(&word) {
-            // A word with a state of its own is one; those that mean no more than a category are that.
-            true if WORDS.iter().all(|(_, shared, local)| *local != word && *shared != word) => word,
-            _ => shared(category_of(&word)).to_owned(),
+        if self.set.contains_key(&word)
+            && WORDS.iter().all(|(_, shared, local)| *local != word && *shared != word)
+        {
+            word
+        } else {
+            shared(category_of(&word)).to_owned()
         }
     }
 

@@ -387,11 +387,7 @@ fn issue_json(issue: &Issue, base: &str, cloud: bool) -> Value {
         .map(|line| json!({"type": "paragraph", "content": [{"type": "text", "text": line}]}))
         .collect();
     let document = json!({"type": "doc", "version": 1, "content": paragraphs});
-    let description = match cloud {
-        // A document that a client wrote is given as it is.
-        true => issue.document.clone().unwrap_or(document),
-        false => json!(issue.body),
-    };
+    let description = if cloud { issue.document.clone().unwrap_or(document) } else { json!(issue.body) };
     let mut issue_type = json!({"id": "1", "name": name, "subtask": level < 0, "self": format!("{base}/rest/api/3/issuetype/1")});
     if cloud {
         issue_type["hierarchyLevel"] = json!(level);

@@ -109,9 +109,10 @@ impl Engine<'_> {
         };
         if fields.is_empty() || !self.resolve {
             let out = decide(&story.record, &rules);
-            return Ok(match out.conflicts.is_empty() {
-                true => Decision::Write(Box::new(out)),
-                false => contradiction(out.conflicts, ""),
+            return Ok(if out.conflicts.is_empty() {
+                Decision::Write(Box::new(out))
+            } else {
+                contradiction(out.conflicts, "")
             });
         }
         // A decision is one over what was shown.
