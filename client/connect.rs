@@ -456,7 +456,7 @@ pub async fn call<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
 }
 
 /// What the daemon says about itself.
-pub async fn info(connection: &Connection) -> Result<specweave_jobs::v1::GetInfoResponse, Failure> {
+pub async fn info(connection: &Connection) -> Result<GetInfoResponse, Failure> {
     let mut client = connection.client.clone();
     Ok(client.get_info(timed(GetInfoRequest {})).await?.into_inner())
 }

@@ -30,8 +30,8 @@ pub struct Listing {
 
 impl Source {
     /// Looks for a daemon; one that hangs is reported and passed by.
-    pub async fn open(project: &Project) -> Result<Self, Failure> {
-        match connect::find_awake(project, Patience::Short).await {
+    pub async fn open(project: &Project, patience: Patience) -> Result<Self, Failure> {
+        match connect::find_awake(project, patience).await {
             Ok(Some(connection)) => Ok(Self::Daemon(Box::new(connection))),
             Ok(None) => Ok(Self::Files),
             Err(error @ (Failure::Silent(_) | Failure::Broke)) => {

@@ -59,7 +59,7 @@ pub fn init(folder: &Path) -> Result<u8, Failure> {
 }
 
 pub async fn list(project: &Project, all: bool, json: bool) -> Result<u8, Failure> {
-    let mut from = Source::open(project).await?;
+    let mut from = Source::open(project, Patience::Short).await?;
     let mut found = from.list(project).await?;
     for notice in &found.notices {
         eprintln!("note: {}", text::plain(notice));
@@ -100,7 +100,7 @@ fn read_looks(path: &Path) -> Looks {
 }
 
 pub async fn details(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
-    let mut from = Source::open(project).await?;
+    let mut from = Source::open(project, Patience::Short).await?;
     let (job, failed) = from.get(project, id).await?;
     if json {
         print_json(&serde_json::json!({"job": job, "failed_items": failed}))?;
@@ -111,7 +111,7 @@ pub async fn details(project: &Project, id: &str, json: bool) -> Result<u8, Fail
 }
 
 pub async fn logs(project: &Project, id: &str) -> Result<u8, Failure> {
-    let mut from = Source::open(project).await?;
+    let mut from = Source::open(project, Patience::Short).await?;
     let id = from.id_or_only_active(project, id).await?;
     let (job, _) = from.get(project, &id).await?;
     let bytes = source::log_tail(project, &job.id, LOG_LINES)?;

@@ -7,8 +7,8 @@ mod error;
 mod http;
 pub mod mark;
 mod place;
+mod publisher;
 mod repository;
-mod settler;
 mod ssh;
 mod wire;
 
@@ -20,8 +20,8 @@ use address::{Route, route};
 use bytes::Bytes;
 use mark::Mark;
 use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
+use publisher::{Published, Publisher};
 use repository::{Existing, Plan};
-use settler::{Settled, Settler};
 use specweave_jobs::crash;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ pub struct Engine {
     builders: Arc<Semaphore>,
     /// Repositories that are fetched and built at a time.
     slots: Semaphore,
-    settler: Settler,
+    publisher: Publisher,
     /// What servers that speak version 2 announced, by origin.
     v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
 }
@@ -93,7 +93,7 @@ pub fn bound_libgit2() {
 
 /// One repository and its place.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct Task {
     /// Without credentials.
     pub address: String,
     pub target: PathBuf,
@@ -122,7 +122,7 @@ impl Engine {
             depth,
             slots: Semaphore::new(at_a_time),
             builders: Arc::new(Semaphore::new(cores.max(2))),
-            settler: Settler::start(project_root, tenure),
+            publisher: Publisher::start(project_root, tenure),
             v2_servers: Mutex::default(),
         }
     }
@@ -141,7 +141,7 @@ impl Engine {
     /// the target nor the partial folder exists because of this call.
     pub async fn clone(
         &self,
-        order: &Order,
+        task: &Task,
         host: &Semaphore,
         cancel: &CancellationToken,
     ) -> Result<Success, CloneError> {
@@ -151,31 +151,31 @@ impl Engine {
         };
         let turns = unless_cancelled(cancel, turns).await?;
         // A cancelled attempt of an earlier run may still be ending in this folder.
-        let place = unless_cancelled(cancel, async { Ok(claim(&order.partial).await) }).await?;
-        let found = self.existing(order).await?;
+        let place = unless_cancelled(cancel, async { Ok(claim(&task.partial).await) }).await?;
+        let found = self.existing(task).await?;
         match found {
             Existing::Whole => return Ok(Success::AlreadyThere),
             Existing::Other(reason) => return Err(CloneError::Refused(reason)),
             Existing::Nothing | Existing::Unborn => {}
         }
-        remove_folder(&order.partial).await?;
-        let made = self.make(order, found == Existing::Unborn, &place, cancel).await;
+        remove_folder(&task.partial).await?;
+        let made = self.make(task, found == Existing::Unborn, &place, cancel).await;
         // What waits for the disk keeps its turn from nobody who waits for the network.
         drop(turns);
         let result = match made {
             Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
-            Ok(Some(cloned)) => self.settle(order, cloned).await,
+            Ok(Some(cloned)) => self.publish(task, cloned).await,
             Ok(None) => Ok(Success::AlreadyThere),
             Err(error) => Err(error),
         };
         if matches!(result, Err(CloneError::Cancelled)) {
             // A thread may still write there: if that takes long, it is waited for behind the kill's back.
-            let clearing = tokio::spawn(clear_away(place, order.partial.clone()));
+            let clearing = tokio::spawn(clear_away(place, task.partial.clone()));
             let _ = tokio::time::timeout(CLEARING, clearing).await;
         } else if !matches!(result, Ok(Success::Cloned(_))) {
             // The reason of the failure matters more than a folder that could not be removed; the next run
             // of the job removes it first.
-            let _ = remove_folder(&order.partial).await;
+            let _ = remove_folder(&task.partial).await;
         }
         result
     }
@@ -183,21 +183,21 @@ impl Engine {
     /// Builds the repository under its partial name. `None`: the remote is empty and so is what stands there.
     async fn make(
         &self,
-        order: &Order,
+        task: &Task,
         unborn: bool,
         place: &Place,
         cancel: &CancellationToken,
     ) -> Result<Option<Cloned>, CloneError> {
-        let route = route(&self.settings.rewritten(&order.address))?;
+        let route = route(&self.settings.rewritten(&task.address))?;
         let opening = async {
             Ok(match &route {
                 Route::Libgit2(_) => None,
                 Route::Http(url, login) => {
-                    let (session, refs) = http::Session::open(self, url, login.as_ref()).await?;
+                    let (session, refs) = http::Transport::open(self, url, login.as_ref()).await?;
                     Some((Open::Http(session), refs))
                 }
                 Route::Ssh(address) => {
-                    let (session, refs) = ssh::Session::open(self, address).await?;
+                    let (session, refs) = ssh::Transport::open(self, address).await?;
                     Some((Open::Ssh(Box::new(session)), refs))
                 }
             })
@@ -216,13 +216,13 @@ impl Engine {
             return if empty { Ok(None) } else { Err(CloneError::Refused(unfinished.into())) };
         }
         match (opened, route) {
-            (Some((session, refs)), _) => self.receive(order, session, refs, place, cancel).await.map(Some),
+            (Some((session, refs)), _) => self.receive(task, session, refs, place, cancel).await.map(Some),
             (None, Route::Libgit2(address)) => {
                 // A remote that takes its time, or says nothing, must not hold a turn of the processor.
                 let is_remote = address.starts_with("git:");
                 let permit =
                     if is_remote { None } else { Some(unless_cancelled(cancel, self.turn()).await?) };
-                let (at, token) = (order.partial.clone(), cancel.clone());
+                let (at, token) = (task.partial.clone(), cancel.clone());
                 let build = move || {
                     let _permit = permit;
                     repository::build_with_libgit2(&address, &at, &token)
@@ -238,23 +238,23 @@ impl Engine {
         Ok(self.builders.clone().acquire_owned().await.expect("the semaphore is never closed"))
     }
 
-    async fn existing(&self, order: &Order) -> Result<Existing, CloneError> {
-        let target = order.target.clone();
-        let wanted = [order.address.clone(), self.settings.rewritten(&order.address)];
+    async fn existing(&self, task: &Task) -> Result<Existing, CloneError> {
+        let target = task.target.clone();
+        let wanted = [task.address.clone(), self.settings.rewritten(&task.address)];
         let same = move |origin: &str| wanted.iter().any(|wanted| same_repository(wanted, origin));
         blocking(move || Ok(repository::existing(&target, same))).await
     }
 
     async fn receive(
         &self,
-        order: &Order,
+        task: &Task,
         session: Open<'_>,
         refs: RemoteRefs,
         place: &Place,
         cancel: &CancellationToken,
     ) -> Result<Cloned, CloneError> {
         let mut plan = Plan {
-            origin: order.address.clone(),
+            origin: task.address.clone(),
             shallow: Vec::new(),
             single_branch: self.depth > 0,
             default_branch: self.settings.default_branch.clone(),
@@ -263,7 +263,7 @@ impl Engine {
         let wants = wants(&plan.refs, plan.single_branch);
         if wants.is_empty() {
             let turn = unless_cancelled(cancel, self.turn()).await?;
-            return self.build(order, plan, std::iter::empty(), || turn, place, cancel).await;
+            return self.build(task, plan, std::iter::empty(), || turn, place, cancel).await;
         }
         let fetching = async {
             let mut pack = session.fetch(&wants, self.depth).await?;
@@ -285,14 +285,14 @@ impl Engine {
         let held = chunks.into_iter().map(Ok);
         let Some(mut pack) = rest else {
             let turn = unless_cancelled(cancel, self.turn()).await?;
-            return self.build(order, plan, held, || turn, place, cancel).await;
+            return self.build(task, plan, held, || turn, place, cancel).await;
         };
         let (to_indexer, mut from_remote) = mpsc::channel(CHUNKS_AHEAD);
         let arriving = std::iter::from_fn(move || from_remote.blocking_recv());
         // A remote that takes its time must not hold a turn: it is taken once the last byte is here.
         let (builders, runtime) = (self.builders.clone(), tokio::runtime::Handle::current());
         let turn = move || runtime.block_on(builders.acquire_owned());
-        let building = self.build(order, plan, held.chain(arriving), turn, place, cancel);
+        let building = self.build(task, plan, held.chain(arriving), turn, place, cancel);
         let bringing = async move {
             loop {
                 let next = unless_cancelled(cancel, pack.next()).await;
@@ -309,28 +309,28 @@ impl Engine {
 
     async fn build<T>(
         &self,
-        order: &Order,
+        task: &Task,
         plan: Plan,
         pack: impl Iterator<Item = Result<Bytes, CloneError>> + Send + 'static,
         turn: impl FnOnce() -> T + Send + 'static,
         place: &Place,
         cancel: &CancellationToken,
     ) -> Result<Cloned, CloneError> {
-        let (at, token) = (order.partial.clone(), cancel.clone());
+        let (at, token) = (task.partial.clone(), cancel.clone());
         place.blocking(cancel, move || repository::build(&at, &plan, pack, turn, &token)).await
     }
 
     /// Makes the partial clone durable and gives it its name.
-    async fn settle(&self, order: &Order, cloned: Cloned) -> Result<Success, CloneError> {
-        let fail = |source| CloneError::Local { what: "settle the clone", source };
-        let (partial, job) = (order.partial.clone(), order.job.clone());
+    async fn publish(&self, task: &Task, cloned: Cloned) -> Result<Success, CloneError> {
+        let fail = |source| CloneError::Local { what: "give the clone its name", source };
+        let (partial, job) = (task.partial.clone(), task.job.clone());
         let marking = move || mark::set(&partial, &job, Mark { uses_lfs: cloned.uses_lfs }).map_err(fail);
         blocking(marking).await?;
         crash::point("clone-built");
-        match self.settler.settle(&order.partial, &order.target).await.map_err(fail)? {
-            Settled::Named => Ok(Success::Cloned(cloned)),
+        match self.publisher.publish(&task.partial, &task.target).await.map_err(fail)? {
+            Published::Named => Ok(Success::Cloned(cloned)),
             // Another job was faster.
-            Settled::Taken => match self.existing(order).await? {
+            Published::Taken => match self.existing(task).await? {
                 Existing::Whole => Ok(Success::AlreadyThere),
                 _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
             },
@@ -339,8 +339,8 @@ impl Engine {
 }
 
 enum Open<'a> {
-    Http(http::Session<'a>),
-    Ssh(Box<ssh::Session>),
+    Http(http::Transport<'a>),
+    Ssh(Box<ssh::Transport>),
 }
 
 impl Open<'_> {

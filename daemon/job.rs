@@ -9,9 +9,9 @@ pub mod snapshot;
 
 use crate::model::failure::{Failure, Reason};
 use order::Order;
-use paged_sources::{End, Feeds, PageDone};
+use paged_sources::{End, PageDone, PagedSources};
 use serde::{Deserialize, Serialize};
-use shared_vec::Chunked;
+use shared_vec::SharedVec;
 use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
 use specweave_jobs::v1::Action;
@@ -105,12 +105,12 @@ pub enum Event {
         failure: Failure,
     },
     /// The sources are known, of a job that reads pages. Once a job.
-    FeedsPlanned {
-        feeds: Vec<String>,
+    SourcesPlanned {
+        sources: Vec<String>,
     },
     PageDone(PageDone),
-    FeedEnded {
-        feed: u32,
+    SourceEnded {
+        source: u32,
         end: End,
     },
     /// The run ended before the work was done.
@@ -148,7 +148,7 @@ impl State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum ItemState {
     Waiting,
     Done,
     Before,
@@ -163,10 +163,10 @@ pub const MOST_ITEMS: usize = 100_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Items {
     planned: Arc<Planned>,
-    marks: Chunked<Mark>,
+    states: SharedVec<ItemState>,
     /// Successful items in the order in which they ended, as the documented file lists them.
-    order: Chunked<u32>,
-    failures: Chunked<Option<Arc<Failure>>>,
+    order: SharedVec<u32>,
+    failures: SharedVec<Option<Arc<Failure>>>,
     waiting: usize,
     before: usize,
     failed: usize,
@@ -209,15 +209,15 @@ impl Items {
     fn new(items: &[PlannedItem]) -> Self {
         Self {
             planned: Arc::new(Planned::new(items)),
-            marks: Chunked::filled(Mark::Waiting, items.len()),
-            failures: Chunked::filled(None, items.len()),
+            states: SharedVec::filled(ItemState::Waiting, items.len()),
+            failures: SharedVec::filled(None, items.len()),
             waiting: items.len(),
             ..Self::default()
         }
     }
 
     pub fn len(&self) -> usize {
-        self.marks.len()
+        self.states.len()
     }
 
     /// Panics when there is no such item, as the other questions about a planned item do.
@@ -238,8 +238,8 @@ impl Items {
     }
 
     /// `None` when there is no such item.
-    pub fn mark(&self, item: u32) -> Option<Mark> {
-        self.marks.get(item as usize).copied()
+    pub fn item_state(&self, item: u32) -> Option<ItemState> {
+        self.states.get(item as usize).copied()
     }
 
     pub fn failure(&self, item: u32) -> Option<&Failure> {
@@ -252,7 +252,7 @@ impl Items {
     }
 
     pub fn failed(&self) -> impl Iterator<Item = (u32, &Failure)> {
-        let marked = self.marks.iter().enumerate().filter(|(_, mark)| **mark == Mark::Failed);
+        let marked = self.states.iter().enumerate().filter(|(_, state)| **state == ItemState::Failed);
         marked.take(self.failed).filter_map(|(at, _)| Some((at as u32, self.failure(at as u32)?)))
     }
 
@@ -274,15 +274,15 @@ impl Items {
         self.len() - self.waiting
     }
 
-    fn end(&mut self, item: u32, mark: Mark) {
-        self.marks.set(item as usize, mark);
+    fn end(&mut self, item: u32, state: ItemState) {
+        self.states.set(item as usize, state);
         self.waiting -= 1;
     }
 
     fn retry(&mut self) {
         let failed: Vec<u32> = self.failed().map(|(item, _)| item).collect();
         for item in failed {
-            self.marks.set(item as usize, Mark::Waiting);
+            self.states.set(item as usize, ItemState::Waiting);
             self.failures.set(item as usize, None);
         }
         self.waiting += self.failed;
@@ -297,7 +297,7 @@ pub enum Plan {
     /// Items that are known by name.
     Items(Items),
     /// Sources whose items nobody lists beforehand.
-    Feeds(Feeds),
+    Sources(PagedSources),
 }
 
 impl Plan {
@@ -305,14 +305,14 @@ impl Plan {
     pub fn current(&self) -> u64 {
         match self {
             Self::Items(items) => items.current() as u64,
-            Self::Feeds(feeds) => feeds.current(),
+            Self::Sources(sources) => sources.current(),
         }
     }
 
     pub fn total(&self) -> u64 {
         match self {
             Self::Items(items) => items.len() as u64,
-            Self::Feeds(feeds) => feeds.total(),
+            Self::Sources(sources) => sources.total(),
         }
     }
 
@@ -320,14 +320,14 @@ impl Plan {
     pub fn before(&self) -> u64 {
         match self {
             Self::Items(items) => items.before() as u64,
-            Self::Feeds(feeds) => feeds.counts().unchanged + feeds.counts().left_out,
+            Self::Sources(sources) => sources.counts().unchanged + sources.counts().left_out,
         }
     }
 
     pub fn failed_count(&self) -> u64 {
         match self {
             Self::Items(items) => items.failed_count() as u64,
-            Self::Feeds(feeds) => feeds.failed(),
+            Self::Sources(sources) => sources.failed(),
         }
     }
 
@@ -335,8 +335,8 @@ impl Plan {
     pub fn in_conflict(&self) -> u64 {
         match self {
             Self::Items(items) => items.in_conflict as u64,
-            Self::Feeds(feeds) => {
-                feeds.failures().filter(|(_, failure)| failure.reason == Reason::Conflict).count() as u64
+            Self::Sources(sources) => {
+                sources.failures().filter(|(_, failure)| failure.reason == Reason::Conflict).count() as u64
             }
         }
     }
@@ -345,14 +345,14 @@ impl Plan {
     pub fn failures(&self) -> Box<dyn Iterator<Item = (&str, &Failure)> + '_> {
         match self {
             Self::Items(items) => Box::new(items.failed().map(|(item, failure)| (items.name(item), failure))),
-            Self::Feeds(feeds) => Box::new(feeds.failures()),
+            Self::Sources(sources) => Box::new(sources.failures()),
         }
     }
 
     fn is_done(&self) -> bool {
         match self {
             Self::Items(items) => items.waiting() == 0,
-            Self::Feeds(feeds) => feeds.has_ended(),
+            Self::Sources(sources) => sources.has_ended(),
         }
     }
 }
@@ -390,7 +390,7 @@ pub enum Refused {
     #[error("the items are known already")]
     PlannedTwice,
     #[error("there is no source {0} that still is read")]
-    NoSuchFeed(u32),
+    NoSuchSource(u32),
     #[error("there is no item {0}")]
     NoSuchItem(u32),
     #[error("item {0} has ended already")]
@@ -439,26 +439,26 @@ impl Job {
             // A run that could not even begin is put off, too.
             Event::Paused { .. } if !self.has_ended() => Ok(()),
             _ if !running => Err(Refused::NotRunning),
-            Event::Planned { .. } | Event::FeedsPlanned { .. } if self.plan.is_some() => {
+            Event::Planned { .. } | Event::SourcesPlanned { .. } if self.plan.is_some() => {
                 Err(Refused::PlannedTwice)
             }
             Event::Planned { items } if items.len() > MOST_ITEMS => Err(Refused::TooManyItems),
-            Event::FeedsPlanned { feeds } if feeds.len() > MOST_ITEMS => Err(Refused::TooManyItems),
+            Event::SourcesPlanned { sources } if sources.len() > MOST_ITEMS => Err(Refused::TooManyItems),
             Event::Planned { .. }
-            | Event::FeedsPlanned { .. }
+            | Event::SourcesPlanned { .. }
             | Event::Paused { .. }
             | Event::Ended(Outcome::Failed { .. }) => Ok(()),
             Event::ItemDone { item, .. } | Event::ItemFailed { item, .. } => {
-                match self.items().and_then(|items| items.mark(*item)) {
+                match self.items().and_then(|items| items.item_state(*item)) {
                     None => Err(Refused::NoSuchItem(*item)),
-                    Some(Mark::Waiting) => Ok(()),
+                    Some(ItemState::Waiting) => Ok(()),
                     Some(_) => Err(Refused::ItemHasEnded(*item)),
                 }
             }
-            Event::PageDone(PageDone { feed, .. }) | Event::FeedEnded { feed, .. } => {
-                match self.feeds().and_then(|feeds| feeds.get(*feed)) {
+            Event::PageDone(PageDone { source, .. }) | Event::SourceEnded { source, .. } => {
+                match self.sources().and_then(|sources| sources.get(*source)) {
                     Some(known) if known.end.is_none() => Ok(()),
-                    _ => Err(Refused::NoSuchFeed(*feed)),
+                    _ => Err(Refused::NoSuchSource(*source)),
                 }
             }
             Event::Ended(_) => match &self.plan {
@@ -483,31 +483,31 @@ impl Job {
             }
             Event::Retried => match &mut self.plan {
                 Some(Plan::Items(items)) => items.retry(),
-                Some(Plan::Feeds(feeds)) => feeds.retry(),
+                Some(Plan::Sources(sources)) => sources.retry(),
                 None => {}
             },
             Event::Planned { items } => self.plan = Some(Plan::Items(Items::new(&items))),
-            Event::FeedsPlanned { feeds } => self.plan = Some(Plan::Feeds(Feeds::new(&feeds))),
+            Event::SourcesPlanned { sources } => self.plan = Some(Plan::Sources(PagedSources::new(&sources))),
             Event::PageDone(page) => {
-                if let Some(Plan::Feeds(feeds)) = &mut self.plan {
-                    feeds.page(page);
+                if let Some(Plan::Sources(sources)) = &mut self.plan {
+                    sources.page(page);
                 }
             }
-            Event::FeedEnded { feed, end } => {
-                if let Some(Plan::Feeds(feeds)) = &mut self.plan {
-                    feeds.end(feed, end);
+            Event::SourceEnded { source, end } => {
+                if let Some(Plan::Sources(sources)) = &mut self.plan {
+                    sources.end(source, end);
                 }
             }
             Event::ItemDone { item, how } => {
                 if let Some(Plan::Items(items)) = &mut self.plan {
-                    items.end(item, if how == Done::Now { Mark::Done } else { Mark::Before });
+                    items.end(item, if how == Done::Now { ItemState::Done } else { ItemState::Before });
                     items.order.push(item);
                     items.before += usize::from(how == Done::Before);
                 }
             }
             Event::ItemFailed { item, failure } => {
                 if let Some(Plan::Items(items)) = &mut self.plan {
-                    items.end(item, Mark::Failed);
+                    items.end(item, ItemState::Failed);
                     items.in_conflict += usize::from(failure.reason == Reason::Conflict);
                     items.failures.set(item as usize, Some(failure.into()));
                     items.failed += 1;
@@ -535,9 +535,9 @@ impl Job {
     }
 
     /// The sources, of a job that reads pages.
-    pub fn feeds(&self) -> Option<&Feeds> {
+    pub fn sources(&self) -> Option<&PagedSources> {
         match &self.plan {
-            Some(Plan::Feeds(feeds)) => Some(feeds),
+            Some(Plan::Sources(sources)) => Some(sources),
             _ => None,
         }
     }

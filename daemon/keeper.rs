@@ -1,7 +1,7 @@
 //! The one owner of all jobs. Commands come in by one inbox; each change is applied, journalled and synced
-//! before its sender hears of it; then the [`Board`] that everybody reads is replaced.
+//! before its sender hears of it; then the [`Snapshot`] that everybody reads is replaced.
 //!
-//! Orders travel by token and inbox, news by the board's revision. Nothing else holds a job.
+//! Orders travel by token and inbox, news by the snapshot's revision. Nothing else holds a job.
 
 mod handle;
 mod load;
@@ -12,7 +12,7 @@ pub mod stand_in;
 pub use handle::{KeeperError, KeeperHandle, Resumed, Started};
 
 use crate::job::order::Order;
-use crate::job::snapshot::{Board, Entry};
+use crate::job::snapshot::{Entry, Snapshot};
 use crate::job::{Event, Job, Outcome, PauseReason, Refused, State};
 use crate::net::deadline::Deadline;
 use crate::net::secrets::Caller;
@@ -42,7 +42,7 @@ pub const KEPT: usize = 10;
 const MOST_FRUITLESS_RUNS: u32 = 3;
 
 /// Answers wait here until what they tell is durable.
-type Answer = Box<dyn FnOnce(Result<(), KeeperError>, &Board) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), KeeperError>, &Snapshot) + Send>;
 
 pub struct Keeper {
     project: Project,
@@ -52,8 +52,8 @@ pub struct Keeper {
     leave: CancellationToken,
     inbox: mpsc::Receiver<Command>,
     handle: KeeperHandle,
-    published: watch::Sender<Option<Arc<Board>>>,
-    board: Board,
+    published: watch::Sender<Option<Arc<Snapshot>>>,
+    snapshot: Snapshot,
     journals: HashMap<JobId, Journal>,
     runs: HashMap<JobId, Run>,
     requests: HashMap<String, JobId>,
@@ -79,9 +79,9 @@ impl Keeper {
         notice: Option<String>,
     ) -> (Self, KeeperHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let (published, board) = watch::channel(None);
+        let (published, snapshot) = watch::channel(None);
         let epoch = format!("{:016x}", disk::random()).into();
-        let handle = KeeperHandle { inbox: sender, board, epoch };
+        let handle = KeeperHandle { inbox: sender, snapshot, epoch };
         let keeper = Self {
             project,
             key,
@@ -90,7 +90,7 @@ impl Keeper {
             inbox,
             handle: handle.clone(),
             published,
-            board: Board { notices: notice.into_iter().collect(), ..Board::default() },
+            snapshot: Snapshot { notices: notice.into_iter().collect(), ..Snapshot::default() },
             journals: HashMap::new(),
             runs: HashMap::new(),
             requests: HashMap::new(),
@@ -163,9 +163,9 @@ impl Keeper {
                 } else {
                     Err(KeeperError::Refused(Refused::NotRunning))
                 };
-                self.answers.push(Box::new(move |synced, board| {
+                self.answers.push(Box::new(move |synced, snapshot| {
                     let entry = synced.and(result).and_then(|()| {
-                        board.jobs.get(&id).cloned().ok_or_else(|| KeeperError::NotFound(id.clone()))
+                        snapshot.jobs.get(&id).cloned().ok_or_else(|| KeeperError::NotFound(id.clone()))
                     });
                     let _ = reply.send(entry);
                 }));
@@ -178,7 +178,7 @@ impl Keeper {
             }
             Command::Over { id, run, result } => self.over(&id, run, result),
             Command::Stop { only_if_idle, reply } => {
-                if only_if_idle && self.board.jobs.values().any(|entry| entry.job.is_active()) {
+                if only_if_idle && self.snapshot.jobs.values().any(|entry| entry.job.is_active()) {
                     let _ = reply.send(false);
                     return;
                 }
@@ -195,14 +195,14 @@ impl Keeper {
             return Err(KeeperError::Stopping);
         }
         if let Some(id) = self.requests.get(&request_id) {
-            let entry = self.board.jobs[id].clone();
+            let entry = self.snapshot.jobs[id].clone();
             return Ok(Started { entry, existing: true });
         }
         if let Some(why) = memory::shortage() {
             return Err(KeeperError::OutOfMemory(why));
         }
         let same = |entry: &&Arc<Entry>| *entry.job.order == order && entry.job.is_active();
-        if let Some(busy) = self.board.jobs.values().find(same) {
+        if let Some(busy) = self.snapshot.jobs.values().find(same) {
             return Err(KeeperError::Busy { id: busy.job.id.clone() });
         }
         let id = self.create(Event::Created {
@@ -215,11 +215,11 @@ impl Keeper {
             // The caller is told that nothing was started, and nothing is to remain.
             let _ = remove_job_folder(&self.project, &id);
             self.forget(&id);
-            self.board.removed.pop_back();
+            self.snapshot.removed.pop_back();
             return Err(error);
         }
         self.requests.insert(request_id, id.clone());
-        Ok(Started { entry: self.board.jobs[&id].clone(), existing: false })
+        Ok(Started { entry: self.snapshot.jobs[&id].clone(), existing: false })
     }
 
     /// Makes the job's folder and journal.
@@ -248,7 +248,7 @@ impl Keeper {
         let journal = made.inspect_err(|_| drop(disk::remove_folder(&unnamed.folder))).map_err(storage)?;
         let job = Job::create(id.clone(), now, event)?;
         self.journals.insert(id.clone(), journal);
-        self.board.jobs.insert(id.clone(), Arc::new(Entry::new(job)));
+        self.snapshot.jobs.insert(id.clone(), Arc::new(Entry::new(job)));
         self.touch(&id, |_| ());
         Ok(id)
     }
@@ -260,7 +260,7 @@ impl Keeper {
             run.killers.push(reply);
             return;
         }
-        let result = match self.board.jobs.get(id) {
+        let result = match self.snapshot.jobs.get(id) {
             None => Err(KeeperError::NotFound(id.clone())),
             Some(entry) if matches!(entry.job.state, State::Paused { resume_at: Some(_), .. }) => {
                 let (reason, message) = (PauseReason::Killed, "killed".to_owned());
@@ -268,7 +268,7 @@ impl Keeper {
             }
             Some(entry) => Err(KeeperError::NotKillable { id: id.clone(), state: entry.job.state.word() }),
         };
-        let result = result.map(|()| self.board.jobs[id].clone());
+        let result = result.map(|()| self.snapshot.jobs[id].clone());
         self.answer(reply, result);
     }
 
@@ -276,7 +276,7 @@ impl Keeper {
         if self.stopping.is_some() {
             return Err(KeeperError::Stopping);
         }
-        let entry = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.clone();
+        let entry = self.snapshot.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.clone();
         if self.runs.contains_key(id) {
             if !self.callers.contains_key(id) && caller.brings_secrets() {
                 // This daemon took it up by itself, without anybody's token: it goes on with what comes now.
@@ -297,7 +297,7 @@ impl Keeper {
         self.commit(id, Event::Retried)?;
         self.callers.entry(id.clone()).or_default().renew(caller);
         self.launch(id, Cause::Person)?;
-        Ok(Resumed { entry: self.board.jobs[id].clone(), already_running: false })
+        Ok(Resumed { entry: self.snapshot.jobs[id].clone(), already_running: false })
     }
 
     /// Another tool's job becomes ours: its folder gets a journal, and its plan loses its secrets.
@@ -308,7 +308,7 @@ impl Keeper {
         adoption: Adoption,
         caller: Caller,
     ) -> Result<Resumed, KeeperError> {
-        if self.stopping.is_some() || self.board.jobs.contains_key(id) {
+        if self.stopping.is_some() || self.snapshot.jobs.contains_key(id) {
             return self.resume(id, caller);
         }
         let storage = |error| KeeperError::Storage(Arc::new(error));
@@ -334,10 +334,10 @@ impl Keeper {
         let job = Job::create(id.clone(), created_at, event)?;
         self.journals.insert(id.clone(), journal);
         self.callers.insert(id.clone(), caller);
-        self.board.jobs.insert(id.clone(), Arc::new(Entry::new(job)));
+        self.snapshot.jobs.insert(id.clone(), Arc::new(Entry::new(job)));
         self.touch(id, |_| ());
         self.launch_or_postpone(id);
-        Ok(Resumed { entry: self.board.jobs[id].clone(), already_running: false })
+        Ok(Resumed { entry: self.snapshot.jobs[id].clone(), already_running: false })
     }
 
     fn over(&mut self, id: &JobId, number: u64, result: Result<Finish, Stop>) {
@@ -372,7 +372,7 @@ impl Keeper {
             entry.news.phase = "";
             entry.news.ahead = 0;
         });
-        let entry = self.board.jobs[id].clone();
+        let entry = self.snapshot.jobs[id].clone();
         let killers = std::mem::take(&mut run.killers);
         self.answers.push(Box::new(move |synced, _| {
             for killer in killers {
@@ -383,7 +383,7 @@ impl Keeper {
         if goes_on && let Err(error) = self.launch(id, Cause::Person) {
             tracing::error!(job = %id, %error, "a job could not go on");
         }
-        if self.board.jobs[id].job.has_ended() {
+        if self.snapshot.jobs[id].job.has_ended() {
             self.callers.remove(id);
             self.prune(KEPT);
         }
@@ -418,7 +418,7 @@ impl Keeper {
 
     /// Applies an event and journals it; durable after the next [`Self::settle`].
     fn commit(&mut self, id: &JobId, event: Event) -> Result<(), KeeperError> {
-        let entry = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
+        let entry = self.snapshot.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
         entry.job.check(&event)?;
         let now = clock::now();
         let journal = self.journals.get_mut(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?;
@@ -439,11 +439,11 @@ impl Keeper {
 
     /// Changes an entry and gives it a new revision.
     fn touch(&mut self, id: &JobId, change: impl FnOnce(&mut Entry)) {
-        self.board.revision += 1;
-        if let Some(entry) = self.board.jobs.get_mut(id) {
+        self.snapshot.revision += 1;
+        if let Some(entry) = self.snapshot.jobs.get_mut(id) {
             let entry = Arc::make_mut(entry);
             change(entry);
-            entry.revision = self.board.revision;
+            entry.revision = self.snapshot.revision;
         }
     }
 
@@ -469,14 +469,14 @@ impl Keeper {
             }
         }
         self.published.send_if_modified(|shown| {
-            let news = shown.as_ref().is_none_or(|shown| shown.revision != self.board.revision);
+            let news = shown.as_ref().is_none_or(|shown| shown.revision != self.snapshot.revision);
             if news {
-                *shown = Some(Arc::new(self.board.clone()));
+                *shown = Some(Arc::new(self.snapshot.clone()));
             }
             news
         });
         for answer in self.answers.drain(..) {
-            answer(synced.clone(), &self.board);
+            answer(synced.clone(), &self.snapshot);
         }
     }
 
@@ -495,7 +495,7 @@ impl Keeper {
         if self.stopping.is_some() {
             return None;
         }
-        let waiting = self.board.jobs.values().filter_map(|entry| match entry.job.state {
+        let waiting = self.snapshot.jobs.values().filter_map(|entry| match entry.job.state {
             State::Paused { resume_at: Some(at), .. } if !self.runs.contains_key(&entry.job.id) => {
                 Some((entry.job.id.clone(), at))
             }
@@ -540,7 +540,7 @@ impl Keeper {
     /// Removes all but the newest `keep` ended jobs.
     fn prune(&mut self, keep: usize) -> Vec<JobId> {
         let mut ended: Vec<(Millis, JobId)> = self
-            .board
+            .snapshot
             .jobs
             .values()
             .filter_map(|entry| match entry.job.state {
@@ -562,7 +562,7 @@ impl Keeper {
 
     fn sweep(&mut self) {
         let gone: Vec<JobId> = self
-            .board
+            .snapshot
             .jobs
             .values()
             .filter(|entry| !self.runs.contains_key(&entry.job.id))
@@ -581,7 +581,7 @@ impl Keeper {
         self.callers.remove(id);
         self.requests.retain(|_, known| known != id);
         self.waits.remove(id);
-        self.board.remove(id);
+        self.snapshot.remove(id);
     }
 }
 

@@ -35,7 +35,6 @@ use std::time::Duration;
 use store::mac::UserKey;
 use store::place::Place;
 use store::tenure::Tenure;
-use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -47,9 +46,6 @@ const CHECK: Duration = Duration::from_secs(30);
 const SAFE_POINT: Duration = Duration::from_secs(5);
 /// Open connections may take so long to close.
 const DRAIN: Duration = Duration::from_secs(2);
-/// A message larger than this is refused.
-const MOST_MESSAGE: usize = 16 * 1024 * 1024;
-
 #[derive(Parser)]
 #[command(name = "specweave-jobsd", version, about = "The daemon of one project; specweave-jobs starts it")]
 struct Cli {
@@ -143,19 +139,20 @@ fn serve(project: &std::path::Path, tie: Tie) -> Result<(), ServeError> {
     let project = Project::find(project)?;
     let lock = DaemonLock::take(&project)?;
     let (socket, listener) = Socket::bind(&project, &lock)?;
-    start_log(&project, tie)?;
+    boot::daemon_log::start(&project, tie)
+        .map_err(|error| ServeError::Io("cannot open daemon.log", error))?;
     let user = UserKey::of_user(socket.folder()).inspect_err(|_| socket.remove())?;
     let place = Place::of(&project, &user)
         .map_err(|error| ServeError::Io("cannot tell which place this project is", error))
         .inspect_err(|_| socket.remove())?;
-    raise_descriptor_limit();
-    keep_memory_to_itself();
+    boot::limits::raise_descriptor_limit();
+    boot::limits::keep_memory_to_itself();
     rustls::crypto::ring::default_provider().install_default().ok();
     git::bound_libgit2();
     tracing::info!(project = %project.root().display(), version = env!("CARGO_PKG_VERSION"), "started");
     if tie != Tie::Terminal {
         boot::parent::tell(&serde_json::json!({"ready": true}));
-        open_log(&project)
+        disk::open_log(&project.daemon().log())
             .and_then(|log| boot::parent::release(&log, tie))
             .map_err(|error| ServeError::Io("cannot detach", error))?;
     }
@@ -207,7 +204,7 @@ async fn live(
     });
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<JobsServiceServer<Service>>().await;
-    let accept = |listener: StdListener| serve_connections(listener, service.clone(), health.clone());
+    let accept = |listener: StdListener| boot::serve::connections(listener, service.clone(), health.clone());
     let mut serving = vec![tokio::spawn(accept(listener))];
 
     let watch = Watch { tenure: &tenure, handle: &handle, activity: &activity };
@@ -330,94 +327,4 @@ impl Watch<'_> {
 fn seconds(name: &str, usual: Duration) -> Duration {
     let set = std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
     set.filter(|seconds| seconds.is_finite() && *seconds > 0.0).map_or(usual, Duration::from_secs_f64)
-}
-
-/// Serves one listener: only connections of the daemon's own user.
-async fn serve_connections<H>(listener: StdListener, service: Arc<Service>, health: H)
-where
-    H: tonic::codegen::Service<
-            tonic::codegen::http::Request<tonic::body::Body>,
-            Response = tonic::codegen::http::Response<tonic::body::Body>,
-            Error = std::convert::Infallible,
-        > + tonic::server::NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    H::Future: Send + 'static,
-{
-    let listener = match UnixListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the socket cannot be used"),
-    };
-    let connections = boot::accept::connections(listener);
-    let described = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(specweave_jobs::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    // Python's library still asks by the older name.
-    let (reflection, reflection_alpha) = match (described().build_v1(), described().build_v1alpha()) {
-        (Ok(reflection), Ok(alpha)) => (reflection, alpha),
-        (Err(error), _) | (_, Err(error)) => {
-            return tracing::error!(%error, "the contract's descriptors are broken");
-        }
-    };
-    let jobs = JobsServiceServer::from_arc(service).max_decoding_message_size(MOST_MESSAGE);
-    let served = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(boot::accept::MOST_CALLS)
-        .add_service(health)
-        .add_service(reflection)
-        .add_service(reflection_alpha)
-        .add_service(jobs)
-        .serve_with_incoming(connections)
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "serving ended");
-    }
-}
-
-/// The daemon's own log: `daemon.log`, or the terminal in the foreground.
-fn start_log(project: &Project, tie: Tie) -> Result<(), ServeError> {
-    let layer = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .log_internal_errors(false)
-        .with_max_level(tracing::Level::INFO);
-    if tie == Tie::Terminal {
-        layer.with_writer(std::io::stderr).with_target(false).init();
-        return Ok(());
-    }
-    let log = boot::daemon_log::DaemonLog::open(&project.daemon().log())
-        .map_err(|error| ServeError::Io("cannot open daemon.log", error))?;
-    layer.with_writer(std::sync::Mutex::new(log)).with_target(false).init();
-    Ok(())
-}
-
-/// Many clones at a time hold many files.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum.map(|most| most.min(16_384)).or(Some(16_384));
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files could not be raised");
-    }
-}
-
-/// Tokens are in this process's memory: no core dump holds it, and no other process of the user's reads it.
-fn keep_memory_to_itself() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let limited = setrlimit(Resource::Core, none);
-    #[cfg(target_os = "linux")]
-    let limited =
-        limited.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
-    if let Err(error) = limited {
-        tracing::warn!(%error, "a core dump could hold tokens");
-    }
-}
-
-fn open_log(project: &Project) -> std::io::Result<std::fs::File> {
-    disk::open_log(&project.daemon().log())
 }

@@ -1,7 +1,7 @@
 //! Keeps the documented `background-jobs.json` true: one task that waits for news, and rewrites the file
-//! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the board.
+//! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the snapshot.
 
-use crate::job::snapshot::{Board, Entry};
+use crate::job::snapshot::{Entry, Snapshot};
 use crate::job::{Plan, State};
 use crate::keeper::KeeperHandle;
 use crate::store::tenure::Tenure;
@@ -80,8 +80,8 @@ async fn keep(
     let mut shown = Shown::default();
     loop {
         let stopping = stop.is_cancelled();
-        let board = keeper.board().await;
-        let wait = if stopping { Duration::ZERO } else { shown.wait(&board) };
+        let snapshot = keeper.snapshot().await;
+        let wait = if stopping { Duration::ZERO } else { shown.wait(&snapshot) };
         if wait > Duration::ZERO {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -91,15 +91,15 @@ async fn keep(
             continue;
         }
         // Where this daemon is no longer the project's, the file is another's.
-        let is_due = shown.revision < board.revision || shown.was_overwritten(&project.background_jobs());
+        let is_due = shown.revision < snapshot.revision || shown.was_overwritten(&project.background_jobs());
         if is_due && tenure.holds() {
-            let (project, snapshot, foreign) = (project.clone(), board.clone(), foreign.clone());
-            let written = tokio::task::spawn_blocking(move || write(&project, &snapshot, &foreign)).await;
+            let (project, newest, foreign) = (project.clone(), snapshot.clone(), foreign.clone());
+            let written = tokio::task::spawn_blocking(move || write(&project, &newest, &foreign)).await;
             match written.map_err(|panic| MirrorWriteError::Io(io::Error::other(panic))).flatten() {
                 Ok(written) => {
                     notices.lock().expect("no holder panics").extend(written.notice);
-                    shown.have_written(&board, written.bytes, written.stamp);
-                    told.send_replace(board.revision);
+                    shown.have_written(&snapshot, written.bytes, written.stamp);
+                    told.send_replace(snapshot.revision);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "background-jobs.json could not be written");
@@ -152,21 +152,21 @@ impl Shown {
     }
 
     /// How long the next write should wait: not at all for a change of state, paced for progress.
-    fn wait(&self, board: &Board) -> Duration {
+    fn wait(&self, snapshot: &Snapshot) -> Duration {
         if let Some(failed) = self.failed_at {
             return Duration::from_secs(1).saturating_sub(failed.elapsed());
         }
         let Some(written) = self.written_at else { return Duration::ZERO };
-        let state_changed = self.ours.len() != board.jobs.len()
-            || board
+        let state_changed = self.ours.len() != snapshot.jobs.len()
+            || snapshot
                 .jobs
                 .iter()
                 .any(|(id, entry)| self.ours.get(id).is_none_or(|(state, _)| *state != entry.job.state));
-        if state_changed || self.revision == board.revision {
+        if state_changed || self.revision == snapshot.revision {
             return Duration::ZERO;
         }
         let (mut updates, mut total) = (0, 0);
-        for (id, entry) in &board.jobs {
+        for (id, entry) in &snapshot.jobs {
             let (current, all) =
                 entry.job.plan.as_ref().map_or((0, 0), |plan| (plan.current(), plan.total()));
             let before = self.ours.get(id).map_or(0, |(_, current)| *current);
@@ -181,13 +181,13 @@ impl Shown {
         pace.min(OLDEST).saturating_sub(written.elapsed())
     }
 
-    fn have_written(&mut self, board: &Board, bytes: u64, stamp: Option<Stamp>) {
+    fn have_written(&mut self, snapshot: &Snapshot, bytes: u64, stamp: Option<Stamp>) {
         self.stamp = stamp;
-        self.revision = board.revision;
+        self.revision = snapshot.revision;
         self.bytes = bytes;
         self.written_at = Some(Instant::now());
         self.failed_at = None;
-        self.ours = board
+        self.ours = snapshot
             .jobs
             .iter()
             .map(|(id, entry)| {
@@ -215,8 +215,8 @@ enum MirrorWriteError {
 /// So often a file is read again that changes while it is rewritten.
 const MOST_READS: u32 = 20;
 
-/// Rewrites the file. Our own entries that are no longer on the board go.
-fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Written, MirrorWriteError> {
+/// Rewrites the file. Our own entries that are no longer in it go.
+fn write(project: &Project, snapshot: &Snapshot, foreign: &ForeignJobs) -> Result<Written, MirrorWriteError> {
     let path = project.background_jobs();
     let _lock = DocumentLock::take(&project.background_jobs_lock())?;
     let mut notice = None;
@@ -233,14 +233,14 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
             }
             Err(error) => return Err(error.into()),
         };
-        enter(board, &mut document);
+        enter(snapshot, &mut document);
         if read.is_none() && document.jobs.is_empty() {
             return Ok(Written { bytes: 0, stamp: None, notice });
         }
         let now = clock::now();
         let mut same = false;
         let fill =
-            |out: &mut dyn Write| document.write(out, |before| translated(project, board, before, now));
+            |out: &mut dyn Write| document.write(out, |before| translated(project, snapshot, before, now));
         // A file that would not change is left alone.
         let wanted = |new: &Path| {
             disk::same_content(new, &path).map(|found| {
@@ -259,12 +259,12 @@ fn write(project: &Project, board: &Board, foreign: &ForeignJobs) -> Result<Writ
     unreachable!("the last read is used whatever happens meanwhile")
 }
 
-/// Gives every job of the board its place in the document, the oldest first; our own entries that are no longer on the
-/// board go.
-fn enter(board: &Board, document: &mut Document) {
-    let on_board = |id: &str| JobId::parse(id).is_some_and(|id| board.jobs.contains_key(&id));
+/// Gives every job of the snapshot its place in the document, the oldest first; our own entries that are no longer on the
+/// snapshot go.
+fn enter(snapshot: &Snapshot, document: &mut Document) {
+    let on_board = |id: &str| JobId::parse(id).is_some_and(|id| snapshot.jobs.contains_key(&id));
     document.jobs.retain(|job| !job.ours || on_board(&job.id));
-    let mut by_age: Vec<&Arc<Entry>> = board.jobs.values().collect();
+    let mut by_age: Vec<&Arc<Entry>> = snapshot.jobs.values().collect();
     by_age.sort_by_key(|entry| entry.job.created_at);
     for entry in by_age {
         let id = entry.job.id.as_str();
@@ -290,11 +290,11 @@ pub fn pause_foreign(project: &Project, id: &JobId) -> io::Result<bool> {
 /// The text of a job of ours in the place of the entry `before`; `None` for another tool's.
 fn translated(
     project: &Project,
-    board: &Board,
+    snapshot: &Snapshot,
     before: &documented::Entry,
     now: Millis,
 ) -> Option<documented::Entry> {
-    let entry = board.jobs.get(&JobId::parse(&before.id)?)?;
+    let entry = snapshot.jobs.get(&JobId::parse(&before.id)?)?;
     let job = view::job(entry, now);
     let (mut items_completed, mut items_failed) = (Vec::new(), Vec::new());
     if let Some(items) = entry.job.items() {
@@ -390,14 +390,14 @@ impl ForeignJobs {
         Self { project, cache: Mutex::default(), reading: Mutex::default() }
     }
 
-    /// Those that are not on the board, as they stand now. The file can be large: no other call waits for its reading.
-    pub async fn besides(self: &Arc<Self>, board: &Arc<Board>) -> Vec<v1::Job> {
-        let (foreign, board) = (self.clone(), board.clone());
-        tokio::task::spawn_blocking(move || foreign.read_besides(&board)).await.unwrap_or_default()
+    /// Those that are not in it, as they stand now. The file can be large: no other call waits for its reading.
+    pub async fn besides(self: &Arc<Self>, snapshot: &Arc<Snapshot>) -> Vec<v1::Job> {
+        let (foreign, snapshot) = (self.clone(), snapshot.clone());
+        tokio::task::spawn_blocking(move || foreign.read_besides(&snapshot)).await.unwrap_or_default()
     }
 
-    fn read_besides(&self, board: &Board) -> Vec<v1::Job> {
-        let ours = |job: &v1::Job| JobId::parse(&job.id).is_some_and(|id| board.jobs.contains_key(&id));
+    fn read_besides(&self, snapshot: &Snapshot) -> Vec<v1::Job> {
+        let ours = |job: &v1::Job| JobId::parse(&job.id).is_some_and(|id| snapshot.jobs.contains_key(&id));
         let (entries, brownfield) = (self.entries(), documented::brownfield(&self.project));
         let mut jobs = documented::from_entries(entries.iter().chain(&brownfield), &self.project);
         // A job that was ours and is pruned may be in the file for a moment longer.
@@ -469,7 +469,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn any_lock_content_is_read_without_harm(content in ".*", number in any::<i64>()) {

@@ -5,7 +5,7 @@ mod foreign;
 mod streams;
 
 use crate::job::order::Order;
-use crate::job::snapshot::{Board, Entry};
+use crate::job::snapshot::{Entry, Snapshot};
 use crate::keeper::KeeperHandle;
 use crate::mirror::{ForeignJobs, MirrorState};
 use crate::net::secrets::{Caller, Secrets};
@@ -73,7 +73,7 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
     /// Every call begins here.
-    async fn enter<T>(&self, request: &Request<T>) -> Result<Arc<Board>, Status> {
+    async fn enter<T>(&self, request: &Request<T>) -> Result<Arc<Snapshot>, Status> {
         self.activity.called();
         let theirs = request.metadata().get(PROTOCOL_HEADER);
         if theirs.is_some_and(|theirs| theirs.as_bytes() != PROTOCOL.to_string().as_bytes()) {
@@ -88,14 +88,14 @@ impl Service {
         if self.stopping.is_cancelled() {
             return Err(errors::shutting_down());
         }
-        Ok(self.keeper.board().await)
+        Ok(self.keeper.snapshot().await)
     }
 
     /// All jobs, newest first.
-    async fn jobs(&self, board: &Arc<Board>) -> Vec<Job> {
-        let besides = self.foreign.besides(board).await;
+    async fn jobs(&self, snapshot: &Arc<Snapshot>) -> Vec<Job> {
+        let besides = self.foreign.besides(snapshot).await;
         let now = clock::now();
-        let ours = board
+        let ours = snapshot
             .jobs
             .values()
             .filter(|entry| !entry.job.has_ended() || disk::exists(&self.project.job(&entry.job.id).folder))
@@ -109,11 +109,11 @@ impl Service {
     }
 
     /// The job that an id or an unambiguous prefix names.
-    async fn find(&self, board: &Arc<Board>, wanted: &str) -> Result<Found, Status> {
-        if let Some(entry) = JobId::parse(wanted).and_then(|id| board.jobs.get(&id)) {
-            return Ok(Found::Ours(entry.clone()));
+    async fn find(&self, snapshot: &Arc<Snapshot>, wanted: &str) -> Result<FoundJob, Status> {
+        if let Some(entry) = JobId::parse(wanted).and_then(|id| snapshot.jobs.get(&id)) {
+            return Ok(FoundJob::Ours(entry.clone()));
         }
-        let jobs = self.jobs(board).await;
+        let jobs = self.jobs(snapshot).await;
         let fits = |job: &&Job| !wanted.is_empty() && job.id.starts_with(wanted);
         let mut fitting: Vec<&Job> = jobs.iter().filter(fits).collect();
         if let Some(exact) = fitting.iter().find(|job| job.id == wanted) {
@@ -121,9 +121,9 @@ impl Service {
         }
         match fitting[..] {
             [] => Err(errors::not_found(wanted, &jobs)),
-            [one] => Ok(match JobId::parse(&one.id).and_then(|id| board.jobs.get(&id)) {
-                Some(entry) => Found::Ours(entry.clone()),
-                None => Found::Foreign(Box::new(one.clone())),
+            [one] => Ok(match JobId::parse(&one.id).and_then(|id| snapshot.jobs.get(&id)) {
+                Some(entry) => FoundJob::Ours(entry.clone()),
+                None => FoundJob::Foreign(Box::new(one.clone())),
             }),
             _ => Err(errors::ambiguous(wanted, &fitting)),
         }
@@ -145,17 +145,17 @@ impl Service {
         })
     }
 
-    fn notices(&self, board: &Board) -> Vec<String> {
-        board.notices.iter().cloned().chain(self.mirror.notices()).collect()
+    fn notices(&self, snapshot: &Snapshot) -> Vec<String> {
+        snapshot.notices.iter().cloned().chain(self.mirror.notices()).collect()
     }
 }
 
-enum Found {
+enum FoundJob {
     Ours(Arc<Entry>),
     Foreign(Box<Job>),
 }
 
-impl Found {
+impl FoundJob {
     fn present(&self) -> Job {
         match self {
             Self::Ours(entry) => view::job(entry, clock::now()),
@@ -188,17 +188,17 @@ fn caller(sent: Vec<EnvironmentVariable>) -> Caller {
 #[tonic::async_trait]
 impl JobsService for Service {
     async fn get_info(&self, request: Request<GetInfoRequest>) -> Result<Response<GetInfoResponse>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         Ok(Response::new(GetInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: PROTOCOL,
             pid: std::process::id(),
             project: self.project.root().to_string_lossy().into_owned(),
             started_at: Some(clock::timestamp(self.started_at)),
-            active_jobs: board.jobs.values().filter(|entry| entry.job.is_active()).count() as u32,
+            active_jobs: snapshot.jobs.values().filter(|entry| entry.job.is_active()).count() as u32,
             streams: self.activity.streams(),
             epoch: self.keeper.epoch.to_string(),
-            notices: self.notices(&board),
+            notices: self.notices(&snapshot),
             specweave_device: self.project.identity().device,
             specweave_inode: self.project.identity().inode,
         }))
@@ -208,9 +208,9 @@ impl JobsService for Service {
         &self,
         request: Request<ListJobsRequest>,
     ) -> Result<Response<ListJobsResponse>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
-        let mut jobs = self.jobs(&board).await;
+        let mut jobs = self.jobs(&snapshot).await;
         if !request.states.is_empty() {
             jobs.retain(|job| request.states.contains(&job.state));
         }
@@ -226,19 +226,19 @@ impl JobsService for Service {
         let page: Vec<Job> = jobs.into_iter().skip(from).take(size).collect();
         let next = from + page.len();
         let next_page_token = if next < all { next.to_string() } else { String::new() };
-        Ok(Response::new(ListJobsResponse { jobs: page, next_page_token, notices: self.notices(&board) }))
+        Ok(Response::new(ListJobsResponse { jobs: page, next_page_token, notices: self.notices(&snapshot) }))
     }
 
     async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
-        let found = self.find(&board, &request.id).await?;
+        let found = self.find(&snapshot, &request.id).await?;
         let mut job = found.present();
-        if let Found::Ours(entry) = &found {
+        if let FoundJob::Ours(entry) = &found {
             job.spec = Some(entry.job.order.spec());
         }
         let mut response = GetJobResponse { job: Some(job), ..Default::default() };
-        if let (Found::Ours(entry), 1..) = (&found, request.item_page_size) {
+        if let (FoundJob::Ours(entry), 1..) = (&found, request.item_page_size) {
             let from = match request.item_page_token.as_str() {
                 "" => 0,
                 token => token.parse().map_err(|_| bad_token())?,
@@ -288,10 +288,10 @@ impl JobsService for Service {
             }
         };
         let (scope, mut order) = (self.scope(caller.clone()), order);
-        let settling = move || kind::of_mut(&mut order).settle(&scope).map(|()| order);
-        let settled = tokio::task::spawn_blocking(settling).await;
-        let settled = settled.map_err(|panic| Status::internal(panic.to_string()))?;
-        let order = settled.map_err(|refusal| errors::from_refusal(refusal, verb))?;
+        let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
+        let prepared = tokio::task::spawn_blocking(preparing).await;
+        let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;
+        let order = prepared.map_err(|refusal| errors::from_refusal(refusal, verb))?;
         let started = self.keeper.start(request_id, order, caller).await.map_err(from_keeper)?;
         self.mirror.told(started.entry.revision).await;
         let job = Some(view::job(&started.entry, clock::now()));
@@ -304,16 +304,16 @@ impl JobsService for Service {
         &self,
         request: Request<FollowJobRequest>,
     ) -> Result<Response<Self::FollowJobStream>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
-        let removed = JobId::parse(&request.id).and_then(|id| board.last_seen(&id).cloned());
+        let removed = JobId::parse(&request.id).and_then(|id| snapshot.last_seen(&id).cloned());
         let found = match removed {
-            Some(entry) => Found::Ours(entry),
-            None => self.find(&board, &request.id).await?,
+            Some(entry) => FoundJob::Ours(entry),
+            None => self.find(&snapshot, &request.id).await?,
         };
         let stream = match found {
-            Found::Ours(entry) => streams::follow(self, entry.job.id.clone(), request),
-            Found::Foreign(job) => {
+            FoundJob::Ours(entry) => streams::follow(self, entry.job.id.clone(), request),
+            FoundJob::Foreign(job) => {
                 let text =
                     format!("job {} is run by another tool; only its list entry and log can be read", job.id);
                 return Err(error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, []));
@@ -338,26 +338,26 @@ impl JobsService for Service {
         &self,
         request: Request<TailLogRequest>,
     ) -> Result<Response<Self::TailLogStream>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
-        let id = match self.find(&board, &request.id).await? {
-            Found::Ours(entry) => entry.job.id.clone(),
-            Found::Foreign(job) => JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?,
+        let id = match self.find(&snapshot, &request.id).await? {
+            FoundJob::Ours(entry) => entry.job.id.clone(),
+            FoundJob::Foreign(job) => JobId::parse(&job.id).ok_or_else(|| errors::not_found(&job.id, &[]))?,
         };
         streams::tail(self, id, request).map(Response::new)
     }
 
     async fn kill_job(&self, request: Request<KillJobRequest>) -> Result<Response<KillJobResponse>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
-        match self.find(&board, &request.id).await? {
-            Found::Ours(entry) => {
+        match self.find(&snapshot, &request.id).await? {
+            FoundJob::Ours(entry) => {
                 let pid = entry.pid;
                 let entry = self.keeper.kill(entry.job.id.clone()).await.map_err(from_keeper)?;
                 self.mirror.told(entry.revision).await;
                 Ok(Response::new(KillJobResponse { job: Some(view::job(&entry, clock::now())), pid }))
             }
-            Found::Foreign(job) => foreign::kill(&self.project, *job).await.map(Response::new),
+            FoundJob::Foreign(job) => foreign::kill(&self.project, *job).await.map(Response::new),
         }
     }
 
@@ -365,11 +365,11 @@ impl JobsService for Service {
         &self,
         request: Request<ResumeJobRequest>,
     ) -> Result<Response<ResumeJobResponse>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
-        let (resumed, notices) = match self.find(&board, &request.id).await? {
-            Found::Ours(entry) => (self.resume(&entry, caller(request.environment)).await?, Vec::new()),
-            Found::Foreign(job) => self.adopt(*job, caller(request.environment)).await?,
+        let (resumed, notices) = match self.find(&snapshot, &request.id).await? {
+            FoundJob::Ours(entry) => (self.resume(&entry, caller(request.environment)).await?, Vec::new()),
+            FoundJob::Foreign(job) => self.adopt(*job, caller(request.environment)).await?,
         };
         self.mirror.told(resumed.entry.revision).await;
         Ok(Response::new(ResumeJobResponse {
@@ -416,9 +416,9 @@ impl JobsService for Service {
         &self,
         request: Request<ShutdownRequest>,
     ) -> Result<Response<ShutdownResponse>, Status> {
-        let board = self.enter(&request).await?;
+        let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
-        let busy = board.jobs.values().any(|entry| entry.job.is_active());
+        let busy = snapshot.jobs.values().any(|entry| entry.job.is_active());
         if request.only_if_idle && busy {
             return Ok(Response::new(ShutdownResponse { stopping: false }));
         }

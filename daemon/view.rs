@@ -1,8 +1,8 @@
 //! A job as the contract shows it. Pure.
 
-use crate::job::paged_sources::Feeds;
+use crate::job::paged_sources::PagedSources;
 use crate::job::snapshot::Entry;
-use crate::job::{Job, Mark, Outcome, PauseReason, Plan, State};
+use crate::job::{ItemState, Job, Outcome, PauseReason, Plan, State};
 use crate::model::failure::{Failure, Reason};
 use crate::work::kind;
 use specweave_jobs::clock::{Millis, timestamp};
@@ -61,7 +61,7 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
 
 fn progress(entry: &Entry, now: Millis) -> v1::Progress {
     let job = &entry.job;
-    let nothing = Plan::Feeds(Feeds::default());
+    let nothing = Plan::Sources(PagedSources::default());
     let plan = job.plan.as_ref().unwrap_or(&nothing);
     let (current, total) = (plan.current(), plan.total());
     let rate = rate(job, current, now);
@@ -111,16 +111,16 @@ fn rate(job: &Job, current: u64, now: Millis) -> f64 {
 pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec<v1::Item>, Option<u32>) {
     let items = match &job.plan {
         Some(Plan::Items(items)) => items,
-        Some(Plan::Feeds(feeds)) => return failures(feeds, from, limit, wanted),
+        Some(Plan::Sources(sources)) => return failures(sources, from, limit, wanted),
         None => return (Vec::new(), None),
     };
     let mut page = Vec::new();
     for index in from..items.len() as u32 {
-        let state = match items.mark(index) {
-            None | Some(Mark::Waiting) => v1::ItemState::Waiting,
-            Some(Mark::Done) => v1::ItemState::Done,
-            Some(Mark::Before) => v1::ItemState::Skipped,
-            Some(Mark::Failed) => v1::ItemState::Failed,
+        let state = match items.item_state(index) {
+            None | Some(ItemState::Waiting) => v1::ItemState::Waiting,
+            Some(ItemState::Done) => v1::ItemState::Done,
+            Some(ItemState::Before) => v1::ItemState::Skipped,
+            Some(ItemState::Failed) => v1::ItemState::Failed,
         };
         if !wanted.is_empty() && !wanted.contains(&state) {
             continue;
@@ -142,11 +142,16 @@ pub fn items(job: &Job, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec
 }
 
 /// Of a job that reads pages, only what failed has a name.
-fn failures(feeds: &Feeds, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (Vec<v1::Item>, Option<u32>) {
+fn failures(
+    sources: &PagedSources,
+    from: u32,
+    limit: u32,
+    wanted: &[v1::ItemState],
+) -> (Vec<v1::Item>, Option<u32>) {
     if !wanted.is_empty() && !wanted.contains(&v1::ItemState::Failed) {
         return (Vec::new(), None);
     }
-    let all = feeds.failures().enumerate().skip(from as usize);
+    let all = sources.failures().enumerate().skip(from as usize);
     let mut page: Vec<v1::Item> = all
         .take(limit as usize + 1)
         .map(|(index, (name, failed))| v1::Item {
@@ -167,7 +172,9 @@ fn failures(feeds: &Feeds, from: u32, limit: u32, wanted: &[v1::ItemState]) -> (
 fn broken(plan: &Plan) -> u64 {
     match plan {
         Plan::Items(_) => 0,
-        Plan::Feeds(feeds) => feeds.failed() - feeds.all().iter().map(|feed| feed.failed).sum::<u64>(),
+        Plan::Sources(sources) => {
+            sources.failed() - sources.all().iter().map(|source| source.failed).sum::<u64>()
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub mod tail;
 pub mod text;
 
 /// The generated contract. Its documentation is that of the .proto file.
-#[allow(missing_docs, clippy::all, rustdoc::all)]
+#[allow(missing_docs, unused_qualifications, clippy::all, clippy::too_many_lines, rustdoc::all)]
 pub mod v1 {
     tonic::include_proto!("specweave.jobs.v1");
 }

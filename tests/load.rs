@@ -1,6 +1,7 @@
 //! A crowd at the socket: followers by the hundred, readers that never read, floods of frames and bytes without meaning.
 //! Whoever asks meanwhile is answered at once, and the daemon's memory comes back.
 
+use crate::world::alone::Alone;
 use crate::world::git_server::Fault;
 use crate::world::{World, descriptors, eventually};
 use prost::Message;
@@ -50,6 +51,7 @@ async fn asked(world: &World, times: u32) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_followers_of_whom_some_never_read_keep_nobody_waiting() {
+    let _alone = Alone::wait();
     let (world, server, names) = World::with_remotes(2);
     server.fault(&names[0], Fault::Silent);
     let followed = world.start_clone(names.iter().map(|name| server.repository(name)));
@@ -165,6 +167,7 @@ impl Drop for Flood {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_settings_pings_and_streams_keep_nobody_waiting_and_take_no_memory() {
+    let _alone = Alone::wait();
     let world = World::new();
     world.run(["daemon", "start"]).ok();
     let daemon = world.daemon_pid().unwrap();
@@ -229,6 +232,7 @@ fn noise(seed: &mut u64) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_without_meaning_for_any_method_are_refused_and_harm_nobody() {
+    let _alone = Alone::wait();
     let world = World::new();
     world.run(["daemon", "start"]).ok();
     let daemon = world.daemon_pid().unwrap();

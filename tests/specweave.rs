@@ -170,7 +170,7 @@ fn a_token_in_a_job_of_specweaves_works_once_is_taken_out_and_told_of() {
     assert!(!said.stderr.contains(TOKEN));
     let job = world.wait("876130ad");
     assert_eq!((&job["progress"]["succeeded"], &job["progress"]["failed"]), (&1.into(), &1.into()), "{job}");
-    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(files(), Vec::<PathBuf>::new());
     let config = world.state().join("jobs/876130ad/config.json");
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&config.metadata().unwrap()) & 0o777, 0o600);
 

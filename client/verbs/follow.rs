@@ -30,7 +30,7 @@ fn exit_status(job: &Job) -> u8 {
 }
 
 pub async fn follow(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
-    let mut from = Source::open(project).await?;
+    let mut from = Source::open(project, Patience::Long).await?;
     let id = from.id_or_only_active(project, id).await?;
     let (job, _) = from.get(project, &id).await?;
     match from {
@@ -180,7 +180,7 @@ async fn reconnect(project: &Project) -> Option<Connection> {
 }
 
 pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool) -> Result<u8, Failure> {
-    let mut from = Source::open(project).await?;
+    let mut from = Source::open(project, Patience::Long).await?;
     let (job, _) = from.get(project, id).await?;
     let waiting = async {
         match from {

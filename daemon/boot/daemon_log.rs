@@ -1,6 +1,8 @@
 //! The daemon's own log, bounded while it runs.
 
+use crate::boot::parent::Tie;
 use specweave_jobs::disk;
+use specweave_jobs::project::Project;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,4 +44,19 @@ impl Write for DaemonLog {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Opens the daemon's own log: `daemon.log`, or the terminal in the foreground.
+pub fn start(project: &Project, tie: Tie) -> io::Result<()> {
+    let layer = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_max_level(tracing::Level::INFO);
+    if tie == Tie::Terminal {
+        layer.with_writer(io::stderr).with_target(false).init();
+        return Ok(());
+    }
+    let log = DaemonLog::open(&project.daemon().log())?;
+    layer.with_writer(std::sync::Mutex::new(log)).with_target(false).init();
+    Ok(())
 }

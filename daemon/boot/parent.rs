@@ -40,7 +40,7 @@ fn close_inherited() {
 
 /// One JSON line to whoever started this process and waits for it.
 pub fn tell(line: &serde_json::Value) {
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     // A starter that has gone away needs no answer.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
@@ -60,7 +60,7 @@ pub fn release(log: &File, tie: Tie) -> io::Result<()> {
 /// A thread of its own: a read of standard input cannot be cancelled.
 pub fn stop_with(stop_requested: CancellationToken) {
     std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
         stop_requested.cancel();
     });
 }

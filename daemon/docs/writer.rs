@@ -32,7 +32,7 @@ const MOST_DEPTH: usize = 8;
 pub use crate::docs::ledger::Access;
 pub use page::is_beside;
 
-pub struct Shelf {
+pub struct Writer {
     project: Project,
     ledger: Ledger,
     /// Files that the ledger does not have, by the external id that they name, in lower case.
@@ -83,18 +83,18 @@ impl Outcome {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
+pub enum WriterError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
 }
 
-impl Shelf {
+impl Writer {
     /// Reads the ledger, and looks for files that it does not know.
-    pub fn open(project: &Project, key: &PlaceKey, access: Access) -> Result<Self, ShelfError> {
+    pub fn open(project: &Project, key: &PlaceKey, access: Access) -> Result<Self, WriterError> {
         let path = project.imports();
-        let fail = |source| ShelfError::Io { path: path.clone(), source };
+        let fail = |source| WriterError::Io { path: path.clone(), source };
         let ledger = Ledger::open(&path, key, access).map_err(fail)?;
-        let mut shelf = Self {
+        let mut writer = Self {
             project: project.clone(),
             ledger,
             adoptable: HashMap::new(),
@@ -102,13 +102,13 @@ impl Shelf {
             conflicts: BTreeSet::new(),
             promised: HashMap::new(),
         };
-        for path in shelf.ledger.paths() {
+        for path in writer.ledger.paths() {
             let number = number_of(path).unwrap_or(0);
-            let highest = shelf.promised.entry(place_in(path).base).or_default();
+            let highest = writer.promised.entry(place_in(path).base).or_default();
             *highest = number.max(*highest);
         }
-        shelf.look_for_others();
-        Ok(shelf)
+        writer.look_for_others();
+        Ok(writer)
     }
 
     fn root(&self) -> PathBuf {
@@ -186,7 +186,7 @@ impl Shelf {
     }
 
     /// The file of an item, its text, what is remembered of both sides, and the file that waits beside it.
-    pub fn story(&mut self, item: &Item) -> Result<Option<Kept>, ShelfError> {
+    pub fn story(&mut self, item: &Item) -> Result<Option<Kept>, WriterError> {
         let page = Page::new(self, &[item], "", None);
         let current = page.current(&item.key);
         match current {
@@ -196,11 +196,11 @@ impl Shelf {
                 Ok(Some(Kept { bases: self.ledger.bases(&item.key), path, text, waits }))
             }
             Ok(Current::Missing { .. }) => Ok(None),
-            Err(Misfit(error)) => Err(ShelfError::Io { path: self.root(), source: io::Error::other(error) }),
+            Err(Misfit(error)) => Err(WriterError::Io { path: self.root(), source: io::Error::other(error) }),
         }
     }
 
-    /// What a page of these items would become; nothing is written, and this shelf is good for nothing else.
+    /// What a page of these items would become; nothing is written, and this writer is good for nothing else.
     pub fn foresee(mut self, items: &[&Item], source: &str) -> Vec<(String, Result<Placed, String>)> {
         let mut page = Page::new(&mut self, items, source, None);
         let placed = page.place_all(items.to_vec());
@@ -216,7 +216,7 @@ impl Shelf {
     }
 
     /// Writes a page: its items, and before them the parents that were fetched for them.
-    pub fn put(&mut self, parents: &[Item], items: &[Item], source: &str) -> Result<Outcome, ShelfError> {
+    pub fn put(&mut self, parents: &[Item], items: &[Item], source: &str) -> Result<Outcome, WriterError> {
         self.put_as(parents, items, source, None)
     }
 
@@ -227,7 +227,7 @@ impl Shelf {
         items: &[Item],
         source: &str,
         wins: Option<Wins>,
-    ) -> Result<Outcome, ShelfError> {
+    ) -> Result<Outcome, WriterError> {
         let all: Vec<&Item> = parents.iter().chain(items).collect();
         let mut page = Page::new(self, &all, source, wins);
         let mut outcome = Outcome::default();
@@ -253,16 +253,16 @@ impl Shelf {
         Ok(outcome)
     }
 
-    fn write(&mut self, writes: Writes) -> Result<(), ShelfError> {
+    fn write(&mut self, writes: Writes) -> Result<(), WriterError> {
         let ledger = self.project.imports();
-        self.ledger.sync().map_err(|source| ShelfError::Io { path: ledger, source })?;
+        self.ledger.sync().map_err(|source| WriterError::Io { path: ledger, source })?;
         let root = self.root();
         if !writes.files.is_empty() {
             let written = self.write_files(&root, &writes)?;
             if sync_all(&root, &written).is_err() {
                 // The system forgets what a failed sync lost: only what is written anew can be on the disk.
                 let written = self.write_files(&root, &writes)?;
-                sync_all(&root, &written).map_err(|source| ShelfError::Io { path: root.clone(), source })?;
+                sync_all(&root, &written).map_err(|source| WriterError::Io { path: root.clone(), source })?;
             }
             crash::point("stories-synced");
         }
@@ -270,7 +270,7 @@ impl Shelf {
         for path in &writes.gone {
             match disk::remove_file(&root.join(path)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(ShelfError::Io { path: root.join(path), source: error });
+                    return Err(WriterError::Io { path: root.join(path), source: error });
                 }
                 _ => crash::point("story-unlinked"),
             }
@@ -278,16 +278,16 @@ impl Shelf {
         Ok(())
     }
 
-    fn write_files(&self, root: &Path, writes: &Writes) -> Result<Vec<PathBuf>, ShelfError> {
+    fn write_files(&self, root: &Path, writes: &Writes) -> Result<Vec<PathBuf>, WriterError> {
         if !self.project.is_still_here() {
             let source = io::Error::other("the project was moved or removed");
-            return Err(ShelfError::Io { path: root.to_path_buf(), source });
+            return Err(WriterError::Io { path: root.to_path_buf(), source });
         }
         let write = |(path, text): (&String, &String)| {
             let path = root.join(path);
             let made = path.parent().map_or(Ok(()), |folder| disk::make_folders(folder, 0o777));
             let written = made.and_then(|()| write_unsynced(&path, text));
-            written.map(|()| path.clone()).map_err(|source| ShelfError::Io { path, source })
+            written.map(|()| path.clone()).map_err(|source| WriterError::Io { path, source })
         };
         writes.files.iter().map(write).collect()
     }
@@ -300,8 +300,8 @@ impl Shelf {
 
     /// Says that what was put is done: from now on it is what is known. Until then, putting it again counts as the
     /// first time did.
-    pub fn close(&mut self) -> Result<(), ShelfError> {
-        self.ledger.close().map_err(|source| ShelfError::Io { path: self.project.imports(), source })
+    pub fn close(&mut self) -> Result<(), WriterError> {
+        self.ledger.close().map_err(|source| WriterError::Io { path: self.project.imports(), source })
     }
 
     fn base(&mut self, path: &str) -> &mut Base {
@@ -323,8 +323,8 @@ impl Base {
         let names = |folder: &Path| -> Vec<String> {
             disk::read_folder(folder).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
         };
-        for shelf in [folder.to_path_buf(), folder.join("_archive")] {
-            let mut folders = names(&shelf);
+        for writer in [folder.to_path_buf(), folder.join("_archive")] {
+            let mut folders = names(&writer);
             folders.sort();
             for name in folders {
                 let feature = numbered(&name, "fs-");
@@ -332,14 +332,14 @@ impl Base {
                 if feature.is_none() && name != "_orphans" {
                     continue;
                 }
-                for file in names(&shelf.join(&name)) {
+                for file in names(&writer.join(&name)) {
                     base.last_story = base.last_story.max(numbered(&file, "us-").unwrap_or(0));
                 }
-                let text =
-                    disk::read_regular(&shelf.join(&name).join("FEATURE.md"), MOST_STORY).unwrap_or_default();
+                let text = disk::read_regular(&writer.join(&name).join("FEATURE.md"), MOST_STORY)
+                    .unwrap_or_default();
                 let origin = feature::origin(&String::from_utf8_lossy(&text));
                 // What was archived is no place for new stories.
-                if let Some(origin) = origin.filter(|_| shelf == folder) {
+                if let Some(origin) = origin.filter(|_| writer == folder) {
                     base.origins.entry(origin).or_insert(name);
                 }
             }

@@ -13,7 +13,7 @@ use tokio_util::io::StreamReader;
 use url::Url;
 
 /// An open conversation about one repository.
-pub struct Session<'a> {
+pub struct Transport<'a> {
     engine: &'a Engine,
     /// The repository's address after redirects, without a trailing slash.
     base: Url,
@@ -24,7 +24,7 @@ pub struct Session<'a> {
 /// Sent with every request; a server that does not know it answers in the old way.
 const VERSION_HEADER: (&str, &str) = ("git-protocol", "version=2");
 
-impl<'a> Session<'a> {
+impl<'a> Transport<'a> {
     /// Asks what the repository at `url` has.
     pub async fn open(
         engine: &'a Engine,

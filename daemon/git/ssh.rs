@@ -49,14 +49,14 @@ impl Address {
 }
 
 /// An open conversation about one repository.
-pub struct Session {
+pub struct Transport {
     child: Child,
     stdin: ChildStdin,
     reader: PacketReader<Reader>,
     dialect: Dialect,
 }
 
-impl Session {
+impl Transport {
     /// Connects and asks what the repository has.
     pub async fn open(engine: &Engine, address: &Address) -> Result<(Self, RemoteRefs), CloneError> {
         let mut command = command(engine, address);

@@ -36,7 +36,7 @@ impl Counts {
 /// A page whose effects are on the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageDone {
-    pub feed: u32,
+    pub source: u32,
     /// Where the source goes on; only its own reader understands it.
     pub cursor: Arc<str>,
     /// Items of the source in all, as far as it has said.
@@ -47,7 +47,7 @@ pub struct PageDone {
 
 /// One source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Feed {
+pub struct PagedSource {
     pub name: Arc<str>,
     /// `None` before the first page.
     pub cursor: Option<Arc<str>>,
@@ -66,7 +66,7 @@ pub enum End {
     Failed(Arc<Failure>),
 }
 
-impl Feed {
+impl PagedSource {
     /// The failures whose names are known.
     pub fn failures(&self) -> &[FailedItem] {
         &self.failures
@@ -87,82 +87,87 @@ impl Feed {
 
 /// All sources of a job. Copies share the texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Feeds(Vec<Feed>);
+pub struct PagedSources(Vec<PagedSource>);
 
-impl Feeds {
+impl PagedSources {
     pub fn new(names: &[String]) -> Self {
-        Self(names.iter().map(|name| Feed { name: name.as_str().into(), ..Feed::default() }).collect())
+        Self(
+            names
+                .iter()
+                .map(|name| PagedSource { name: name.as_str().into(), ..PagedSource::default() })
+                .collect(),
+        )
     }
 
-    pub fn all(&self) -> &[Feed] {
+    pub fn all(&self) -> &[PagedSource] {
         &self.0
     }
 
-    pub fn get(&self, feed: u32) -> Option<&Feed> {
-        self.0.get(feed as usize)
+    pub fn get(&self, source: u32) -> Option<&PagedSource> {
+        self.0.get(source as usize)
     }
 
     pub fn current(&self) -> u64 {
-        self.0.iter().map(Feed::current).sum()
+        self.0.iter().map(PagedSource::current).sum()
     }
 
     pub fn total(&self) -> u64 {
-        self.0.iter().map(Feed::total).sum()
+        self.0.iter().map(PagedSource::total).sum()
     }
 
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        self.0.iter().for_each(|feed| sum.add(&feed.counts));
+        self.0.iter().for_each(|source| sum.add(&source.counts));
         sum
     }
 
     /// Items that failed, and sources that could not be read.
     pub fn failed(&self) -> u64 {
-        let broken = |feed: &&Feed| matches!(feed.end, Some(End::Failed(_)));
-        self.0.iter().map(|feed| feed.failed).sum::<u64>() + self.0.iter().filter(broken).count() as u64
+        let broken = |source: &&PagedSource| matches!(source.end, Some(End::Failed(_)));
+        self.0.iter().map(|source| source.failed).sum::<u64>() + self.0.iter().filter(broken).count() as u64
     }
 
     /// The names of what failed, with the reasons.
     pub fn failures(&self) -> impl Iterator<Item = (&str, &Failure)> {
-        self.0.iter().flat_map(|feed| {
-            let broken = match &feed.end {
-                Some(End::Failed(failure)) => Some((&*feed.name, &**failure)),
+        self.0.iter().flat_map(|source| {
+            let broken = match &source.end {
+                Some(End::Failed(failure)) => Some((&*source.name, &**failure)),
                 _ => None,
             };
-            feed.failures.iter().map(|one| (one.name.as_str(), &one.failure)).chain(broken)
+            source.failures.iter().map(|one| (one.name.as_str(), &one.failure)).chain(broken)
         })
     }
 
     pub fn has_ended(&self) -> bool {
-        self.0.iter().all(|feed| feed.end.is_some())
+        self.0.iter().all(|source| source.end.is_some())
     }
 
     /// Panics when there is no such source.
     pub fn page(&mut self, page: PageDone) {
-        let feed = &mut self.0[page.feed as usize];
-        feed.cursor = Some(page.cursor);
-        feed.total = page.total.unwrap_or(feed.total);
-        feed.counts.add(&page.counts);
-        feed.failed += page.failed.len() as u64;
+        let source = &mut self.0[page.source as usize];
+        source.cursor = Some(page.cursor);
+        source.total = page.total.unwrap_or(source.total);
+        source.counts.add(&page.counts);
+        source.failed += page.failed.len() as u64;
         if !page.failed.is_empty() {
-            let room = MOST_NAMED.saturating_sub(feed.failures.len());
-            Arc::make_mut(&mut feed.failures).extend(page.failed.into_iter().take(room));
+            let room = MOST_NAMED.saturating_sub(source.failures.len());
+            Arc::make_mut(&mut source.failures).extend(page.failed.into_iter().take(room));
         }
     }
 
     /// Panics when there is no such source.
-    pub fn end(&mut self, feed: u32, end: End) {
-        self.0[feed as usize].end = Some(end);
+    pub fn end(&mut self, source: u32, end: End) {
+        self.0[source as usize].end = Some(end);
     }
 
     /// What could not be read goes on where it stopped; a source with failed items is read again from its beginning.
     pub fn retry(&mut self) {
-        for feed in &mut self.0 {
+        for source in &mut self.0 {
             // One that is still under way goes on from there, whatever failed on its way.
-            if feed.failed > 0 && feed.end.is_some() {
-                *feed = Feed { name: feed.name.clone(), ..Feed::default() };
-            } else if matches!(feed.end, Some(End::Failed(_))) {
-                feed.end = None;
+            if source.failed > 0 && source.end.is_some() {
+                *source = PagedSource { name: source.name.clone(), ..PagedSource::default() };
+            } else if matches!(source.end, Some(End::Failed(_))) {
+                source.end = None;
             }
         }
     }

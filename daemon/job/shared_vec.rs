@@ -6,18 +6,18 @@ use std::sync::Arc;
 const CHUNK: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunked<T> {
+pub struct SharedVec<T> {
     chunks: Vec<Arc<Vec<T>>>,
     len: usize,
 }
 
-impl<T> Default for Chunked<T> {
+impl<T> Default for SharedVec<T> {
     fn default() -> Self {
         Self { chunks: Vec::new(), len: 0 }
     }
 }
 
-impl<T: Clone> Chunked<T> {
+impl<T: Clone> SharedVec<T> {
     /// `len` times the same value, in one shared chunk until something is set.
     pub fn filled(value: T, len: usize) -> Self {
         let shared = Arc::new(vec![value; CHUNK.min(len)]);
@@ -59,14 +59,14 @@ mod tests {
 
     #[test]
     fn a_copy_does_not_see_later_changes() {
-        let mut marks = Chunked::filled(0_u8, 1_000);
+        let mut marks = SharedVec::filled(0_u8, 1_000);
         let before = marks.clone();
         marks.set(999, 7);
         marks.set(3, 5);
         assert_eq!((marks.get(999), marks.get(3), marks.get(1_000)), (Some(&7), Some(&5), None));
         assert!(before.iter().all(|mark| *mark == 0) && before.iter().count() == 1_000);
 
-        let mut order = Chunked::default();
+        let mut order = SharedVec::default();
         (0..600_u32).for_each(|number| order.push(number));
         assert!(order.iter().copied().eq(0..600));
         assert_eq!(order.len(), 600);

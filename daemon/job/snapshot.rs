@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// All jobs as they stood at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Board {
+pub struct Snapshot {
     /// Grows with every change.
     pub revision: u64,
     pub jobs: BTreeMap<JobId, Arc<Entry>>,
@@ -21,8 +21,8 @@ pub struct Board {
 /// Removed jobs that are remembered.
 const MOST_REMOVED: usize = 64;
 
-impl Board {
-    /// Takes a job off the board.
+impl Snapshot {
+    /// Takes a job from it.
     pub fn remove(&mut self, id: &JobId) {
         self.revision += 1;
         if let Some(entry) = self.jobs.remove(id) {
@@ -39,11 +39,11 @@ impl Board {
     }
 }
 
-/// One job on the board.
+/// One job in it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub job: Job,
-    /// The board's revision when this job last changed.
+    /// The snapshot's revision when this job last changed.
     pub revision: u64,
     /// The stand-in's pid while the job runs.
     pub pid: u32,

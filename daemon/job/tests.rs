@@ -69,7 +69,7 @@ fn a_retry_makes_failed_items_wait_and_leaves_the_others() {
     job.apply(7, Event::Retried).unwrap();
     job.apply(8, Event::Started).unwrap();
     let items = job.items().unwrap();
-    assert_eq!((items.current(), items.waiting(), items.mark(1)), (1, 1, Some(Mark::Waiting)));
+    assert_eq!((items.current(), items.waiting(), items.item_state(1)), (1, 1, Some(ItemState::Waiting)));
     job.apply(9, done(1)).unwrap();
 }
 

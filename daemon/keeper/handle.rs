@@ -1,7 +1,7 @@
-//! How everybody else talks to the keeper: commands and their answers, and the board.
+//! How everybody else talks to the keeper: commands and their answers, and the snapshot.
 
 use crate::job::order::Order;
-use crate::job::snapshot::{Board, Entry};
+use crate::job::snapshot::{Entry, Snapshot};
 use crate::job::{Event, Refused};
 use crate::net::secrets::Caller;
 use crate::work::adoption::Adoption;
@@ -128,21 +128,21 @@ pub struct Resumed {
 pub struct KeeperHandle {
     pub(super) inbox: mpsc::Sender<Command>,
     /// `None` until the journals have been read.
-    pub(super) board: watch::Receiver<Option<Arc<Board>>>,
+    pub(super) snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
     pub epoch: Arc<str>,
 }
 
 impl KeeperHandle {
     /// All jobs; waits until the journals have been read.
-    pub async fn board(&self) -> Arc<Board> {
-        let mut board = self.board.clone();
-        let loaded = board.wait_for(Option::is_some).await;
-        loaded.ok().and_then(|board| board.clone()).unwrap_or_default()
+    pub async fn snapshot(&self) -> Arc<Snapshot> {
+        let mut snapshot = self.snapshot.clone();
+        let loaded = snapshot.wait_for(Option::is_some).await;
+        loaded.ok().and_then(|snapshot| snapshot.clone()).unwrap_or_default()
     }
 
     /// A view that can be waited on.
-    pub fn watch(&self) -> watch::Receiver<Option<Arc<Board>>> {
-        self.board.clone()
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.snapshot.clone()
     }
 
     pub async fn start(

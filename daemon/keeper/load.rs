@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 impl Keeper {
     pub(super) fn load(&mut self) {
         // The mirror looks at the file at least once: it may tell of jobs that are gone.
-        self.board.revision += 1;
+        self.snapshot.revision += 1;
         clear_leftovers(&self.project);
         let Ok(folders) = disk::read_folder(&self.project.jobs()) else { return };
         // What a link leads to is not this project's.
@@ -27,7 +27,7 @@ impl Keeper {
         }
         self.prune(KEPT);
         let interrupted: Vec<JobId> = self
-            .board
+            .snapshot
             .jobs
             .values()
             .filter(|entry| goes_on(&entry.job.state))
@@ -49,7 +49,7 @@ impl Keeper {
                 }
                 self.requests.insert(replay.job.request_id.to_string(), id.clone());
                 self.journals.insert(id.clone(), replay.journal);
-                self.board.jobs.insert(id.clone(), Arc::new(Entry::new(replay.job)));
+                self.snapshot.jobs.insert(id.clone(), Arc::new(Entry::new(replay.job)));
                 self.touch(&id, |_| ());
             }
             Err(error @ (JournalError::NoJob { .. } | JournalError::Foreign { .. })) => {
@@ -60,7 +60,7 @@ impl Keeper {
     }
 
     fn go_on(&mut self, id: &JobId) {
-        let fruitless = self.board.jobs[id].job.fruitless_runs;
+        let fruitless = self.snapshot.jobs[id].job.fruitless_runs;
         if fruitless < MOST_FRUITLESS_RUNS {
             tracing::info!(job = %id, "goes on where the last daemon left it");
             self.launch_or_postpone(id);
@@ -75,8 +75,8 @@ impl Keeper {
 
     pub(super) fn notice(&mut self, notice: String) {
         tracing::warn!("{notice}");
-        self.board.notices.push(notice);
-        self.board.revision += 1;
+        self.snapshot.notices.push(notice);
+        self.snapshot.revision += 1;
     }
 }
 

@@ -92,7 +92,7 @@ impl Keeper {
     pub(super) fn launch(&mut self, id: &JobId, cause: Cause) -> Result<(), KeeperError> {
         let storage = |error| KeeperError::Storage(Arc::new(error));
         let files = self.project.job(id);
-        let job = self.board.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.job.clone();
+        let job = self.snapshot.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.job.clone();
         let caller = self.callers.get(id).cloned().unwrap_or_default();
         let secrets = Arc::new(Secrets::new(&self.project, caller, &job.settings));
         let log = Arc::new(WorkerLog::open(&files.log(), secrets.redactor()).map_err(storage)?);
@@ -127,7 +127,7 @@ impl Keeper {
             entry.news.phase = if entry.job.plan.is_none() { "starting" } else { "" };
         });
         let context = Context {
-            job: self.board.jobs[id].job.clone(),
+            job: self.snapshot.jobs[id].job.clone(),
             project: self.project.clone(),
             key: self.key.clone(),
             tenure: self.tenure.clone(),
@@ -137,7 +137,7 @@ impl Keeper {
             log: log.clone(),
             keeper: Box::new(KeptRun { keeper: self.handle.clone(), id: id.clone(), run: number }),
             live: Live::default(),
-            standing: Mutex::new(self.board.jobs[id].clone()),
+            standing: Mutex::new(self.snapshot.jobs[id].clone()),
         };
         let run =
             Run { number, cancel, reason: None, again: false, killers: Vec::new(), _dismissal: dismissal };

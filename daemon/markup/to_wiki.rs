@@ -5,107 +5,126 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 /// The text as wiki markup.
 pub fn to_wiki(text: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
-    let mut out = String::new();
-    // The bullets of the lists that are open.
-    let mut bullets = String::new();
-    let mut links: Vec<String> = Vec::new();
-    let mut in_code = false;
-    let mut in_head = false;
+    let mut wiki = Wiki::default();
     for event in Parser::new_ext(text, options) {
+        wiki.take(event);
+    }
+    wiki.out.trim().to_owned()
+}
+
+#[derive(Default)]
+struct Wiki {
+    out: String,
+    /// The bullets of the lists that are open.
+    bullets: String,
+    /// Addresses of the links that are open.
+    links: Vec<String>,
+    /// What ends the block of code that is open.
+    code: Option<&'static str>,
+    in_head: bool,
+}
+
+impl Wiki {
+    fn take(&mut self, event: Event) {
         match event {
-            Event::Start(tag) => match tag {
-                Tag::Paragraph if bullets.is_empty() => block(&mut out),
-                // A further paragraph of an item goes on below it.
-                Tag::Paragraph if !out.ends_with(' ') => out.push('\n'),
-                Tag::Heading { level, .. } => {
-                    block(&mut out);
-                    out.push_str(&format!("h{}. ", level as u8));
-                }
-                Tag::BlockQuote(_) => {
-                    block(&mut out);
-                    out.push_str("{quote}\n");
-                }
-                Tag::CodeBlock(kind) => {
-                    block(&mut out);
-                    in_code = true;
-                    match kind {
-                        CodeBlockKind::Fenced(language) if !language.is_empty() => {
-                            out.push_str(&format!("{{code:{language}}}\n"));
-                        }
-                        _ => out.push_str("{noformat}\n"),
-                    }
-                    links.push(if out.ends_with("{noformat}\n") {
-                        "{noformat}".into()
-                    } else {
-                        "{code}".into()
-                    });
-                }
-                Tag::List(first) => {
-                    if bullets.is_empty() {
-                        block(&mut out);
-                    }
-                    bullets.push(if first.is_some() { '#' } else { '*' });
-                }
-                Tag::Item => {
-                    line(&mut out);
-                    out.push_str(&format!("{bullets} "));
-                }
-                Tag::Table(_) => block(&mut out),
-                Tag::TableHead => in_head = true,
-                Tag::TableRow => line(&mut out),
-                Tag::TableCell => out.push_str(if in_head { "||" } else { "|" }),
-                Tag::Emphasis => out.push('_'),
-                Tag::Strong => out.push('*'),
-                Tag::Strikethrough => out.push('-'),
-                Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                    out.push('[');
-                    links.push(dest_url.into_string());
-                }
-                _ => {}
-            },
-            Event::End(tag) => match tag {
-                TagEnd::BlockQuote(_) => {
-                    line(&mut out);
-                    out.push_str("{quote}");
-                }
-                TagEnd::CodeBlock => {
-                    in_code = false;
-                    line(&mut out);
-                    out.push_str(&links.pop().unwrap_or_default());
-                }
-                TagEnd::List(_) => drop(bullets.pop()),
-                TagEnd::TableHead => {
-                    in_head = false;
-                    out.push_str("||");
-                }
-                TagEnd::TableRow => out.push('|'),
-                TagEnd::Emphasis => out.push('_'),
-                TagEnd::Strong => out.push('*'),
-                TagEnd::Strikethrough => out.push('-'),
-                TagEnd::Link | TagEnd::Image => {
-                    let to = links.pop().unwrap_or_default();
-                    let opened = out.rfind('[').unwrap_or(0);
-                    // An address that is its own text.
-                    if out[opened + 1..] == to { out.push(']') } else { out.push_str(&format!("|{to}]")) }
-                }
-                _ => {}
-            },
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) if in_code => out.push_str(&text),
+            Event::Start(tag) => self.start(tag),
+            Event::End(tag) => self.end(tag),
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) if self.code.is_some() => {
+                self.out.push_str(&text);
+            }
             // A brace opens a macro.
             Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
-                out.push_str(&text.replace('{', "\\{"))
+                self.out.push_str(&text.replace('{', "\\{"));
             }
-            Event::Code(code) if !in_code => out.push_str(&format!("{{{{{code}}}}}")),
-            Event::Code(code) => out.push_str(&code),
-            Event::SoftBreak | Event::HardBreak => out.push('\n'),
+            Event::Code(code) if self.code.is_none() => self.out.push_str(&format!("{{{{{code}}}}}")),
+            Event::Code(code) => self.out.push_str(&code),
+            Event::SoftBreak | Event::HardBreak => self.out.push('\n'),
             Event::Rule => {
-                block(&mut out);
-                out.push_str("----");
+                block(&mut self.out);
+                self.out.push_str("----");
             }
             _ => {}
         }
     }
-    out.trim().to_owned()
+
+    fn start(&mut self, tag: Tag) {
+        let out = &mut self.out;
+        match tag {
+            Tag::Paragraph if self.bullets.is_empty() => block(out),
+            // A further paragraph of an item goes on below it.
+            Tag::Paragraph if !out.ends_with(' ') => out.push('\n'),
+            Tag::Heading { level, .. } => {
+                block(out);
+                out.push_str(&format!("h{}. ", level as u8));
+            }
+            Tag::BlockQuote(_) => {
+                block(out);
+                out.push_str("{quote}\n");
+            }
+            Tag::CodeBlock(CodeBlockKind::Fenced(language)) if !language.is_empty() => {
+                block(out);
+                out.push_str(&format!("{{code:{language}}}\n"));
+                self.code = Some("{code}");
+            }
+            Tag::CodeBlock(_) => {
+                block(out);
+                out.push_str("{noformat}\n");
+                self.code = Some("{noformat}");
+            }
+            Tag::List(first) => {
+                if self.bullets.is_empty() {
+                    block(out);
+                }
+                self.bullets.push(if first.is_some() { '#' } else { '*' });
+            }
+            Tag::Item => {
+                line(out);
+                out.push_str(&format!("{} ", self.bullets));
+            }
+            Tag::Table(_) => block(out),
+            Tag::TableHead => self.in_head = true,
+            Tag::TableRow => line(out),
+            Tag::TableCell => out.push_str(if self.in_head { "||" } else { "|" }),
+            Tag::Emphasis => out.push('_'),
+            Tag::Strong => out.push('*'),
+            Tag::Strikethrough => out.push('-'),
+            Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
+                out.push('[');
+                self.links.push(dest_url.into_string());
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, tag: TagEnd) {
+        let out = &mut self.out;
+        match tag {
+            TagEnd::BlockQuote(_) => {
+                line(out);
+                out.push_str("{quote}");
+            }
+            TagEnd::CodeBlock => {
+                line(out);
+                out.push_str(self.code.take().unwrap_or_default());
+            }
+            TagEnd::List(_) => drop(self.bullets.pop()),
+            TagEnd::TableHead => {
+                self.in_head = false;
+                out.push_str("||");
+            }
+            TagEnd::TableRow => out.push('|'),
+            TagEnd::Emphasis => out.push('_'),
+            TagEnd::Strong => out.push('*'),
+            TagEnd::Strikethrough => out.push('-'),
+            TagEnd::Link | TagEnd::Image => {
+                let to = self.links.pop().unwrap_or_default();
+                let opened = out.rfind('[').unwrap_or(0);
+                // An address that is its own text.
+                if out[opened + 1..] == to { out.push(']') } else { out.push_str(&format!("|{to}]")) }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// An empty line before a block.

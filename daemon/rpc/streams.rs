@@ -1,9 +1,9 @@
-//! Streams that cannot fall behind: a follower waits for the board's revision, then sends what is newest, at
+//! Streams that cannot fall behind: a follower waits for the snapshot's revision, then sends what is newest, at
 //! most once a gap. What lies between two messages is never queued, so that a reader that sleeps is no more
 //! than a gap stale and costs nothing.
 
 use super::{Activity, Service, Streamed, errors};
-use crate::job::snapshot::{Board, Entry};
+use crate::job::snapshot::{Entry, Snapshot};
 use crate::job::{PauseReason, State};
 use crate::store::job_log;
 use crate::view;
@@ -52,23 +52,23 @@ fn gap(millis: u32) -> Duration {
 
 /// Whether there may be more to tell.
 enum News {
-    Board(Arc<Board>),
+    Snapshot(Arc<Snapshot>),
     Nothing,
     Over,
 }
 
 struct Listener {
-    board: watch::Receiver<Option<Arc<Board>>>,
+    snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
     stopping: CancellationToken,
 }
 
 impl Listener {
     fn new(service: &Service) -> Self {
-        Self { board: service.keeper.watch(), stopping: service.stopping.clone() }
+        Self { snapshot: service.keeper.watch(), stopping: service.stopping.clone() }
     }
 
-    fn now(&mut self) -> Arc<Board> {
-        self.board.borrow_and_update().clone().unwrap_or_default()
+    fn now(&mut self) -> Arc<Snapshot> {
+        self.snapshot.borrow_and_update().clone().unwrap_or_default()
     }
 
     async fn news<T>(&mut self, to: &Outlet<T>) -> News {
@@ -79,8 +79,8 @@ impl Listener {
                 News::Over
             }
             () = to.closed() => News::Over,
-            changed = self.board.changed() => match changed {
-                Ok(()) => News::Board(self.now()),
+            changed = self.snapshot.changed() => match changed {
+                Ok(()) => News::Snapshot(self.now()),
                 Err(_) => News::Over,
             },
             () = tokio::time::sleep(HEARTBEAT) => News::Nothing,
@@ -126,10 +126,10 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
             if listener.stopping.is_cancelled() {
                 return room.send(Err(errors::shutting_down()));
             }
-            let board = listener.now();
+            let snapshot = listener.now();
             // One that is removed meanwhile is told of as it stood then.
-            let Some(entry) = board.last_seen(&id) else { return };
-            let last = is_over(entry) || !board.jobs.contains_key(&id);
+            let Some(entry) = snapshot.last_seen(&id) else { return };
+            let last = is_over(entry) || !snapshot.jobs.contains_key(&id);
             if told.is_none_or(|told| entry.revision > told) || last {
                 let job = view::job(entry, clock::now());
                 let event = if told.is_some() { Event::Changed(job) } else { Event::Snapshot(job) };
@@ -147,7 +147,7 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
             }
             loop {
                 match listener.news(&to).await {
-                    News::Board(_) => break,
+                    News::Snapshot(_) => break,
                     News::Over => return,
                     News::Nothing => {
                         let heartbeat = message(Event::Heartbeat(Heartbeat {}), told.unwrap_or(0));
@@ -177,44 +177,44 @@ pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobs
     stream(service, move |to| async move {
         let message =
             |event, revision| Ok(WatchJobsResponse { epoch: epoch.clone(), revision, event: Some(event) });
-        let mut board = listener.now();
+        let mut snapshot = listener.now();
         // What the reader has; `None` before the snapshot.
-        let mut told: Option<Arc<Board>> = None;
+        let mut told: Option<Arc<Snapshot>> = None;
         loop {
             let Ok(room) = to.reserve().await else { return };
             let now = clock::now();
             let event = match &told {
                 None => {
-                    let besides = foreign.besides(&board).await;
-                    let ours = board.jobs.values().map(|entry| view::job(entry, now));
+                    let besides = foreign.besides(&snapshot).await;
+                    let ours = snapshot.jobs.values().map(|entry| view::job(entry, now));
                     Some(Event::Snapshot(JobList { jobs: ours.chain(besides).collect() }))
                 }
                 Some(told) => {
-                    let fresh = board.jobs.values().filter(|entry| entry.revision > told.revision);
+                    let fresh = snapshot.jobs.values().filter(|entry| entry.revision > told.revision);
                     let jobs: Vec<Job> = fresh.map(|entry| view::job(entry, now)).collect();
-                    let removed = told.jobs.keys().filter(|id| !board.jobs.contains_key(*id));
+                    let removed = told.jobs.keys().filter(|id| !snapshot.jobs.contains_key(*id));
                     let removed_ids: Vec<String> = removed.map(JobId::to_string).collect();
                     let changed = !jobs.is_empty() || !removed_ids.is_empty();
                     changed.then_some(Event::Changed(JobChanges { jobs, removed_ids }))
                 }
             };
-            let since = board.revision;
-            told = Some(board);
+            let since = snapshot.revision;
+            told = Some(snapshot);
             match event {
                 Some(event) => {
                     room.send(message(event, since));
                     listener.pause(gap, &to).await;
                     let newer = listener.now();
                     if newer.revision > since {
-                        board = newer;
+                        snapshot = newer;
                         continue;
                     }
                 }
                 None => drop(room),
             }
-            board = loop {
+            snapshot = loop {
                 match listener.news(&to).await {
-                    News::Board(board) => break board,
+                    News::Snapshot(snapshot) => break snapshot,
                     News::Over => return,
                     News::Nothing => {
                         if to.send(message(Event::Heartbeat(Heartbeat {}), since)).await.is_err() {
@@ -240,10 +240,10 @@ pub fn tail(
     };
     let mut listener = Listener::new(service);
     Ok(stream(service, move |to| async move {
-        let mut board = listener.now();
+        let mut snapshot = listener.now();
         loop {
             // The state first, then the log to its end: nothing that was written before is missed.
-            let over = !request.follow || board.jobs.get(&id).is_none_or(|entry| is_over(entry));
+            let over = !request.follow || snapshot.jobs.get(&id).is_none_or(|entry| is_over(entry));
             loop {
                 let chunk = match job_log::read_from(&path, offset, LOG_CHUNK) {
                     Ok(chunk) if chunk.is_empty() => break,
@@ -261,11 +261,11 @@ pub fn tail(
             }
             listener.pause(DEFAULT_GAP, &to).await;
             let newer = listener.now();
-            board = if newer.revision > board.revision {
+            snapshot = if newer.revision > snapshot.revision {
                 newer
             } else {
                 match listener.news(&to).await {
-                    News::Board(board) => board,
+                    News::Snapshot(snapshot) => snapshot,
                     News::Nothing => newer,
                     News::Over => return,
                 }

@@ -173,19 +173,19 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => (reason, ".*", prop::option::of(any::<i64>()))
             .prop_map(|(reason, message, resume_at)| Event::Paused { reason, message, resume_at }),
         2 => Just(Event::Retried),
-        1 => prop::collection::vec(".{0,8}", 0..3).prop_map(|feeds| Event::FeedsPlanned { feeds }),
+        1 => prop::collection::vec(".{0,8}", 0..3).prop_map(|sources| Event::SourcesPlanned { sources }),
         4 => (0..3_u32, any::<u32>(), prop::option::of(any::<u32>()), 0..3_usize).prop_map(page),
         2 => (0..3_u32, prop_oneof![Just(End::Read), failure().prop_map(|failure| End::Failed(failure.into()))])
-            .prop_map(|(feed, end)| Event::FeedEnded { feed, end }),
+            .prop_map(|(source, end)| Event::SourceEnded { source, end }),
         3 => outcome.prop_map(Event::Ended),
     ]
 }
 
-fn page((feed, done, total, failed): (u32, u32, Option<u32>, usize)) -> Event {
+fn page((source, done, total, failed): (u32, u32, Option<u32>, usize)) -> Event {
     let counts = Counts { created: done.into(), ..Counts::default() };
     let failed = vec![FailedItem { name: "x".into(), failure: Failure::new(Reason::Remote, "y") }; failed];
     let cursor = done.to_string().into();
-    Event::PageDone(PageDone { feed, cursor, total: total.map(u64::from), counts, failed })
+    Event::PageDone(PageDone { source, cursor, total: total.map(u64::from), counts, failed })
 }
 
 /// A job's life as the keeper would write it: what does not fit is refused and not written.
@@ -214,8 +214,8 @@ fn live(attempts: &[(i64, Event)]) -> (Job, Vec<u8>) {
         if let Some(plan) = &job.plan {
             assert!(plan.current() <= plan.total() && plan.before() <= plan.current());
         }
-        if let Some(feeds) = job.feeds().filter(|_| complete(&job)) {
-            assert!(feeds.has_ended(), "nothing is read any more in a job that has ended well");
+        if let Some(sources) = job.sources().filter(|_| complete(&job)) {
+            assert!(sources.has_ended(), "nothing is read any more in a job that has ended well");
         }
         assert!(job.plan.is_some() || before.plan.is_none(), "items do not disappear");
     }
@@ -224,7 +224,7 @@ fn live(attempts: &[(i64, Event)]) -> (Job, Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn replaying_a_journal_gives_the_job_that_wrote_it(

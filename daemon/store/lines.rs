@@ -37,7 +37,7 @@ pub struct Lines {
 }
 
 /// What was found in a file.
-pub struct Found {
+pub struct Opened {
     pub lines: Lines,
     /// How many lines were read.
     pub count: usize,
@@ -81,7 +81,7 @@ impl Lines {
         path: &Path,
         key: FileKey,
         take: impl FnMut(&[u8]) -> bool,
-    ) -> Result<Option<Found>, LinesError> {
+    ) -> Result<Option<Opened>, LinesError> {
         let bytes = match disk::read_regular(path, MOST_BYTES) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read?,
@@ -107,7 +107,7 @@ impl Lines {
         }
         let mut lines = Self::at(path, key, file);
         (lines.last, lines.durable) = (read.last, read.len as u64);
-        Ok(Some(Found { lines, count: read.count, set_aside }))
+        Ok(Some(Opened { lines, count: read.count, set_aside }))
     }
 
     /// Reads a file and changes nothing. How many lines were read.
@@ -119,7 +119,7 @@ impl Lines {
     }
 
     /// As [`Self::open`], for a file that is made when it is missing; what somebody else wrote is set aside whole.
-    pub fn open_or_create(path: &Path, key: FileKey, take: impl FnMut(&[u8]) -> bool) -> io::Result<Found> {
+    pub fn open_or_create(path: &Path, key: FileKey, take: impl FnMut(&[u8]) -> bool) -> io::Result<Opened> {
         let set_aside = match Self::open(path, key.clone(), take) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => None,
@@ -134,7 +134,7 @@ impl Lines {
         disk::make_folders(folder, 0o700)?;
         let lines = Self::at(path, key, disk::open_log(path)?);
         disk::sync_folder(folder)?;
-        Ok(Found { lines, count: 0, set_aside })
+        Ok(Opened { lines, count: 0, set_aside })
     }
 
     /// Adds a line; durable after [`Self::sync`]. A line that did not fit is taken back. `content` is a JSON object that has
@@ -396,7 +396,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn any_bytes_are_read_without_harm_and_none_are_believed(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -110,11 +110,11 @@ mod tests {
         assert!(limited(read(403, &[("x-ratelimit-remaining", "0")], "")));
         assert!(limited(read(403, &[], r#"{"message":"You have exceeded a secondary rate limit"}"#)));
         assert!(limited(read(503, &[("retry-after", "5")], "")));
-        let auth = |result| matches!(result, Err(TrackerError::Auth(_)));
-        assert!(auth(read(403, &[], r#"{"message":"Resource not accessible"}"#)));
-        assert!(auth(read(401, &[], "")));
+        let forbidden = |result| matches!(result, Err(TrackerError::Forbidden(_)));
+        assert!(matches!(read(401, &[], ""), Err(TrackerError::Auth(_))));
+        assert!(forbidden(read(403, &[], r#"{"message":"Resource not accessible"}"#)));
         assert!(
-            auth(read(403, &[("retry-after", "0")], "")),
+            forbidden(read(403, &[("retry-after", "0")], "")),
             "Data Center says with every reply that it may go on"
         );
     }

@@ -3,12 +3,12 @@
 pub mod adopt;
 pub mod discover;
 mod kind;
-pub mod record;
+pub mod outputs;
 mod targets;
 
 use crate::git::{self, CloneError, Engine, Success, mark};
 use crate::job::order::CloneOrder;
-use crate::job::{Done, Event, MOST_ITEMS, Mark, Plan};
+use crate::job::{Done, Event, ItemState, MOST_ITEMS, Plan};
 use crate::model::failure::{Failure, Reason};
 use crate::net;
 use crate::net::secrets::{Caller, Secrets};
@@ -19,7 +19,7 @@ use crate::work::{Context, Finish, Stop};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use record::{Config, FailedRepo, Repository, Summary};
+use outputs::{Config, FailedRepo, Repository, Summary};
 use specweave_jobs::{clock, crash};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -107,8 +107,9 @@ struct Run<'a> {
 impl Run<'_> {
     async fn clone_waiting(&self, order: &CloneOrder) -> Result<(), Stop> {
         let context = self.context;
-        let marks = context.job.items();
-        let waiting = |item: u32| marks.is_none_or(|items| items.mark(item) == Some(Mark::Waiting));
+        let items = context.job.items();
+        let waiting =
+            |item: u32| items.is_none_or(|items| items.item_state(item) == Some(ItemState::Waiting));
         let count = self.config.repositories.len();
         for (place, refused) in self.config.refused.iter().enumerate() {
             let item = (count + place) as u32;
@@ -193,14 +194,14 @@ impl Run<'_> {
     async fn attempt(&self, repository: &Repository) -> Result<Success, CloneError> {
         let context = self.context;
         let root = context.project.root();
-        let target = git::Order {
+        let target = git::Task {
             address: repository.clone_url.clone(),
             target: root.join(&repository.path),
             partial: root.join(format!("{}.partial-{}", repository.path, context.job.id)),
             job: context.job.id.to_string(),
         };
         let (owned_root, path) = (root.to_path_buf(), repository.path.clone());
-        tokio::task::spawn_blocking(move || record::make_parents(&owned_root, &path))
+        tokio::task::spawn_blocking(move || outputs::make_parents(&owned_root, &path))
             .await
             .unwrap_or_else(|panic| Err(panic.to_string()))
             .map_err(CloneError::Refused)?;
@@ -260,13 +261,13 @@ impl Run<'_> {
         let uses_lfs = |one: &&&Repository| self.made(one).is_some_and(|mark| mark.uses_lfs);
         let files = context.project.job(&context.job.id);
         // An earlier conclusion of this job has removed its marks.
-        let mut notes = record::earlier_notes(&files);
+        let mut notes = outputs::earlier_notes(&files);
         notes.retain(|note| note.ends_with(POINTERS));
         notes.extend(cloned.iter().filter(uses_lfs).map(|one| format!("{}{POINTERS}", one.name)));
         notes.sort();
         notes.dedup();
         context.log("Persisting umbrella configuration...");
-        match record::enter_into_project(&context.project, &cloned) {
+        match outputs::enter_into_project(&context.project, &cloned) {
             Ok(all) => {
                 context.log(format!("Umbrella config saved: {all} repos ({} from this job)", cloned.len()))
             }

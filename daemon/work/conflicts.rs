@@ -1,7 +1,7 @@
 //! What waits for a person to decide: the contradictions that syncs have found, and the files that imports have left
 //! beside a story. Read from the disk each time it is asked, so that it is never older than the last job. Blocks.
 
-use crate::docs::writer::{Access, CONFLICT, SPECS, Shelf, is_beside};
+use crate::docs::writer::{Access, CONFLICT, SPECS, Writer, is_beside};
 use crate::model::story_key::StoryKey;
 use crate::store::mac::PlaceKey;
 use crate::work::sync::{self, Contradiction};
@@ -14,7 +14,7 @@ use std::io;
 pub fn all(project: &Project, key: &PlaceKey) -> io::Result<Vec<v1::Conflict>> {
     let mut all: Vec<v1::Conflict> =
         sync::contradictions(project, key)?.iter().map(|(story, one)| of_sync(story, one)).collect();
-    let docs = Shelf::open(project, key, Access::Look).map_err(io::Error::other)?;
+    let docs = Writer::open(project, key, Access::Look).map_err(io::Error::other)?;
     let is_known = |file: &str| all.iter().any(|known| is_beside(file, &known.path));
     let others: Vec<String> = docs.conflicts().into_iter().filter(|file| !is_known(file)).collect();
     all.extend(others.into_iter().map(of_import));

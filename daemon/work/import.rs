@@ -3,11 +3,11 @@
 
 pub mod adopt;
 mod kind;
+pub mod outputs;
 mod pages;
-pub mod record;
 mod wanted;
 
-use crate::docs::writer::{Access, Shelf};
+use crate::docs::writer::{Access, Writer};
 use crate::job::order::{ImportOrder, Since};
 use crate::job::paged_sources::End;
 use crate::job::{Event, Plan};
@@ -22,16 +22,12 @@ use crate::work::config::ConfigError;
 use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::turn::{self, Verdict, stop_for_docs};
 use crate::work::{Context, Finish, Stop};
+use outputs::{Config, Planned, Spool, Summary};
 use pages::{Import, Interruption};
-use record::{Config, FailedItem, Planned, ResultCounts, SourceResult, Spool, Summary};
-use serde_json::{Map, Value};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
 use std::sync::{Arc, Mutex};
 use wanted::{Wanted, months_ago};
-
-/// Sources that a summary names with the reason why they could not be read.
-const MOST_NAMED_SOURCES: usize = 3;
 
 /// Without a word about it, the first import goes back so far.
 const FIRST_MONTHS: u32 = 1;
@@ -42,7 +38,7 @@ pub fn find_sources(
     order: &ImportOrder,
     secrets: &Secrets,
 ) -> Result<Vec<SourceId>, SourceError> {
-    sources::find(project, order, secrets, |platform| record::imported(project, platform))
+    sources::find(project, order, secrets, |platform| outputs::imported(project, platform))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +92,8 @@ pub async fn preview(
 /// Where the reading of a source begins.
 fn planned(project: &Project, key: &PlaceKey, order: &ImportOrder, wanted: &Wanted, id: SourceId) -> Planned {
     // What an import without a filter has had, one with a filter need not have again.
-    let last = record::last_mark(project, key, &id, &wanted.text)
-        .or_else(|| record::last_mark(project, key, &id, ""));
+    let last = outputs::last_mark(project, key, &id, &wanted.text)
+        .or_else(|| outputs::last_mark(project, key, &id, ""));
     let (since, mark, advances) = match (order.since, last) {
         (Since::All, _) => (None, None, true),
         (Since::At(at), last) => (Some(at), None, last.is_none()),
@@ -151,21 +147,21 @@ pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop>
     };
     context.phase("");
     let (project, key) = (context.project.clone(), context.key.clone());
-    let shelf = blocking(move || Shelf::open(&project, &key, Access::Write))
+    let writer = blocking(move || Writer::open(&project, &key, Access::Write))
         .await?
         .map_err(|error| stop_for_docs(&error))?;
     let import = Import {
         context,
         order,
         wanted: &wanted,
-        shelf: Arc::new(Mutex::new(shelf)),
+        writer: Arc::new(Mutex::new(writer)),
         spool: Arc::new(Spool::of(&context.project, &context.key, &context.job.id)),
         unseen: Mutex::default(),
     };
     let mut refused = None;
-    for feed in 0..config.sources.len() as u32 {
-        let planned = config.sources[feed as usize].clone();
-        let standing = import.feed(feed)?;
+    for index in 0..config.sources.len() as u32 {
+        let planned = config.sources[index as usize].clone();
+        let standing = import.standing(index)?;
         if standing.end.is_some() {
             continue;
         }
@@ -174,15 +170,15 @@ pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop>
             Ok(source) => {
                 with_login = source.server().has_login();
                 if with_login && !planned.with_login {
-                    config.sources[feed as usize].with_login = true;
+                    config.sources[index as usize].with_login = true;
                     context.write_plan(&config)?;
                 }
-                import.read(feed, &standing, &planned, &*source).await
+                import.read(index, &standing, &planned, &*source).await
             }
             Err(error) => Err(Interruption::Tracker(error)),
         };
         match read {
-            Ok(mark) => import.end(feed, &planned, Some(mark), End::Read).await?,
+            Ok(mark) => import.end(index, &planned, Some(mark), End::Read).await?,
             Err(Interruption::Stop(stop)) => return Err(stop),
             Err(Interruption::Tracker(error)) => {
                 match turn::verdict(context, &error, with_login, &planned.id, planned.with_login) {
@@ -194,7 +190,7 @@ pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop>
                     Verdict::Stop(stop) => return Err(stop),
                     Verdict::Broken(failure) => {
                         context.log(format!("FAILED: {} - {failure}", planned.id.shown()));
-                        import.end(feed, &planned, None, End::Failed(failure.into())).await?;
+                        import.end(index, &planned, None, End::Failed(failure.into())).await?;
                     }
                 }
             }
@@ -228,10 +224,13 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
         Err(ConfigError::Missing(_)) => None,
         Err(error) => return Err(Stop::fail(Reason::Storage, error.to_string())),
     };
-    match (context.job.feeds(), earlier) {
-        (Some(feeds), Some(config)) => {
-            let same =
-                config.feeds().iter().map(String::as_str).eq(feeds.all().iter().map(|feed| &*feed.name));
+    match (context.job.sources(), earlier) {
+        (Some(progress), Some(config)) => {
+            let same = config
+                .source_names()
+                .iter()
+                .map(String::as_str)
+                .eq(progress.all().iter().map(|source| &*source.name));
             return if same {
                 Ok(config)
             } else {
@@ -241,7 +240,7 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
         (Some(_), None) => return Err(Stop::fail(Reason::Storage, "config not found")),
         // A daemon died before it could say what it had planned.
         (None, Some(config)) if !config.sources.is_empty() => {
-            context.checkpoint(Event::FeedsPlanned { feeds: config.feeds() }).await?;
+            context.checkpoint(Event::SourcesPlanned { sources: config.source_names() }).await?;
             return Ok(config);
         }
         (None, _) => {}
@@ -258,7 +257,7 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
     };
     let config = Config::new(&context.project, &context.job.id, context.job.created_at, planned, months);
     context.write_plan(&config)?;
-    context.checkpoint(Event::FeedsPlanned { feeds: config.feeds() }).await?;
+    context.checkpoint(Event::SourcesPlanned { sources: config.source_names() }).await?;
     for source in &config.sources {
         let from = match (&source.mark, source.since) {
             (Some(_), _) => "since the last import".to_owned(),
@@ -274,84 +273,21 @@ impl Import<'_> {
     /// Writes the result.
     async fn conclude(&self, config: &Config) -> Result<Finish, Stop> {
         let context = self.context;
-        let Some(Plan::Feeds(feeds)) = context.plan() else {
+        let Some(Plan::Sources(progress)) = context.plan() else {
             return Err(Stop::Cancelled);
         };
+        let writer = self.writer.clone();
+        let conflicts = blocking(move || writer.lock().expect("no holder panics").conflicts()).await?;
+        let mut summary = Summary::new(config, &progress, conflicts);
+        let warning = summary.warning(progress.current());
+        summary.resume_hint = warning
+            .as_ref()
+            .map(|_| format!("specweave-jobs --resume {} tries what failed again", context.job.id));
+        let (counts, failed) = (progress.counts(), summary.failed());
         let files = context.project.job(&context.job.id);
-        let mut errors: Map<String, Value> = Map::new();
-        let mut results = Vec::new();
-        for (feed, planned) in feeds.all().iter().zip(&config.sources) {
-            let error = match &feed.end {
-                Some(End::Failed(failure)) => Some(failure.message.clone()),
-                _ => None,
-            };
-            if let Some(error) = &error {
-                let list =
-                    errors.entry(planned.id.platform.word()).or_insert_with(|| Value::Array(Vec::new()));
-                list.as_array_mut()
-                    .expect("it was made as one")
-                    .push(format!("{}: {error}", planned.id.name).into());
-            }
-            results.push(SourceResult {
-                source: planned.id.shown(),
-                counts: ResultCounts::new(&feed.counts, feed.failed),
-                error,
-            });
-        }
-        let failed_items: Vec<FailedItem> = feeds
-            .all()
-            .iter()
-            .flat_map(|feed| feed.failures())
-            .map(|one| FailedItem {
-                name: one.name.clone(),
-                error: one.failure.message.clone(),
-                reason: one.failure.reason,
-            })
-            .collect();
-        let failed: u64 = feeds.all().iter().map(|feed| feed.failed).sum();
-        let counts = feeds.counts();
-        let waiting = {
-            let shelf = self.shelf.clone();
-            blocking(move || shelf.lock().expect("no holder panics").conflicts()).await?
-        };
-        let mut warnings = Vec::new();
-        if failed > 0 {
-            warnings.push(format!("{failed} of {} items failed or are in conflict", feeds.current()));
-        }
-        let broken = results
-            .iter()
-            .filter_map(|result| Some(format!("{}: {}", result.source, result.error.as_ref()?)));
-        warnings.extend(broken.take(MOST_NAMED_SOURCES));
-        if let Some(first) = waiting.first() {
-            let more =
-                if waiting.len() > 1 { format!(" and {} more", waiting.len() - 1) } else { String::new() };
-            warnings.push(format!("settle {first}{more}: take over what you want of it, then remove it"));
-        }
-        let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
-        let mut platforms: Vec<&'static str> =
-            config.sources.iter().map(|source| source.id.platform.word()).collect();
-        platforms.dedup();
-        let summary = Summary {
-            total_count: counts.sum() + failed,
-            completed_at: clock::iso(clock::now()),
-            platforms,
-            errors,
-            sources: results,
-            more_failed: failed - failed_items.len() as u64,
-            failed_items,
-            resume_hint: warning
-                .as_ref()
-                .map(|_| format!("specweave-jobs --resume {} tries what failed again", context.job.id)),
-            conflicts: waiting,
-        };
-        let (spool, written) = (
-            self.spool.clone(),
-            blocking({
-                let files = files.clone();
-                move || summary.write(&files)
-            }),
-        );
-        written.await?.map_err(|error| Stop::no_room(format!("cannot write result.json: {error}")))?;
+        let written = blocking(move || summary.write(&files)).await?;
+        written.map_err(|error| Stop::no_room(format!("cannot write result.json: {error}")))?;
+        let spool = self.spool.clone();
         blocking(move || spool.clear()).await?;
         context.log("\n========== IMPORT JOB SUMMARY ==========");
         context.log(format!(

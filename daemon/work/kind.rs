@@ -96,7 +96,7 @@ pub trait Kind: Send + Sync {
     }
 
     /// Decides what has to stand fast before there is a job, or says why there can be none. Blocks.
-    fn settle(&mut self, _scope: &Scope) -> Result<(), Refusal> {
+    fn prepare(&mut self, _scope: &Scope) -> Result<(), Refusal> {
         Ok(())
     }
 

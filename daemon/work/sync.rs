@@ -10,10 +10,10 @@ mod local;
 mod merge;
 #[cfg(test)]
 mod model_tests;
+pub mod outputs;
 mod pace;
 mod plan;
 pub mod profile;
-pub mod record;
 mod status;
 mod store;
 
@@ -32,9 +32,9 @@ use crate::work::turn::{self, Verdict};
 use crate::work::{Context, Finish, Stop};
 use engine::{Ended, Engine, Run};
 use local::{InPlace, LivingDocs};
+use outputs::{Config, NotSynced, Summary};
 use plan::Verb;
 use profile::{Profile, ProfileError};
-use record::{Config, NotSynced, Summary};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
 use std::collections::BTreeMap;
@@ -288,8 +288,8 @@ pub fn in_words(duration: Millis) -> String {
 /// The items that the job has still to deal with, by their names, with their places.
 fn items(context: &Context) -> BTreeMap<String, u32> {
     let Some(JobPlan::Items(items)) = &context.job.plan else { return BTreeMap::new() };
-    let waiting =
-        (0..items.len() as u32).filter(|place| items.mark(*place) == Some(crate::job::Mark::Waiting));
+    let waiting = (0..items.len() as u32)
+        .filter(|place| items.item_state(*place) == Some(crate::job::ItemState::Waiting));
     waiting.map(|place| (items.name(place).to_owned(), place)).collect()
 }
 
@@ -318,7 +318,7 @@ async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> 
     let summary = Summary::new(profile, &counts, &failed);
     let files = context.project.job(&context.job.id);
     summary.write(&files).map_err(|error| no_room(&error))?;
-    record::note_sync(&context.project, profile, &counts, failed.len() as u64)
+    outputs::note_sync(&context.project, profile, &counts, failed.len() as u64)
         .map_err(|error| no_room(&error))?;
     context.log("\n========== SYNC JOB SUMMARY ==========");
     let told: Vec<String> = counts.iter().map(|(verb, count)| format!("{verb}: {count}")).collect();

@@ -1,6 +1,6 @@
 //! What import and sync share while they run: who may write living docs, and what a tracker's failure means for a job.
 
-use crate::docs::writer::ShelfError;
+use crate::docs::writer::WriterError;
 use crate::job::PauseReason;
 use crate::model::failure::{Failure, Reason};
 use crate::trackers::TrackerError;
@@ -64,7 +64,7 @@ pub fn verdict(
     }
 }
 
-pub fn stop_for_docs(error: &ShelfError) -> Stop {
-    let ShelfError::Io { source, .. } = error;
+pub fn stop_for_docs(error: &WriterError) -> Stop {
+    let WriterError::Io { source, .. } = error;
     Stop::of_disk(source, error.to_string())
 }

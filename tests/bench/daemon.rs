@@ -204,59 +204,76 @@ fn ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
+/// The key that a user's daemon authenticates a job's file of this project with.
+fn file_key(world: &World, job: &str, file: &str) -> ring::hmac::Key {
+    let derived = |key: &ring::hmac::Key, purpose: &[&str]| {
+        let tag = ring::hmac::sign(key, purpose.join("\0").as_bytes());
+        ring::hmac::Key::new(ring::hmac::HMAC_SHA256, tag.as_ref())
+    };
+    let user = fs::read(world.dir.join("home/.local/state/specweave-jobs/journal.key")).unwrap();
+    let user = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &user);
+    let place = fs::read(world.state().join("jobs-daemon/place.json")).unwrap();
+    let place: serde_json::Value = serde_json::from_slice(&place).unwrap();
+    let name = place["place"]["name"].as_str().unwrap();
+    derived(&derived(&user, &["place", name]), &["job", job, file])
+}
+
+/// Events as lines of a journal, each with the MAC over all before it.
+fn journal(key: &ring::hmac::Key, events: &[String]) -> String {
+    let mut last = [0_u8; 16];
+    let mut text = String::new();
+    for event in events {
+        let mut context = ring::hmac::Context::with_key(key);
+        context.update(&last);
+        context.update(event.as_bytes());
+        last.copy_from_slice(&context.sign().as_ref()[..16]);
+        let tag: String = last.iter().map(|byte| format!("{byte:02x}")).collect();
+        let covered = format!("\"mac\":\"{tag}\",{}", &event[1..]);
+        text.push_str(&format!("{{\"crc\":\"{:08x}\",{covered}\n", crc32fast::hash(covered.as_bytes())));
+    }
+    text
+}
+
+/// The history of a job of so many items, of which the last one still waits.
+fn history(items: usize) -> Vec<String> {
+    let at = clock::now() - 3_600_000;
+    let event = |event: serde_json::Value| serde_json::json!({"at": at, "event": event}).to_string();
+    let planned: Vec<serde_json::Value> = (0..items)
+        .map(|item| {
+            serde_json::json!({
+                "name": format!("service-{item:05}"),
+                "action": "clone",
+                "target": format!("repositories/acme/service-{item:05}"),
+                "url": format!("https://github.com/acme/service-{item:05}.git"),
+            })
+        })
+        .collect();
+    let order = serde_json::json!({"clone": {"github_org": "acme"}});
+    let created = serde_json::json!({"order": order, "request_id": "r", "settings": {}});
+    let pause = serde_json::json!({"reason": "killed", "message": "killed", "resume_at": null});
+    let before = [
+        serde_json::json!({"created": created}),
+        serde_json::json!("started"),
+        serde_json::json!({"planned": {"items": planned}}),
+    ];
+    let done = (0..items - 1).map(|item| serde_json::json!({"item_done": {"item": item, "how": "now"}}));
+    before.into_iter().chain(done).chain([serde_json::json!({"paused": pause})]).map(event).collect()
+}
+
 /// A hundred jobs of ten thousand items each, as a dead daemon left them.
 pub fn recovery() {
     const JOBS: usize = 100;
     const ITEMS: usize = 10_000;
     let world = World::new();
-    // The daemon makes this user's key; the journals that follow are written as it would.
+    // The daemon makes this user's key and says which place this is; the journals that follow are as it would write them.
     world.run(["daemon", "start"]).ok();
     world.run(["daemon", "stop"]).ok();
-    let key = fs::read(world.dir.join("home/.local/state/specweave-jobs/journal.key")).unwrap();
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
-    let journal_line = |record: serde_json::Value| {
-        let body = record.to_string();
-        format!("{{\"crc\":\"{:08x}\",{}\n", crc32fast::hash(&body.as_bytes()[1..]), &body[1..])
-    };
-    let at = clock::now() - 3_600_000;
-    let event = |event: serde_json::Value| journal_line(serde_json::json!({"at": at, "event": event}));
-    let names: Vec<String> = (0..ITEMS).map(|item| format!("service-{item:05}")).collect();
-    let mut journal = String::new();
-    let spec = specweave_jobs::v1::CloneSpec { github_org: "acme".into(), ..Default::default() };
-    let created = |job: usize| {
-        let order = serde_json::json!({"clone": spec});
-        let created =
-            serde_json::json!({"created": {"order": order, "request_id": format!("r{job}"), "settings": {}}});
-        let record = serde_json::json!({"at": at, "event": created}).to_string();
-        let tag = ring::hmac::sign(&key, format!("{job:08x}\n{}", &record[1..]).as_bytes());
-        let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let sealed = format!("\"seal\":\"{tag}\",{}", &record[1..]);
-        format!("{{\"crc\":\"{:08x}\",{sealed}\n", crc32fast::hash(sealed.as_bytes()))
-    };
-    journal.push_str(&event(serde_json::json!("started")));
-    journal.push_str(&event(serde_json::json!({"planned": {"items": names}})));
-    for item in 0..ITEMS - 1 {
-        journal.push_str(&event(serde_json::json!({"item_done": {"item": item, "how": "now"}})));
-    }
-    let pause = serde_json::json!({"reason": "killed", "message": "killed", "resume_at": null});
-    journal.push_str(&event(serde_json::json!({"paused": pause})));
-    let repositories: Vec<serde_json::Value> = names
-        .iter()
-        .map(|name| {
-            let path = format!("repositories/acme/{name}");
-            let url = format!("https://github.com/acme/{name}.git");
-            serde_json::json!({"owner": "acme", "name": name, "path": path, "cloneUrl": url})
-        })
-        .collect();
+    let events = history(ITEMS);
     for job in 0..JOBS {
         let id = format!("{job:08x}");
         let folder = world.state().join("jobs").join(&id);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("journal.jsonl"), created(job) + &journal).unwrap();
-        let config = serde_json::json!({
-            "jobId": id, "projectPath": world.project, "repositories": repositories, "startedAt": clock::iso(at)
-        });
-        fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        fs::write(folder.join("journal.jsonl"), journal(&file_key(&world, &id, "journal"), &events)).unwrap();
     }
     for start in ["first start, the list is not written yet", "second start", "third start"] {
         let ready = quiet(world.command(["daemon", "start"]));

@@ -183,30 +183,37 @@ fn converse<S: Read + Write>(state: &State, stream: S) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the request carries the token, if one is wanted.
+fn is_let_in(state: &State, request: &Request) -> bool {
+    use base64::Engine;
+    let wanted = state.token.lock().unwrap();
+    let Some(token) = wanted.as_deref() else { return true };
+    let Some(value) = request.headers.get("authorization") else { return false };
+    let pair = value.strip_prefix("Basic ").unwrap_or(value);
+    let basic = base64::engine::general_purpose::STANDARD
+        .decode(pair)
+        .is_ok_and(|pair| String::from_utf8_lossy(&pair).ends_with(&format!(":{token}")));
+    basic || *value == format!("Bearer {token}")
+}
+
+fn plain(out: &mut impl Write, status: u16, more: &str, body: &str) -> io::Result<bool> {
+    out.write_all((head(status, "text/plain", body.len(), more) + body).as_bytes())?;
+    out.flush().map(|()| true)
+}
+
+fn whole(out: &mut impl Write, kind: &str, more: &str, body: &[u8]) -> io::Result<bool> {
+    out.write_all(head(200, kind, body.len(), more).as_bytes())?;
+    out.write_all(body)?;
+    out.flush().map(|()| true)
+}
+
 /// Answers one request. False when the connection is not to be kept.
 fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<bool> {
-    let plain = |out: &mut dyn Write, status: u16, more: &str, body: &str| {
-        out.write_all((head(status, "text/plain", body.len(), more) + body).as_bytes())?;
-        out.flush().map(|()| true)
-    };
-    if let Some(token) = state.token.lock().unwrap().as_deref() {
-        use base64::Engine;
-        let decoded = request.headers.get("authorization").and_then(|value| {
-            let value = value.strip_prefix("Basic ").unwrap_or(value);
-            base64::engine::general_purpose::STANDARD.decode(value).ok()
-        });
-        let basic =
-            decoded.is_some_and(|pair| String::from_utf8_lossy(&pair).ends_with(&format!(":{token}")));
-        let bearer =
-            request.headers.get("authorization").is_some_and(|value| *value == format!("Bearer {token}"));
-        if !basic && !bearer {
-            return plain(out, 401, "WWW-Authenticate: Basic realm=\"git\"\r\n", "no");
-        }
+    if !is_let_in(state, request) {
+        return plain(out, 401, "WWW-Authenticate: Basic realm=\"git\"\r\n", "no");
     }
-    if let Some(listing) = listing(state, request) {
-        let (body, more) = listing;
-        out.write_all((head(200, "application/json", body.len(), &more) + &body).as_bytes())?;
-        return out.flush().map(|()| true);
+    if let Some((body, more)) = listing(state, request) {
+        return whole(out, "application/json", &more, body.as_bytes());
     }
     let Some((repository, service)) = split_service(&request.path) else {
         return plain(out, 404, "", "nothing here");
@@ -227,11 +234,7 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
             state.faults.lock().unwrap().remove(&name);
             return plain(out, 429, &format!("Retry-After: {seconds}\r\n"), "later");
         }
-        Some(Fault::Page) => {
-            let body = "<html>sign in</html>";
-            out.write_all((head(200, "text/html", body.len(), "") + body).as_bytes())?;
-            return out.flush().map(|()| true);
-        }
+        Some(Fault::Page) => return whole(out, "text/html", "", b"<html>sign in</html>"),
         Some(Fault::FailsFirst(left)) if left > 0 => {
             state.faults.lock().unwrap().insert(name, Fault::FailsFirst(left - 1));
             return Ok(false);
@@ -252,20 +255,25 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
         let mut body = packet("# service=git-upload-pack\n");
         body.extend_from_slice(b"0000");
         body.extend(if v2 { capabilities_v2() } else { advertise_v0(&served) });
-        let kind = "application/x-git-upload-pack-advertisement";
-        out.write_all(head(200, kind, body.len(), "").as_bytes())?;
-        out.write_all(&body)?;
-        return out.flush().map(|()| true);
+        return whole(out, "application/x-git-upload-pack-advertisement", "", &body);
     }
     let body = String::from_utf8_lossy(&request.body).into_owned();
-    let kind = "application/x-git-upload-pack-result";
     if body.contains("command=ls-refs") {
-        let body = ls_refs(&served);
-        out.write_all(head(200, kind, body.len(), "").as_bytes())?;
-        out.write_all(&body)?;
-        return out.flush().map(|()| true);
+        return whole(out, RESULT, "", &ls_refs(&served));
     }
-    let deepen = body.contains("deepen ");
+    send_pack(&served, fault, v2, body.contains("deepen "), out)
+}
+
+const RESULT: &str = "application/x-git-upload-pack-result";
+
+/// Sends a pack in chunks, with what goes wrong on its way.
+fn send_pack(
+    served: &Served,
+    fault: Option<Fault>,
+    v2: bool,
+    deepen: bool,
+    out: &mut impl Write,
+) -> io::Result<bool> {
     let mut before = Vec::new();
     if deepen {
         if v2 {
@@ -283,7 +291,7 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
         pack[middle] ^= 0xff;
     }
     out.write_all(
-        format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes(),
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {RESULT}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes(),
     )?;
     chunk(out, &before)?;
     let half = pack.len() / 2;

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+pub mod alone;
 pub mod git_server;
 pub mod http;
 pub mod recorded;
@@ -19,6 +20,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// Whether every case of a sweep is tried, as CI does. A developer's own run tries some of each kind.
+pub fn is_thorough() -> bool {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u32>().ok()).unwrap_or(0) >= 2_000
+}
+
 /// No command of a test takes longer; one that does is a failure that names itself.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -26,6 +32,7 @@ pub struct World {
     pub dir: PathBuf,
     pub project: PathBuf,
     pub environment: BTreeMap<String, String>,
+    _place: alone::Place,
 }
 
 /// What a command said.
@@ -54,7 +61,7 @@ impl World {
         set("SPECWEAVE_JOBS_STALL_SECONDS", "5".into());
         set("TZ", "UTC".into());
         let project = dir.join("project");
-        Self { dir, project, environment }
+        Self { dir, project, environment, _place: alone::Place::take() }
     }
 
     /// A world with a project in it.

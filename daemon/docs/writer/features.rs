@@ -17,7 +17,7 @@ impl Page<'_> {
     pub(super) fn topmost_feature(&self, item: &Item) -> Option<String> {
         let mut top = (item.kind == Kind::Feature).then(|| item.external_id.clone());
         let mut next = item.parent.as_ref().map(|parent| parent.reference().to_owned());
-        let ledger = &self.shelf.ledger;
+        let ledger = &self.writer.ledger;
         for _ in 0..MOST_LEVELS {
             let Some(reference) = next.take() else { break };
             let here = self.by_key.get(reference.as_str());
@@ -83,13 +83,13 @@ impl Page<'_> {
         }
         let known = names.iter().find_map(|repository| {
             let origin = repository.to_lowercase();
-            self.shelf.ledger.containers_of(&origin).into_iter().next()
+            self.writer.ledger.containers_of(&origin).into_iter().next()
         });
         let found = match known {
             Some(known) => Some((known.base.clone(), known.folder.clone(), known.origin)),
             None => names.iter().find_map(|repository| {
                 let (origin, base) = (repository.to_lowercase(), name(repository));
-                let folder = self.shelf.base(&base).origins.get(&origin).cloned()?;
+                let folder = self.writer.base(&base).origins.get(&origin).cloned()?;
                 Some((base, folder, String::new()))
             }),
         };
@@ -107,7 +107,7 @@ impl Page<'_> {
                 }
                 if known_as != origin {
                     let container = Container::new(&origin, &base, &folder, 0);
-                    self.shelf.ledger.intend_container(container);
+                    self.writer.ledger.intend_container(container);
                 }
                 Place { base, folder }
             }
@@ -125,7 +125,7 @@ impl Page<'_> {
     /// The folder of a feature among the stories of `base`; it is made where there is none.
     pub(super) fn feature_folder(&mut self, base: &str, external_id: &str) -> Result<String, Misfit> {
         let origin = external_id.to_lowercase();
-        if let Some(known) = self.shelf.ledger.container(&origin, base).cloned() {
+        if let Some(known) = self.writer.ledger.container(&origin, base).cloned() {
             // A daemon may have died before it was written.
             if !self.has_feature_file(base, &known.folder)? {
                 let item = self.feature_item(&origin, external_id)?;
@@ -133,9 +133,9 @@ impl Page<'_> {
             }
             return Ok(known.folder);
         }
-        if let Some(folder) = self.shelf.base(base).origins.get(&origin).cloned() {
+        if let Some(folder) = self.writer.base(base).origins.get(&origin).cloned() {
             let container = Container::new(&origin, base, &folder, 0);
-            self.shelf.ledger.intend_container(container);
+            self.writer.ledger.intend_container(container);
             return Ok(folder);
         }
         let item = self.feature_item(&origin, external_id)?;
@@ -164,7 +164,7 @@ impl Page<'_> {
 
     /// A feature as its story's file tells it.
     pub(super) fn remembered(&self, external_id: &str) -> Result<Item, Misfit> {
-        let key = self.shelf.ledger.key_of(external_id).unwrap_or_default().to_owned();
+        let key = self.writer.ledger.key_of(external_id).unwrap_or_default().to_owned();
         let text = match self.current(&key)? {
             Current::There { text, .. } => text,
             Current::Missing { .. } => String::new(),
@@ -215,10 +215,10 @@ impl Page<'_> {
         subject: &Subject,
     ) -> Result<String, Misfit> {
         let folder = loop {
-            let numbers = self.shelf.base(base);
+            let numbers = self.writer.base(base);
             numbers.last_feature += 1;
             let folder = format!("FS-{:03}E", numbers.last_feature);
-            if !disk::exists(&self.shelf.root().join(base).join(&folder)) {
+            if !disk::exists(&self.writer.root().join(base).join(&folder)) {
                 break folder;
             }
         };
@@ -237,14 +237,14 @@ impl Page<'_> {
         let text = feature::text(&folder, subject, clock::now());
         let print = text::hash(&text);
         let container = Container::new(origin, base, &folder, print);
-        self.shelf.ledger.intend_container(container);
+        self.writer.ledger.intend_container(container);
         self.write(&path, text);
         Ok(folder)
     }
 
     /// Brings the files of a feature up to date, where nobody has changed them.
     pub(super) fn update_features(&mut self, item: &Item) -> Result<(), Misfit> {
-        for container in self.shelf.ledger.containers_of(&item.external_id.to_lowercase()) {
+        for container in self.writer.ledger.containers_of(&item.external_id.to_lowercase()) {
             let path = format!("{}/{}/FEATURE.md", container.base, container.folder);
             let Some(current) = self.read(&path)? else { continue };
             if ![container.print, container.earlier_print].contains(&text::hash(&current)) {
@@ -255,7 +255,7 @@ impl Page<'_> {
                 feature::text(&container.folder, &Subject::Item(item), created.unwrap_or_else(clock::now));
             if text != current {
                 let print = text::hash(&text);
-                self.shelf.ledger.intend_container(Container::new(
+                self.writer.ledger.intend_container(Container::new(
                     &container.origin,
                     &container.base,
                     &container.folder,

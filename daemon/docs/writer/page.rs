@@ -3,7 +3,7 @@
 
 use crate::docs::ledger::{Entry, Placed};
 use crate::docs::story::{self, Base, Document, Field, Fields};
-use crate::docs::writer::{CONFLICT, SPECS, Shelf, Wins, number_of};
+use crate::docs::writer::{CONFLICT, SPECS, Wins, Writer, number_of};
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
 use crate::model::text;
@@ -38,7 +38,7 @@ const MOST_CONFLICTS: u32 = 100;
 
 /// A page that is being placed.
 pub(super) struct Page<'a> {
-    pub(super) shelf: &'a mut Shelf,
+    pub(super) writer: &'a mut Writer,
     pub(super) writes: Writes,
     /// The page's items by external id, in lower case.
     pub(super) here: HashMap<String, &'a Item>,
@@ -63,10 +63,15 @@ pub(super) struct Place {
 type PlacedItem<'a> = (&'a Item, Result<(Placed, Option<Failure>), Misfit>);
 
 impl<'a> Page<'a> {
-    pub(super) fn new(shelf: &'a mut Shelf, items: &[&'a Item], source: &'a str, wins: Option<Wins>) -> Self {
+    pub(super) fn new(
+        writer: &'a mut Writer,
+        items: &[&'a Item],
+        source: &'a str,
+        wins: Option<Wins>,
+    ) -> Self {
         let here = items.iter().map(|item| (item.external_id.to_lowercase(), *item)).collect();
         let by_key = items.iter().map(|item| (item.key.as_str(), *item)).collect();
-        Self { shelf, writes: Writes::default(), here, by_key, source, features: HashSet::new(), wins }
+        Self { writer, writes: Writes::default(), here, by_key, source, features: HashSet::new(), wins }
     }
 
     /// Places items, each once: what others stand below comes first, and of one that is there twice, the last is what
@@ -90,7 +95,7 @@ impl Page<'_> {
         if let Some(text) = self.writes.files.get(path) {
             return Ok(Some(text.clone()));
         }
-        self.shelf.read(path).map_err(|error| Misfit(format!("{path} cannot be read: {error}")))
+        self.writer.read(path).map_err(|error| Misfit(format!("{path} cannot be read: {error}")))
     }
 
     pub(super) fn write(&mut self, path: &str, text: String) {
@@ -100,7 +105,7 @@ impl Page<'_> {
 
     /// Gives an item its place and text. A conflict, if a person's edit stands in the way.
     pub(super) fn place(&mut self, item: &Item) -> Result<(Placed, Option<Failure>), Misfit> {
-        let ledger = &self.shelf.ledger;
+        let ledger = &self.writer.ledger;
         let entry = ledger.get(&item.key).cloned();
         // A daemon died while it wrote this very page: what it had begun counts as if it had not.
         let begun = entry.as_ref().filter(|_| !ledger.is_closed(&item.key)).map(|entry| entry.placed);
@@ -122,23 +127,30 @@ impl Page<'_> {
             (Current::There { path, .. }, _) if path.contains("/_archive/") => place_in(path),
             _ => self.place_of(item)?,
         };
-        let (path, text) = match current {
-            Current::There { path, text } => (path, text),
-            Current::Missing { planned } => return self.create(item, &place, &remote, planned),
-        };
-        let moves = !in_folder(&path, &place);
-        let is_same = entry.as_ref().is_some_and(|entry| {
-            entry.updated == item.updated
-                && entry.remote == remote.prints()
-                && self.shelf.ledger.is_closed(&item.key)
-        });
-        let waits = self.shelf.conflicts.iter().any(|beside| is_beside(beside, &path));
-        if is_same && !moves && !waits && self.wins.is_none() {
+        match current {
+            Current::There { path, text } => self.update(item, &place, &remote, path, &text, begun),
+            Current::Missing { planned } => self.create(item, &place, &remote, planned),
+        }
+    }
+
+    /// Brings what the tracker says into a file that is there.
+    fn update(
+        &mut self,
+        item: &Item,
+        place: &Place,
+        remote: &Fields,
+        path: String,
+        text: &str,
+        begun: Option<Placed>,
+    ) -> Result<(Placed, Option<Failure>), Misfit> {
+        let moves = !in_folder(&path, place);
+        let waits = self.writer.conflicts.iter().any(|beside| is_beside(beside, &path));
+        if self.is_as_it_was(item, remote) && !moves && !waits && self.wins.is_none() {
             return Ok((Placed::Unchanged, None));
         }
-        let mut document = Document::parse(&text);
+        let mut document = Document::parse(text);
         let local = document.fields();
-        let bases = self.shelf.ledger.bases(&item.key);
+        let bases = self.writer.ledger.bases(&item.key);
         if bases.is_empty()
             && !moves
             && document.metadata("Updated At") == Some(clock::iso(item.updated).as_str())
@@ -152,37 +164,15 @@ impl Page<'_> {
         let mut number = document.number().unwrap_or(0);
         let mut target = path.clone();
         if moves {
-            (target, number) = self.moved_path(&path, &place, number, item);
+            (target, number) = self.moved_path(&path, place, number, item);
             document.renumber(number);
         }
-        let (merged, conflicts) = if bases.is_empty() {
-            (story::with_checks(&remote, &local), story::differing(&local, &remote))
-        } else {
-            story::merge(&local, &bases, &remote)
-        };
-        let (merged, conflicts) = match &self.wins {
-            Some(Wins(fields)) => (story::settled(merged, fields, &remote), Vec::new()),
-            None => (merged, conflicts),
-        };
-        let (kept, told) = if bases.is_empty() {
-            (&local, "the tracker's stands in the file, what stood there")
-        } else {
-            (&remote, "the file keeps yours, the tracker's")
-        };
-        if waits && (self.wins.is_some() || story::differing(&local, &remote).is_empty()) {
+        if waits && (self.wins.is_some() || story::differing(&local, remote).is_empty()) {
             // A person has settled it.
-            let settled = self.shelf.conflicts.extract_if(.., |beside| is_beside(beside, &path));
+            let settled = self.writer.conflicts.extract_if(.., |beside| is_beside(beside, &path));
             self.writes.gone.extend(settled);
         }
-        let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
-        let beside = self.keep_beside(&target, &conflicts, &merged, kept)?;
-        let conflict = beside.map(|beside| {
-            let message = format!(
-                "conflict: {} changed here and in the tracker: {told} is in {SPECS}/{beside}",
-                names.join(", ")
-            );
-            Failure::new(Reason::Conflict, message).with_path(format!("{SPECS}/{target}"))
-        });
+        let (merged, conflict) = self.merge(&target, &local, &bases, remote)?;
         document.set_fields(&merged, number);
         let imported_at =
             document.metadata("Imported At").map_or_else(|| clock::iso(clock::now()), str::to_owned);
@@ -190,7 +180,7 @@ impl Page<'_> {
         let new = document.text();
         // A person's own text is not what the next import may replace.
         let written = Document::parse(&new).fields().prints();
-        let kept = story::base_after(&written, &bases, &local, &remote);
+        let kept = story::base_after(&written, &bases, &local, remote);
         let changed = new != text || moves;
         let placed = begun.unwrap_or(if changed { Placed::Updated } else { Placed::Unchanged });
         self.intend(item, &target, remote.base_with(kept), 0, placed);
@@ -208,17 +198,61 @@ impl Page<'_> {
         Ok((placed, conflict))
     }
 
+    /// Whether an item says what it said when its file was written last.
+    fn is_as_it_was(&self, item: &Item, remote: &Fields) -> bool {
+        let ledger = &self.writer.ledger;
+        let is_same = |entry: &Entry| entry.updated == item.updated && entry.remote == remote.prints();
+        ledger.is_closed(&item.key) && ledger.get(&item.key).is_some_and(is_same)
+    }
+
+    /// What a file is to say, and the conflict if a person's edit stands in the way: what is not in the file then stands
+    /// beside it.
+    fn merge(
+        &mut self,
+        target: &str,
+        local: &Fields,
+        bases: &[Base],
+        remote: &Fields,
+    ) -> Result<(Fields, Option<Failure>), Misfit> {
+        // Without a base another tool wrote it, and who has changed what since cannot be told.
+        let is_anothers = bases.is_empty();
+        let (merged, conflicts) = if is_anothers {
+            (story::with_checks(remote, local), story::differing(local, remote))
+        } else {
+            story::merge(local, bases, remote)
+        };
+        let (merged, conflicts) = match &self.wins {
+            Some(Wins(fields)) => (story::settled(merged, fields, remote), Vec::new()),
+            None => (merged, conflicts),
+        };
+        let (kept, told) = if is_anothers {
+            (local, "the tracker's stands in the file, what stood there")
+        } else {
+            (remote, "the file keeps yours, the tracker's")
+        };
+        let beside = self.keep_beside(target, &conflicts, &merged, kept)?;
+        let conflict = beside.map(|beside| {
+            let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
+            let message = format!(
+                "conflict: {} changed here and in the tracker: {told} is in {SPECS}/{beside}",
+                names.join(", ")
+            );
+            Failure::new(Reason::Conflict, message).with_path(format!("{SPECS}/{target}"))
+        });
+        Ok((merged, conflict))
+    }
+
     /// The text of an item's file and where it stands, wherever a person or another tool has put it.
     pub(super) fn current(&self, key: &str) -> Result<Current, Misfit> {
         let here = self.by_key.get(key).map(|item| item.external_id.to_lowercase());
-        let entry = self.shelf.ledger.get(key);
+        let entry = self.writer.ledger.get(key);
         let mut ids: Vec<String> = entry.map(|entry| entry.external_id.to_lowercase()).into_iter().collect();
         ids.extend(here);
-        ids.extend(self.shelf.ledger.before(key).map(|before| before.external_id.to_lowercase()));
+        ids.extend(self.writer.ledger.before(key).map(|before| before.external_id.to_lowercase()));
         let own = entry.filter(|entry| entry.task == 0).map(|entry| entry.path.to_string());
-        let earlier = self.shelf.ledger.earlier_path(key).map(str::to_owned);
+        let earlier = self.writer.ledger.earlier_path(key).map(str::to_owned);
         let adoptable =
-            ids.iter().find_map(|id| self.shelf.adoptable.get(id.as_str())).map(|path| path.to_string());
+            ids.iter().find_map(|id| self.writer.adoptable.get(id.as_str())).map(|path| path.to_string());
         for path in [own.clone(), earlier, adoptable].into_iter().flatten() {
             if self.writes.gone.contains(&path) {
                 continue;
@@ -234,11 +268,11 @@ impl Page<'_> {
 
     /// A daemon may have died between a story's arrival in its new place and its departure from the old one.
     pub(super) fn finish_move(&mut self, key: &str, target: &str) -> Result<(), Misfit> {
-        let Some(earlier) = self.shelf.ledger.earlier_path(key).filter(|earlier| *earlier != target) else {
+        let Some(earlier) = self.writer.ledger.earlier_path(key).filter(|earlier| *earlier != target) else {
             return Ok(());
         };
         let earlier = earlier.to_owned();
-        let ledger = &self.shelf.ledger;
+        let ledger = &self.writer.ledger;
         let ids = [ledger.get(key), ledger.before(key)]
             .map(|entry| entry.map(|entry| entry.external_id.to_lowercase()));
         let text = self.read(&earlier)?.unwrap_or_default();
@@ -276,12 +310,12 @@ impl Page<'_> {
     }
 
     pub(super) fn is_free(&self, path: &str) -> bool {
-        !self.writes.files.contains_key(path) && !disk::exists(&self.shelf.root().join(path))
+        !self.writes.files.contains_key(path) && !disk::exists(&self.writer.root().join(path))
     }
 
     pub(super) fn new_path(&mut self, place: &Place, item: &Item) -> (u32, String) {
         loop {
-            let base = self.shelf.base(&place.base);
+            let base = self.writer.base(&place.base);
             base.last_story += 1;
             let number = base.last_story;
             let path = format!("{}/{}/{}", place.base, place.folder, file_name(number, item));
@@ -328,7 +362,7 @@ impl Page<'_> {
             remote,
             checks,
         };
-        self.shelf.ledger.intend(&item.key, entry);
+        self.writer.ledger.intend(&item.key, entry);
     }
 
     /// Keeps one side's fields beside the file, where nobody takes them for a story.
@@ -353,7 +387,7 @@ impl Page<'_> {
         }
         let beside = self.free_beside(path, &out)?;
         self.write(&beside, out);
-        self.shelf.conflicts.insert(beside.clone());
+        self.writer.conflicts.insert(beside.clone());
         Ok(Some(beside))
     }
 
@@ -374,7 +408,7 @@ impl Page<'_> {
 
     /// Sees that no folder on the way to a file is a link. They are made when the page is written, not before.
     pub(super) fn vet(&self, path: &str) -> Result<(), Misfit> {
-        let mut at = self.shelf.project.root().to_path_buf();
+        let mut at = self.writer.project.root().to_path_buf();
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for part in SPECS.split('/').chain(folder.split('/')) {
             at.push(part);

@@ -10,13 +10,13 @@ impl Page<'_> {
     /// The key of the story that a step belongs to.
     pub(super) fn story_of(&self, item: &Item) -> Option<String> {
         let parent = item.parent.as_ref()?;
-        let key = self.shelf.ledger.resolve(parent.reference())?.to_owned();
-        self.shelf.ledger.get(&key).filter(|entry| entry.task == 0).map(|_| key)
+        let key = self.writer.ledger.resolve(parent.reference())?.to_owned();
+        self.writer.ledger.get(&key).filter(|entry| entry.task == 0).map(|_| key)
     }
 
     /// Takes the lines of a step out of the stories that it no longer belongs to, whatever a daemon had done of that.
     pub(super) fn leave_stories(&mut self, item: &Item, stays_in: Option<&str>) -> Result<(), Misfit> {
-        let ledger = &self.shelf.ledger;
+        let ledger = &self.writer.ledger;
         let known = [ledger.get(&item.key).cloned(), ledger.before(&item.key).cloned()];
         for entry in known.into_iter().flatten() {
             if entry.task > 0 && stays_in != Some(&entry.parent) {
@@ -32,8 +32,8 @@ impl Page<'_> {
         };
         let is_removed = item.status == Status::Removed;
         self.leave_stories(item, Some(parent.reference()).filter(|_| !is_removed))?;
-        let entry = self.shelf.ledger.get(&item.key).cloned();
-        let before = self.shelf.ledger.before(&item.key).cloned();
+        let entry = self.writer.ledger.get(&item.key).cloned();
+        let before = self.writer.ledger.before(&item.key).cloned();
         if [&entry, &before].into_iter().flatten().any(|entry| entry.task == 0)
             && let Current::There { path, .. } = self.current(&item.key)?
         {
@@ -76,7 +76,7 @@ impl Page<'_> {
     }
 
     pub(super) fn remove_step(&mut self, entry: &Entry) -> Result<(), Misfit> {
-        let Some(story) = self.shelf.ledger.resolve(&entry.parent).map(str::to_owned) else { return Ok(()) };
+        let Some(story) = self.writer.ledger.resolve(&entry.parent).map(str::to_owned) else { return Ok(()) };
         if let Current::There { path, text } = self.current(&story)? {
             let mut document = Document::parse(&text);
             document.remove_task(entry.task);

@@ -1,7 +1,7 @@
 //! Taking over a clone job that SpecWeave wrote: its `config.json` becomes the plan of a job of ours, under the same
 //! id. Logins that stand in its addresses are taken out; they are used once, from memory. Everything here blocks.
 
-use super::record::{Config, Refused, Repository};
+use super::outputs::{Config, Refused, Repository};
 use crate::job::MOST_ITEMS;
 use crate::job::order::{CloneOrder, Order};
 use crate::model::repository::{Source, split_login};

@@ -1,7 +1,7 @@
 //! What is particular to clone-repos among the kinds of jobs.
 
 use super::discover::DiscoverError;
-use super::record::Config;
+use super::outputs::Config;
 use crate::job::Job;
 use crate::job::order::CloneOrder;
 use crate::work::command::CommandLine;

@@ -1,11 +1,11 @@
 //! What is particular to import-issues among the kinds of jobs.
 
-use super::record::Config;
+use super::outputs::Config;
 use super::{ImportError, find_sources};
 use crate::docs::writer::SPECS;
 use crate::job::Job;
 use crate::job::order::{ImportOrder, Since};
-use crate::job::paged_sources::Feeds;
+use crate::job::paged_sources::PagedSources;
 use crate::work::command::CommandLine;
 use crate::work::config::read_config;
 use crate::work::kind::{Kind, Preview, Refusal, Scope, Why, why_not};
@@ -34,7 +34,7 @@ impl Kind for ImportOrder {
 
     fn title(&self, job: &Job) -> String {
         let sources: Vec<&str> =
-            job.feeds().map_or(&[][..], Feeds::all).iter().map(|source| &*source.name).collect();
+            job.sources().map_or(&[][..], PagedSources::all).iter().map(|source| &*source.name).collect();
         match sources[..] {
             [] => "import".to_owned(),
             [one] => format!("import from {one}"),
@@ -43,7 +43,7 @@ impl Kind for ImportOrder {
     }
 
     fn provider<'a>(&'a self, job: &'a Job) -> &'a str {
-        let sources = job.feeds().map_or(&[][..], Feeds::all);
+        let sources = job.sources().map_or(&[][..], PagedSources::all);
         let named = sources.iter().filter_map(|source| source.name.split_once(' ')).map(|(word, _)| word);
         let mut all = named.chain(self.platforms.iter().map(|platform| platform.word()));
         match all.next() {
@@ -79,7 +79,7 @@ impl Kind for ImportOrder {
     }
 
     /// Nobody wants a job that has nothing to read.
-    fn settle(&mut self, scope: &Scope) -> Result<(), Refusal> {
+    fn prepare(&mut self, scope: &Scope) -> Result<(), Refusal> {
         let found = find_sources(&scope.project, self, &scope.secrets);
         found.map(drop).map_err(|error| refusal(&error.into(), scope))
     }

@@ -2,14 +2,14 @@
 
 use super::wanted::Wanted;
 use super::{blocking, window};
-use crate::docs::writer::Shelf;
+use crate::docs::writer::Writer;
 use crate::job::order::ImportOrder;
-use crate::job::paged_sources::{Counts, End, Feed, PageDone};
+use crate::job::paged_sources::{Counts, End, PageDone, PagedSource};
 use crate::job::{Event, Plan};
 use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Kind, Platform};
 use crate::trackers::{Page, Position, Source, TrackerError, Window};
-use crate::work::import::record::{self, Planned, Spool};
+use crate::work::import::outputs::{self, Planned, Spool};
 use crate::work::turn::stop_for_docs;
 use crate::work::{Context, Stop};
 use std::collections::HashSet;
@@ -45,7 +45,7 @@ pub(super) struct Import<'a> {
     pub(super) context: &'a Context,
     pub(super) order: &'a ImportOrder,
     pub(super) wanted: &'a Wanted,
-    pub(super) shelf: Arc<Mutex<Shelf>>,
+    pub(super) writer: Arc<Mutex<Writer>>,
     pub(super) spool: Arc<Spool>,
     /// Parents that were asked for and cannot be seen.
     pub(super) unseen: Mutex<HashSet<String>>,
@@ -65,10 +65,10 @@ fn cursor(position: &Position) -> Arc<str> {
 
 impl Import<'_> {
     /// A source as it stands.
-    pub(super) fn feed(&self, feed: u32) -> Result<Feed, Stop> {
+    pub(super) fn standing(&self, index: u32) -> Result<PagedSource, Stop> {
         let plan = self.context.plan();
         match plan {
-            Some(Plan::Feeds(feeds)) => feeds.get(feed).cloned().ok_or(Stop::Cancelled),
+            Some(Plan::Sources(progress)) => progress.get(index).cloned().ok_or(Stop::Cancelled),
             _ => Err(Stop::Cancelled),
         }
     }
@@ -76,8 +76,8 @@ impl Import<'_> {
     /// Reads a source to its end; gives the mark with which a later reading begins.
     pub(super) async fn read(
         &self,
-        feed: u32,
-        standing: &Feed,
+        index: u32,
+        standing: &PagedSource,
         planned: &Planned,
         source: &dyn Source,
     ) -> Result<String, Interruption> {
@@ -98,7 +98,7 @@ impl Import<'_> {
         let reading = async {
             let read = tokio::select! {
                 () = enough.cancelled() => Ok(()),
-                read = self.read_pages(feed, first, source, &window, &pages) => read,
+                read = self.read_pages(index, first, source, &window, &pages) => read,
             };
             drop(pages);
             read
@@ -109,7 +109,7 @@ impl Import<'_> {
             let mut total = (standing.total() > standing.current()).then(|| standing.total());
             while let Some(arrived) = arrived.recv().await {
                 total = arrived.total.or(total);
-                match self.write_page(feed, planned, source, arrived, &mut written, total).await {
+                match self.write_page(index, planned, source, arrived, &mut written, total).await {
                     Ok(Position::End(end)) => mark = Some(end),
                     Ok(Position::At(_)) => {}
                     Err(stop) => {
@@ -129,7 +129,7 @@ impl Import<'_> {
     /// Reads pages and keeps each before the next is asked for.
     async fn read_pages(
         &self,
-        feed: u32,
+        index: u32,
         mut at: String,
         source: &dyn Source,
         window: &Window,
@@ -144,12 +144,12 @@ impl Import<'_> {
                 return Err(TrackerError::Malformed { what: "the tracker".to_owned(), cause }.into());
             }
             let (spool, place) = (self.spool.clone(), at.clone());
-            let page = match blocking(move || spool.kept(feed, &place)).await? {
+            let page = match blocking(move || spool.kept(index, &place)).await? {
                 Some(page) => page,
                 None => {
                     let page = source.page(&at).await?;
                     let (spool, place) = (self.spool.clone(), at.clone());
-                    let kept = blocking(move || spool.keep(feed, &place, &page).map(|()| page)).await?;
+                    let kept = blocking(move || spool.keep(index, &place, &page).map(|()| page)).await?;
                     kept.map_err(|error| Stop::no_room(format!("a page cannot be kept: {error}")))?
                 }
             };
@@ -177,7 +177,7 @@ impl Import<'_> {
     /// Writes a page, and gives where the source goes on.
     async fn write_page(
         &self,
-        feed: u32,
+        index: u32,
         planned: &Planned,
         source: &dyn Source,
         arrived: Arrived,
@@ -203,20 +203,20 @@ impl Import<'_> {
         let read = items.len() + failed.len();
         let (items, left_out) = self.chosen(items, source).await?;
         let parents = self.parents(&items, source).await?;
-        let (shelf, spool, name) = (self.shelf.clone(), self.spool.clone(), planned.id.name.clone());
+        let (writer, spool, name) = (self.writer.clone(), self.spool.clone(), planned.id.name.clone());
         let place = at.clone();
         let put = blocking(move || {
-            let mut shelf = shelf.lock().expect("no holder panics");
-            let outcome = match spool.outcome(feed, &place) {
+            let mut writer = writer.lock().expect("no holder panics");
+            let outcome = match spool.outcome(index, &place) {
                 // A daemon died before it could say so.
                 Some(outcome) => outcome,
                 None => {
-                    let outcome = shelf.put(&parents, &items, &name)?;
-                    spool.keep_outcome(feed, &place, &outcome)?;
+                    let outcome = writer.put(&parents, &items, &name)?;
+                    spool.keep_outcome(index, &place, &outcome)?;
                     outcome
                 }
             };
-            shelf.close().map(|()| outcome)
+            writer.close().map(|()| outcome)
         });
         let outcome = put.await?.map_err(|error| stop_for_docs(&error))?;
         failed.extend(outcome.failed);
@@ -228,9 +228,9 @@ impl Import<'_> {
         }
         let counts = Counts { left_out: outcome.counts.left_out + left_out, ..outcome.counts };
         *written += counts.sum() + failed.len() as u64;
-        let done = PageDone { feed, cursor: cursor(&page.next), total, counts, failed };
+        let done = PageDone { source: index, cursor: cursor(&page.next), total, counts, failed };
         context.checkpoint(Event::PageDone(done)).await?;
-        self.spool.drop_page(feed, &at);
+        self.spool.drop_page(index, &at);
         let of = total.map_or("?".to_owned(), |total| total.max(*written).to_string());
         context.log(format!(
             "[{}] {} - {read} read | {written}/{of} items",
@@ -259,10 +259,10 @@ impl Import<'_> {
             items.into_iter().partition(|item| item.kind == Kind::Step);
         let (mut chosen, mut undecided) = (Vec::new(), Vec::new());
         {
-            let shelf = self.shelf.lock().expect("no holder panics");
-            chosen.extend(others.into_iter().filter(|item| shelf.knows(item) || self.wanted.takes(item)));
+            let writer = self.writer.lock().expect("no holder panics");
+            chosen.extend(others.into_iter().filter(|item| writer.knows(item) || self.wanted.takes(item)));
             for step in steps {
-                if shelf.knows(&step) || shelf.knows_parent(&step) {
+                if writer.knows(&step) || writer.knows_parent(&step) {
                     chosen.push(step)
                 } else {
                     undecided.push(step)
@@ -291,7 +291,7 @@ impl Import<'_> {
         let mut parents: Vec<Item> = Vec::new();
         for _ in 0..MOST_LEVELS {
             let known = parents.iter().chain(items);
-            let mut unknown = self.shelf.lock().expect("no holder panics").unknown_parents(known);
+            let mut unknown = self.writer.lock().expect("no holder panics").unknown_parents(known);
             unknown.retain(|key| !self.unseen.lock().expect("no holder panics").contains(key));
             if unknown.is_empty() {
                 break;
@@ -306,15 +306,15 @@ impl Import<'_> {
 
     pub(super) async fn end(
         &self,
-        feed: u32,
+        index: u32,
         planned: &Planned,
         mark: Option<String>,
         end: End,
     ) -> Result<(), Stop> {
-        let standing = self.feed(feed)?;
+        let standing = self.standing(index)?;
         let broken = matches!(end, End::Failed(_));
         let (project, key) = (self.context.project.clone(), self.context.key.clone());
-        let read = record::SourceRead {
+        let read = outputs::SourceRead {
             source: planned.id.clone(),
             filter: self.wanted.text.clone(),
             // What failed is not behind the mark: the next import reads it again.
@@ -323,8 +323,8 @@ impl Import<'_> {
             failed: standing.failed,
             broken,
         };
-        let noted = blocking(move || record::note_import(&project, &key, &read));
+        let noted = blocking(move || outputs::note_import(&project, &key, &read));
         noted.await?.map_err(|error| Stop::no_room(format!("cannot write sync-metadata.json: {error}")))?;
-        self.context.checkpoint(Event::FeedEnded { feed, end }).await
+        self.context.checkpoint(Event::SourceEnded { source: index, end }).await
     }
 }

@@ -29,7 +29,7 @@ use std::io;
 /// The living docs as a sync sees them. Everything here blocks.
 pub trait Docs: Send + Sync {
     /// Files of stories with front matter, and those that cannot be read.
-    fn authored(&mut self) -> io::Result<Vec<Found>>;
+    fn authored(&mut self) -> io::Result<Vec<StoryFile>>;
     fn read(&mut self, path: &str) -> io::Result<Option<String>>;
     /// Writes a file unless it is another by now; whether it was written.
     fn write(&mut self, path: &str, expected: Option<&str>, text: &str) -> io::Result<bool>;
@@ -50,7 +50,7 @@ pub trait Docs: Send + Sync {
 }
 
 /// The path of a file, and its text or why there is none.
-pub type Found = (String, Result<String, String>);
+pub type StoryFile = (String, Result<String, String>);
 
 /// What an increment's `metadata.json` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

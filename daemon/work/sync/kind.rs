@@ -1,7 +1,7 @@
 //! What is particular to sync-external among the kinds of jobs.
 
+use super::outputs::Config;
 use super::profile::{Profile, ProfileError};
-use super::record::Config;
 use super::{SyncError, in_words};
 use crate::docs::writer::SPECS;
 use crate::job::Job;
@@ -85,7 +85,7 @@ impl Kind for SyncOrder {
     }
 
     /// Whatever the configuration says later, the job is about what it says now.
-    fn settle(&mut self, scope: &Scope) -> Result<(), Refusal> {
+    fn prepare(&mut self, scope: &Scope) -> Result<(), Refusal> {
         let found = Profile::find(&scope.project, self, &scope.secrets);
         let profile = found.map_err(|error| refusal(&error.into(), scope))?;
         self.platform = Some(profile.source.platform);

@@ -1,12 +1,12 @@
 //! The living docs of a project as a sync sees them: stories with front matter, stories that were imported, and what
 //! increments are told.
 
-use super::engine::{Docs, Found, Note, number_or_text};
+use super::engine::{Docs, Note, StoryFile, number_or_text};
 use super::plan::{Foreseen, Imported};
 use crate::docs::authored;
 use crate::docs::ledger::Placed;
 use crate::docs::story::Document;
-use crate::docs::writer::{Access, SPECS, Shelf, ShelfError, Wins};
+use crate::docs::writer::{Access, SPECS, Wins, Writer, WriterError};
 use crate::model::failure::Failure;
 use crate::model::item::{Item, Platform};
 use crate::store::mac::PlaceKey;
@@ -33,7 +33,7 @@ pub struct LivingDocs {
     platform: Platform,
     /// The name of the tracker's project.
     source: String,
-    shelf: Shelf,
+    writer: Writer,
     key: PlaceKey,
 }
 
@@ -44,10 +44,10 @@ impl LivingDocs {
         access: Access,
         platform: Platform,
         source: &str,
-    ) -> Result<Self, ShelfError> {
-        let shelf = Shelf::open(project, key, access)?;
+    ) -> Result<Self, WriterError> {
+        let writer = Writer::open(project, key, access)?;
         let (project, source, key) = (project.clone(), source.to_owned(), key.clone());
-        Ok(Self { project, platform, source, shelf, key })
+        Ok(Self { project, platform, source, writer, key })
     }
 
     fn root(&self) -> PathBuf {
@@ -83,7 +83,7 @@ fn in_place<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl<D: Docs> Docs for InPlace<D> {
-    fn authored(&mut self) -> io::Result<Vec<Found>> {
+    fn authored(&mut self) -> io::Result<Vec<StoryFile>> {
         in_place(|| self.0.authored())
     }
     fn read(&mut self, path: &str) -> io::Result<Option<String>> {
@@ -129,13 +129,13 @@ impl<L: super::store::Log> super::store::Log for InPlace<L> {
     }
 }
 
-fn from_shelf(error: ShelfError) -> io::Error {
-    let ShelfError::Io { path, source } = error;
+fn from_writer(error: WriterError) -> io::Error {
+    let WriterError::Io { path, source } = error;
     io::Error::new(source.kind(), format!("{}: {source}", path.display()))
 }
 
 impl Docs for LivingDocs {
-    fn authored(&mut self) -> io::Result<Vec<Found>> {
+    fn authored(&mut self) -> io::Result<Vec<StoryFile>> {
         let root = self.root();
         let mut found = Vec::new();
         let mut folders = vec![(root.clone(), 0)];
@@ -237,7 +237,7 @@ impl Docs for LivingDocs {
     }
 
     fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
-        let kept = self.shelf.story(item).map_err(from_shelf)?;
+        let kept = self.writer.story(item).map_err(from_writer)?;
         Ok(kept.map(|kept| Imported {
             fields: Document::parse(&kept.text).fields(),
             path: kept.path,
@@ -248,8 +248,8 @@ impl Docs for LivingDocs {
     }
 
     fn foresee(&mut self, items: &[&Item]) -> io::Result<BTreeMap<String, Foreseen>> {
-        let shelf = Shelf::open(&self.project, &self.key, Access::Look).map_err(from_shelf)?;
-        let foreseen = shelf.foresee(items, &self.source).into_iter().map(|(key, placed)| {
+        let writer = Writer::open(&self.project, &self.key, Access::Look).map_err(from_writer)?;
+        let foreseen = writer.foresee(items, &self.source).into_iter().map(|(key, placed)| {
             let foreseen = match placed {
                 Ok(Placed::Created) => Foreseen::New,
                 Ok(Placed::Updated) => Foreseen::Changed,
@@ -269,7 +269,7 @@ impl Docs for LivingDocs {
     ) -> io::Result<BTreeMap<String, Failure>> {
         let mut parents: Vec<Item> = Vec::new();
         for _ in 0..MOST_LEVELS {
-            let unknown = self.shelf.unknown_parents(parents.iter().chain(items));
+            let unknown = self.writer.unknown_parents(parents.iter().chain(items));
             let named = |item: &&Item| unknown.contains(&item.key) || unknown.contains(&item.external_id);
             let found: Vec<Item> = all.values().filter(named).cloned().collect();
             if unknown.is_empty() || found.is_empty() {
@@ -277,8 +277,8 @@ impl Docs for LivingDocs {
             }
             parents.extend(found);
         }
-        let outcome = self.shelf.put_as(&parents, items, &self.source, wins).map_err(from_shelf)?;
-        self.shelf.close().map_err(from_shelf)?;
+        let outcome = self.writer.put_as(&parents, items, &self.source, wins).map_err(from_writer)?;
+        self.writer.close().map_err(from_writer)?;
         let by_id: BTreeMap<&str, &str> =
             items.iter().map(|item| (item.external_id.as_str(), item.key.as_str())).collect();
         let failed = outcome

@@ -13,7 +13,7 @@ use crate::model::item::{Item, Kind};
 use crate::model::record::{Field, Record};
 use crate::work::sync::dialect::{self, Dialect, Origin};
 use outcomes::newborn;
-use pairing::{means, nameable};
+use pairing::{Pairs, means, nameable};
 use specweave_jobs::v1;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -241,39 +241,18 @@ const MOST_GONE: usize = 25;
 /// Decides over everything.
 pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     let pairs = pair(view);
-    let known = if terms.only.is_empty() { Vec::new() } else { nameable(view, &pairs) };
-    for name in terms.only {
-        let fits = |(story, path, item): &&(&str, &str, Option<&Item>)| means(name, story, path, *item);
-        let meant: Vec<String> = known.iter().filter(fits).map(|(story, ..)| (*story).to_owned()).collect();
-        match meant.len() {
-            0 => return Err(Guard::NoStory(name.clone())),
-            1 => {}
-            _ if terms.resolve => return Err(Guard::Several { name: name.clone(), meant }),
-            _ => {}
-        }
-    }
+    check_names(view, terms, &pairs)?;
     let mut plan = Plan::default();
     for (path, error) in view.broken {
         plan.act(Verb::Broken, path, Origin::Authored, path).reason.clone_from(error);
     }
-    let mut groups: BTreeSet<&str> = BTreeSet::new();
     for (key, story) in view.stories {
-        let Some(item) = pairs.items.get(key.as_str()) else {
-            plan.alone(view, terms, story);
-            continue;
-        };
-        plan.together(view, terms, story, item);
-    }
-    let mut linked = 0;
-    for (key, link) in view.store.links() {
-        linked += usize::from(!link.imported && !link.orphaned);
-        if !link.imported
-            && !view.stories.contains_key(key)
-            && !pairs.items.values().any(|item| item.key == link.remote)
-        {
-            if view.unread.contains(key) { plan.unchanged += 1 } else { plan.lost(view, terms, key, link) }
+        match pairs.items.get(key.as_str()) {
+            Some(item) => plan.together(view, terms, story, item),
+            None => plan.alone(view, terms, story),
         }
     }
+    let linked = plan.without_story(view, terms, &pairs);
     for (key, twin) in &pairs.twins {
         let is_open = dialect::told(twin).category as u8 <= 1;
         if terms.may_create && is_open {
@@ -285,35 +264,87 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     for (key, item) in view.items.iter().filter(|(key, _)| !pairs.taken.contains(key.as_str())) {
         plan.of_tracker(view, terms, key, item);
     }
-    plan.actions.retain(|action| {
-        let item = action.item.as_ref().and_then(|key| view.items.get(key));
-        terms.only.is_empty() || terms.only.iter().any(|name| means(name, &action.story, &action.path, item))
-    });
-    if terms.resolve {
-        plan.actions.retain(|action| action.verb == Verb::Conflict);
-        plan.actions.iter_mut().for_each(|action| action.verb = Verb::Settle);
-        if plan.actions.is_empty() {
-            return Err(Guard::NoConflict(terms.only.join(", ")));
-        }
-    }
-    for action in &plan.actions {
-        let feature = view.stories.get(&action.story).map(|story| story.feature.as_str());
-        if let Some(feature) =
-            feature.filter(|feature| action.verb == Verb::Create && !view.groups.contains(*feature))
-        {
-            groups.insert(feature);
-        }
-    }
-    for feature in groups {
-        plan.act(Verb::Group, feature, Origin::Authored, "").reason = "its stories stand below it".into();
-    }
+    plan.restrict(view, terms)?;
+    plan.add_groups(view);
     // What others stand below comes first; items of the tracker together.
     plan.actions.sort_by_key(|action| {
         (action.verb != Verb::Group, action.verb == Verb::Recheck, action.origin == Origin::Imported)
     });
-    let is_deletion = |action: &&Action| matches!(action.verb, Verb::Unlink | Verb::Close | Verb::Orphan);
-    let gone = plan.actions.iter().filter(is_deletion).count();
-    if !terms.force_deletes && gone > 0 {
+    plan.guard_deletions(view, terms, linked)?;
+    Ok(plan)
+}
+
+/// Whether every name that was asked for means something, and only one thing where one is meant.
+fn check_names(view: &View, terms: &Terms, pairs: &Pairs) -> Result<(), Guard> {
+    let known = if terms.only.is_empty() { Vec::new() } else { nameable(view, pairs) };
+    for name in terms.only {
+        let fits = |(story, path, item): &&(&str, &str, Option<&Item>)| means(name, story, path, *item);
+        let meant: Vec<String> = known.iter().filter(fits).map(|(story, ..)| (*story).to_owned()).collect();
+        match meant.len() {
+            0 => return Err(Guard::NoStory(name.clone())),
+            2.. if terms.resolve => return Err(Guard::Several { name: name.clone(), meant }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Plan {
+    fn act(&mut self, verb: Verb, story: &str, origin: Origin, path: &str) -> &mut Action {
+        let (story, path) = (story.to_owned(), path.to_owned());
+        let (fields, reason) = Default::default();
+        self.actions.push(Action { verb, story, origin, fields, reason, item: None, path });
+        self.actions.last_mut().expect("it was just added")
+    }
+
+    /// Links whose story is not here; gives how many links of stories there are.
+    fn without_story(&mut self, view: &View, terms: &Terms, pairs: &Pairs) -> usize {
+        let paired: BTreeSet<&str> = pairs.items.values().map(|item| item.key.as_str()).collect();
+        let mut linked = 0;
+        for (key, link) in view.store.links().filter(|(_, link)| !link.imported) {
+            linked += usize::from(!link.orphaned);
+            if view.stories.contains_key(key) || paired.contains(link.remote.as_str()) {
+                continue;
+            }
+            if view.unread.contains(key) { self.unchanged += 1 } else { self.lost(view, terms, key, link) }
+        }
+        linked
+    }
+
+    /// Keeps what was asked for.
+    fn restrict(&mut self, view: &View, terms: &Terms) -> Result<(), Guard> {
+        self.actions.retain(|action| {
+            let item = action.item.as_ref().and_then(|key| view.items.get(key));
+            let means_it = |name: &String| means(name, &action.story, &action.path, item);
+            terms.only.is_empty() || terms.only.iter().any(means_it)
+        });
+        if terms.resolve {
+            self.actions.retain(|action| action.verb == Verb::Conflict);
+            self.actions.iter_mut().for_each(|action| action.verb = Verb::Settle);
+            if self.actions.is_empty() {
+                return Err(Guard::NoConflict(terms.only.join(", ")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What new items are to stand below is made, too.
+    fn add_groups(&mut self, view: &View) {
+        let created = self.actions.iter().filter(|action| action.verb == Verb::Create);
+        let features = created.filter_map(|action| Some(&view.stories.get(&action.story)?.feature));
+        let missing: BTreeSet<&String> = features.filter(|feature| !view.groups.contains(*feature)).collect();
+        for feature in missing {
+            self.act(Verb::Group, feature, Origin::Authored, "").reason = "its stories stand below it".into();
+        }
+    }
+
+    /// Refuses a plan that removes more than a person would.
+    fn guard_deletions(&self, view: &View, terms: &Terms, linked: usize) -> Result<(), Guard> {
+        let is_deletion = |action: &&Action| matches!(action.verb, Verb::Unlink | Verb::Close | Verb::Orphan);
+        let gone = self.actions.iter().filter(is_deletion).count();
+        if terms.force_deletes || gone == 0 {
+            return Ok(());
+        }
         if view.stories.is_empty() {
             return Err(Guard::NothingHere(linked));
         }
@@ -323,16 +354,7 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
         if gone > MOST_GONE || (gone > 1 && gone * 5 > linked) {
             return Err(Guard::ManyGone { gone, linked });
         }
-    }
-    Ok(plan)
-}
-
-impl Plan {
-    fn act(&mut self, verb: Verb, story: &str, origin: Origin, path: &str) -> &mut Action {
-        let (story, path) = (story.to_owned(), path.to_owned());
-        let (fields, reason) = Default::default();
-        self.actions.push(Action { verb, story, origin, fields, reason, item: None, path });
-        self.actions.last_mut().expect("it was just added")
+        Ok(())
     }
 
     /// A story that no item is found for.

@@ -37,6 +37,41 @@ impl Permissions {
             other => return Err(ProfileError::Preset(other.to_owned())),
         })
     }
+
+    /// What the preset allows; without one, the settings may allow more or less.
+    fn configured(preset: &str, settings: &Value) -> Result<Self, ProfileError> {
+        let mut permissions = Self::of_preset(preset)?;
+        if preset.is_empty() {
+            let set = |name: &str, or: bool| settings[name].as_bool().unwrap_or(or);
+            permissions.upsert = set("canUpsertInternalItems", permissions.upsert);
+            permissions.status = set("canUpdateStatus", permissions.status);
+            permissions.external = set("canUpdateExternalItems", permissions.external);
+        }
+        Ok(permissions)
+    }
+
+    /// The way that edits go: what is asked for, where that is allowed, else what is configured.
+    fn direction(
+        &self,
+        preset: &str,
+        configured: &str,
+        wanted: Option<Direction>,
+    ) -> Result<Direction, ProfileError> {
+        let allowed = match (self.read, self.upsert || self.status) {
+            (true, false) => Direction::Import,
+            (false, _) => Direction::Export,
+            (true, true) => Direction::Both,
+        };
+        match wanted {
+            Some(wanted) if allowed != Direction::Both && wanted != allowed => {
+                let preset = if preset.is_empty() { "settings" } else { preset };
+                Err(ProfileError::Forbidden { preset: preset.to_owned(), direction: wanted.word() })
+            }
+            Some(wanted) => Ok(wanted),
+            None if allowed != Direction::Both => Ok(allowed),
+            None => Ok(direction(configured)?.unwrap_or(Direction::Both)),
+        }
+    }
 }
 
 /// One profile, with what a request makes of it.
@@ -119,107 +154,118 @@ fn direction(word: &str) -> Result<Option<Direction>, ProfileError> {
     })
 }
 
-impl Profile {
-    /// The profile that a request means.
-    pub fn find(project: &Project, order: &SyncOrder, secrets: &Secrets) -> Result<Self, ProfileError> {
+/// Which profile is meant, before it is read.
+struct Chosen<'a> {
+    id: String,
+    platform: Platform,
+    /// `None` where only the tracker's own section says something.
+    profile: Option<&'a Value>,
+}
+
+/// Which tracker a profile is of; the older name of the key is read, too.
+fn provider(profile: &Value) -> &str {
+    profile["provider"].as_str().or(profile["platform"].as_str()).unwrap_or("")
+}
+
+impl<'a> Chosen<'a> {
+    /// The one that is named, the default one, the only one that fits, or the tracker's section, in this order.
+    fn of(sync: &'a Value, order: &SyncOrder) -> Result<Self, ProfileError> {
         let wanted = order.platform.map(Platform::word);
-        let config = sources::read_config(project).map_err(ProfileError::Config)?;
-        let sync = &config["sync"];
-        let empty = serde_json::Map::new();
-        let profiles = sync["profiles"].as_object().unwrap_or(&empty);
-        let provider = |profile: &Value| {
-            profile["provider"].as_str().or(profile["platform"].as_str()).unwrap_or("").to_owned()
+        let profiles: Vec<(&str, &Value)> = sync["profiles"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, profile)| (name.as_str(), profile))
+            .collect();
+        let is_wanted = |profile: &Value| wanted.is_none_or(|wanted| provider(profile) == wanted);
+        let named =
+            |name: &str| profiles.iter().find(|(known, _)| *known == name).map(|(_, profile)| *profile);
+        let known = |name: &str| {
+            named(name).map(drop).ok_or_else(|| ProfileError::NoProfile {
+                name: name.to_owned(),
+                known: profiles.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            })
         };
-        for default in [&sync["defaultProfile"], &sync["activeProfile"]].into_iter().filter_map(Value::as_str)
-        {
-            if order.profile.is_none() && !profiles.contains_key(default) {
-                let known = profiles.keys().cloned().collect();
-                return Err(ProfileError::NoProfile { name: default.to_owned(), known });
-            }
-        }
-        let named = match order.profile.as_deref() {
+        let defaults: Vec<&str> = match order.profile {
+            Some(_) => Vec::new(),
             None => [&sync["defaultProfile"], &sync["activeProfile"]]
                 .into_iter()
                 .filter_map(Value::as_str)
-                .find(|name| {
-                    profiles
-                        .get(*name)
-                        .is_some_and(|profile| wanted.is_none_or(|wanted| provider(profile) == wanted))
-                })
-                .map(str::to_owned),
-            Some(name) => {
-                let known = || profiles.keys().cloned().collect();
-                profiles
-                    .get(name)
-                    .ok_or_else(|| ProfileError::NoProfile { name: name.to_owned(), known: known() })?;
-                Some(name.to_owned())
-            }
+                .collect(),
         };
+        defaults.iter().copied().chain(order.profile.as_deref()).try_for_each(known)?;
+        let fitting: Vec<&str> =
+            profiles.iter().filter(|(_, profile)| is_wanted(profile)).map(|(name, _)| *name).collect();
+        let default = || defaults.into_iter().find(|name| named(name).is_some_and(is_wanted));
         // The only one there is need not be named.
-        let fitting: Vec<&String> = profiles
-            .iter()
-            .filter(|(_, profile)| wanted.is_none_or(|wanted| provider(profile) == wanted))
-            .map(|(name, _)| name)
-            .collect();
-        let named = named.or_else(|| (fitting.len() == 1).then(|| fitting[0].clone()));
-        let (id, platform, section) = match &named {
-            Some(name) => {
-                let profile = &profiles[name];
-                let word = provider(profile);
-                if let Some(wanted) = wanted.filter(|wanted| word != *wanted) {
-                    let (name, wanted) = (name.clone(), wanted.to_owned());
-                    return Err(ProfileError::OtherTracker { name, provider: word, wanted });
-                }
-                (name.clone(), self::platform(&word)?, Some(&profile["config"]))
-            }
-            None => {
-                let is_on = |word: &&str| sync[*word].is_object() && sync[*word]["enabled"] != false;
-                let sections: Vec<&str> =
-                    Platform::ALL.map(Platform::word).into_iter().filter(is_on).collect();
-                let word = match (wanted, sync["provider"].as_str(), &sections[..]) {
-                    (Some(word), ..) | (None, Some(word), _) => word,
-                    (None, None, [word]) => word,
-                    (None, None, _) => "",
-                };
-                if word.is_empty() || fitting.len() > 1 {
-                    return Err(ProfileError::NoTracker(fitting.into_iter().cloned().collect()));
-                }
-                (format!("{word}-default"), self::platform(word)?, None)
-            }
+        let only = || if let [only] = fitting[..] { Some(only) } else { None };
+        match order.profile.as_deref().or_else(default).or_else(only) {
+            Some(name) => Self::of_profile(name, named(name).unwrap_or(&Value::Null), wanted),
+            None => Self::of_section(sync, wanted, &fitting),
+        }
+    }
+
+    fn of_profile(name: &str, profile: &'a Value, wanted: Option<&str>) -> Result<Self, ProfileError> {
+        let word = provider(profile);
+        if let Some(wanted) = wanted.filter(|wanted| word != *wanted) {
+            let [name, provider, wanted] = [name, word, wanted].map(str::to_owned);
+            return Err(ProfileError::OtherTracker { name, provider, wanted });
+        }
+        Ok(Self { id: name.to_owned(), platform: platform(word)?, profile: Some(profile) })
+    }
+
+    fn of_section(sync: &Value, wanted: Option<&str>, fitting: &[&str]) -> Result<Self, ProfileError> {
+        let is_on = |word: &&str| sync[*word].is_object() && sync[*word]["enabled"] != false;
+        let sections: Vec<&str> = Platform::ALL.map(Platform::word).into_iter().filter(is_on).collect();
+        let word = match (wanted, sync["provider"].as_str(), &sections[..]) {
+            (Some(word), ..) | (None, Some(word), _) => word,
+            (None, None, [word]) => word,
+            (None, None, _) => "",
         };
+        if word.is_empty() || fitting.len() > 1 {
+            return Err(ProfileError::NoTracker(fitting.iter().map(|name| (*name).to_owned()).collect()));
+        }
+        Ok(Self { id: format!("{word}-default"), platform: platform(word)?, profile: None })
+    }
+}
+
+/// Which project of the tracker each repository of a workspace syncs with.
+fn routes(config: &Value, platform: Platform) -> BTreeMap<String, String> {
+    let repositories = config["workspace"]["repos"].as_array();
+    let routes = repositories.into_iter().flatten().filter_map(|repository| {
+        let section = &repository["sync"][platform.word()];
+        let target = match platform {
+            Platform::GitHub => format!("{}/{}", section["owner"].as_str()?, section["repo"].as_str()?),
+            Platform::Jira => section["projectKey"].as_str()?.to_owned(),
+            Platform::Ado => section["project"].as_str()?.to_owned(),
+        };
+        Some((repository["id"].as_str()?.to_lowercase(), target.to_lowercase()))
+    });
+    routes.collect()
+}
+
+impl Profile {
+    /// The profile that a request means.
+    pub fn find(project: &Project, order: &SyncOrder, secrets: &Secrets) -> Result<Self, ProfileError> {
+        let config = sources::read_config(project).map_err(ProfileError::Config)?;
+        let sync = &config["sync"];
+        let chosen = Chosen::of(sync, order)?;
+        let platform = chosen.platform;
         // What a profile may say, the section of a tracker may.
-        let profile = named.as_ref().map_or(&sync[platform.word()], |name| &profiles[name]);
+        let (settings, section) = match &chosen.profile {
+            Some(profile) => (*profile, Some(&profile["config"])),
+            None => (&sync[platform.word()], None),
+        };
         let source =
             sources::of_section(project, platform, section, secrets).map_err(|error| match error {
                 SourceError::Nothing(_) => ProfileError::NoProject(platform),
                 other => other.into(),
             })?;
-        let preset = profile["preset"].as_str().or(sync["preset"].as_str()).unwrap_or("");
-        let mut permissions = Permissions::of_preset(preset)?;
-        let settings = &sync["settings"];
-        if preset.is_empty() {
-            let set = |name: &str, or: bool| settings[name].as_bool().unwrap_or(or);
-            permissions.upsert = set("canUpsertInternalItems", permissions.upsert);
-            permissions.status = set("canUpdateStatus", permissions.status);
-            permissions.external = set("canUpdateExternalItems", permissions.external);
-        }
-        let configured = profile["direction"].as_str().or(sync["direction"].as_str()).unwrap_or("");
-        let may_write = permissions.upsert || permissions.status;
-        let allowed = match (permissions.read, may_write) {
-            (true, false) => Direction::Import,
-            (false, _) => Direction::Export,
-            (true, true) => Direction::Both,
-        };
-        let direction = match order.direction {
-            Some(wanted) if allowed != Direction::Both && wanted != allowed => {
-                let preset = if preset.is_empty() { "settings" } else { preset };
-                return Err(ProfileError::Forbidden { preset: preset.to_owned(), direction: wanted.word() });
-            }
-            Some(wanted) => wanted,
-            None if allowed != Direction::Both => allowed,
-            None => self::direction(configured)?.unwrap_or(Direction::Both),
-        };
-        let limits = &profile["rateLimits"];
+        let preset = settings["preset"].as_str().or(sync["preset"].as_str()).unwrap_or("");
+        let permissions = Permissions::configured(preset, &sync["settings"])?;
+        let configured = settings["direction"].as_str().or(sync["direction"].as_str()).unwrap_or("");
+        let direction = permissions.direction(preset, configured, order.direction)?;
+        let limits = &settings["rateLimits"];
         for name in ["writeGapMs", "writesPerMinute", "writesPerHour", "indexLagSeconds"] {
             if !limits[name].is_null() && limits[name].as_u64().is_none() {
                 return Err(ProfileError::Limit(name));
@@ -228,19 +274,9 @@ impl Profile {
         let number =
             |name: &str| limits[name].as_u64().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let most = |name: &str, most: u32| number(name).map(|number| i64::from(number.min(most)));
-        let repositories = config["workspace"]["repos"].as_array();
-        let routes = repositories.into_iter().flatten().filter_map(|repository| {
-            let section = &repository["sync"][platform.word()];
-            let target = match platform {
-                Platform::GitHub => format!("{}/{}", section["owner"].as_str()?, section["repo"].as_str()?),
-                Platform::Jira => section["projectKey"].as_str()?.to_owned(),
-                Platform::Ado => section["project"].as_str()?.to_owned(),
-            };
-            Some((repository["id"].as_str()?.to_lowercase(), target.to_lowercase()))
-        });
         Ok(Self {
-            id,
-            map: StatusMap::read(sync, profile, platform),
+            map: StatusMap::read(sync, settings, platform),
+            id: chosen.id,
             source,
             direction,
             on_conflict: order.on_conflict,
@@ -249,7 +285,7 @@ impl Profile {
             a_minute: number("writesPerMinute"),
             an_hour: number("writesPerHour"),
             lag: most("indexLagSeconds", 600).map(|seconds| seconds * 1_000),
-            routes: routes.collect(),
+            routes: routes(&config, platform),
         })
     }
 

@@ -1,15 +1,16 @@
 //! Stories that came from the tracker: what may be changed from here is pushed, then they are imported as they are.
 
+use super::pairs::Written;
 use super::{Ended, Engine, MOST_TRIES, Went, link_to};
 use crate::docs::story;
 use crate::docs::writer::Wins;
 use crate::job::order::OnConflict;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
-use crate::model::record::Field;
+use crate::model::record::{Field, Record};
 use crate::trackers::edits::WriteError;
 use crate::work::sync::dialect::{self, Dialect, Origin};
-use crate::work::sync::merge::{Policy, Rules};
+use crate::work::sync::merge::{Base, Outcome, Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Imported, Verb};
 use crate::work::sync::store::{Contradiction, Link};
@@ -55,7 +56,7 @@ impl Engine<'_> {
                 return self.import_one(&item, None).map(|failed| failed.map_or(Went::Done, Went::Failed));
             };
             let link = self.store.link(&action.story).cloned();
-            let (mut out, mut base) = plan::decide_imported(&dialect, link.as_ref(), &here, &item, &rules);
+            let (out, base) = plan::decide_imported(&dialect, link.as_ref(), &here, &item, &rules);
             let conflicts = self.contradictions_of_imported(&dialect, link.as_ref(), &here, &item);
             let policy = self.profile.on_conflict;
             if policy == OnConflict::File {
@@ -63,45 +64,15 @@ impl Engine<'_> {
                 return Ok(Went::failed(Reason::InvalidInput, error));
             }
             if !conflicts.is_empty() && policy == OnConflict::Manual {
-                // The base stays what it was, so that it is one until somebody decides.
-                let contradiction = Contradiction {
-                    at: self.run.now(),
-                    fields: conflicts.clone(),
-                    path: here.path.clone(),
-                    item: item.shown.clone(),
-                    url: item.url.clone(),
-                    base: Some(base.clone()),
-                    local: out.local,
-                    remote: dialect.record(&item, Origin::Imported),
-                };
-                self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, base) })?;
-                self.store.contradict(&action.story, contradiction)?;
-                let what = plan::names(&conflicts);
-                let told = self.import_one(&item, None)?;
-                return Ok(Went::Failed(told.unwrap_or_else(|| {
-                    let told = format!(
-                        "conflict: {what} changed here and in {}: specweave-jobs resolve {} --use local|remote",
-                        item.shown, shell_word(&action.story)
-                    );
-                    Failure::new(Reason::Conflict, told)
-                })));
+                return self.show_imported(&action.story, &here, &item, conflicts, out.local, base);
             }
-            let mut wins = None;
-            if policy != OnConflict::Manual && (!conflicts.is_empty() || here.waits.is_some()) {
-                let (local, remote) = (out.local.clone(), dialect.record(&item, Origin::Imported));
-                let fields = if conflicts.is_empty() { local.differing(&remote) } else { conflicts };
-                let from_tracker = policy == OnConflict::Remote;
-                for field in &fields {
-                    // As if only the side that is right had changed.
-                    let here = dialect::imported_here(dialect.map, &here.fields, &remote, &here.text);
-                    let other = plan::nothing();
-                    base.local.take(*field, if from_tracker { &here } else { &other });
-                    base.remote.take(*field, if from_tracker { &other } else { &remote });
-                }
-                let decided_over = Link { imported: true, ..link_to(&item, &here.path, base.clone()) };
-                out = plan::decide_imported(&dialect, Some(&decided_over), &here, &item, &rules).0;
-                wins = Some(Wins(if from_tracker { in_the_file(&fields) } else { Vec::new() }));
-            }
+            let is_decided = policy != OnConflict::Manual && (!conflicts.is_empty() || here.waits.is_some());
+            let (mut out, wins) = if is_decided {
+                let (out, wins) = self.decided_imported(&dialect, &here, &item, conflicts, &out.local, base);
+                (out, Some(wins))
+            } else {
+                (out, None)
+            };
             if !out.pushed.is_empty() {
                 if wins.is_none()
                     && let Some(waits) = &here.waits
@@ -109,32 +80,11 @@ impl Engine<'_> {
                     let told = format!("settle {waits} first: take over what you want of it, then remove it");
                     return Ok(Went::failed(Reason::Conflict, told));
                 }
-                self.pace(Write::Change).await?;
-                if !is_fresh {
-                    let Some(now) = self.look(item.reference()).await? else {
-                        let told = format!("{} is gone in the tracker", item.shown);
-                        return Ok(Went::failed(Reason::NotFound, told));
-                    };
-                    is_fresh = true;
-                    let changed =
-                        dialect.record(&now, Origin::Imported) != dialect.record(&item, Origin::Imported);
-                    self.items.insert(key.clone(), now);
-                    if changed {
-                        continue;
-                    }
+                match self.push_imported(action, &item, &mut out, &mut is_fresh).await? {
+                    Written::Done => {}
+                    Written::Again => continue,
+                    Written::Failed(went) => return Ok(went),
                 }
-                let item = self.items.get(&key).cloned().unwrap_or(item.clone());
-                let change = dialect.change(&action.story, &item, &out.remote, &out.pushed, Origin::Imported);
-                match self.editor.update(&item, &change).await {
-                    Ok(state) => self.took_state(&mut out, state),
-                    Err(WriteError::Changed) => {
-                        is_fresh = false;
-                        self.reread(&item).await?;
-                        continue;
-                    }
-                    Err(error) => return self.refused(error),
-                }
-                self.reread(&item).await?;
             }
             if out.pulled.contains(&Field::Boxes) {
                 let (text, _) = crate::model::issue_text::marked(&here.text, &out.local.boxes);
@@ -144,7 +94,7 @@ impl Engine<'_> {
             }
             let item = self.items.get(&key).cloned().unwrap_or(item);
             if self.profile.may_import()
-                && let Some(failure) = self.import_one(&item, wins.clone())?
+                && let Some(failure) = self.import_one(&item, wins)?
             {
                 return Ok(Went::Failed(failure));
             }
@@ -157,6 +107,101 @@ impl Engine<'_> {
             return Ok(Went::Done);
         }
         Ok(Went::failed(Reason::Remote, "it was changed at the same time, again and again"))
+    }
+
+    /// Leaves a contradiction to a person.
+    fn show_imported(
+        &mut self,
+        story: &str,
+        here: &Imported,
+        item: &Item,
+        fields: Vec<Field>,
+        local: Record,
+        base: Base,
+    ) -> Result<Went, Ended> {
+        let told = format!(
+            "conflict: {} changed here and in {}: specweave-jobs resolve {} --use local|remote",
+            plan::names(&fields),
+            item.shown,
+            shell_word(story)
+        );
+        let contradiction = Contradiction {
+            at: self.run.now(),
+            fields,
+            path: here.path.clone(),
+            item: item.shown.clone(),
+            url: item.url.clone(),
+            base: Some(base.clone()),
+            local,
+            remote: self.dialect().record(item, Origin::Imported),
+        };
+        // The base stays what it was, so that it is one until somebody decides.
+        self.store.set(story, Link { imported: true, ..link_to(item, &here.path, base) })?;
+        self.store.contradict(story, contradiction)?;
+        let told = Failure::new(Reason::Conflict, told);
+        Ok(Went::Failed(self.import_one(item, None)?.unwrap_or(told)))
+    }
+
+    /// What becomes of a pair when one side is right: as if only that side had changed.
+    fn decided_imported(
+        &self,
+        dialect: &Dialect,
+        here: &Imported,
+        item: &Item,
+        conflicts: Vec<Field>,
+        local: &Record,
+        mut base: Base,
+    ) -> (Outcome, Wins) {
+        let remote = dialect.record(item, Origin::Imported);
+        let fields = if conflicts.is_empty() { local.differing(&remote) } else { conflicts };
+        let from_tracker = self.profile.on_conflict == OnConflict::Remote;
+        for field in &fields {
+            let here = dialect::imported_here(dialect.map, &here.fields, &remote, &here.text);
+            let other = plan::nothing();
+            base.local.take(*field, if from_tracker { &here } else { &other });
+            base.remote.take(*field, if from_tracker { &other } else { &remote });
+        }
+        let link = Link { imported: true, ..link_to(item, &here.path, base) };
+        let rules = self.profile.rules(Origin::Imported);
+        let out = plan::decide_imported(dialect, Some(&link), here, item, &rules).0;
+        (out, Wins(if from_tracker { in_the_file(&fields) } else { Vec::new() }))
+    }
+
+    /// Sends what was changed here, unless the item has changed since it was decided over.
+    async fn push_imported(
+        &mut self,
+        action: &Action,
+        item: &Item,
+        out: &mut Outcome,
+        is_fresh: &mut bool,
+    ) -> Result<Written, Ended> {
+        let dialect = self.dialect();
+        self.pace(Write::Change).await?;
+        if !*is_fresh {
+            let Some(now) = self.look(item.reference()).await? else {
+                let told = format!("{} is gone in the tracker", item.shown);
+                return Ok(Written::Failed(Went::failed(Reason::NotFound, told)));
+            };
+            *is_fresh = true;
+            let changed = dialect.record(&now, Origin::Imported) != dialect.record(item, Origin::Imported);
+            self.items.insert(item.key.clone(), now);
+            if changed {
+                return Ok(Written::Again);
+            }
+        }
+        let item = self.items.get(&item.key).cloned().unwrap_or_else(|| item.clone());
+        let change = dialect.change(&action.story, &item, &out.remote, &out.pushed, Origin::Imported);
+        match self.editor.update(&item, &change).await {
+            Ok(state) => self.took_state(out, state),
+            Err(WriteError::Changed) => {
+                *is_fresh = false;
+                self.reread(&item).await?;
+                return Ok(Written::Again);
+            }
+            Err(error) => return self.refused(error).map(Written::Failed),
+        }
+        self.reread(&item).await?;
+        Ok(Written::Done)
     }
 
     fn contradictions_of_imported(

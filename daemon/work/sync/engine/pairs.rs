@@ -325,7 +325,7 @@ struct Contradiction {
 const MOST_KEPT: u32 = 100;
 
 /// How the writing of a pair went.
-enum Written {
+pub(super) enum Written {
     Done,
     /// Somebody changed a side in the meantime.
     Again,

@@ -8,6 +8,7 @@ use crate::work::sync::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Which item each story is.
+#[derive(Default)]
 pub struct Pairs<'a> {
     pub items: BTreeMap<&'a str, &'a Item>,
     /// Items that were made for a story that has another.
@@ -18,87 +19,10 @@ pub struct Pairs<'a> {
 
 /// Finds the item of each story: by the link in its file, by what is remembered, by the marker, by the title.
 pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
-    let by_reference: HashMap<&str, &Item> =
-        view.items.values().map(|item| (item.reference(), item)).collect();
-    let mut by_marker: HashMap<&str, Vec<&Item>> = HashMap::new();
-    let mut by_title: HashMap<(&str, &str), Vec<&Item>> = HashMap::new();
-    for item in view.items.values() {
-        // Whoever may open an issue may write any title and any marker.
-        if item.by_outsider && item.marker().is_none_or(|_| view.store.story(&item.key).is_none()) {
-            continue;
-        }
-        if let Some(marker) = item.marker() {
-            by_marker.entry(marker).or_default().push(item);
-        } else if let (Some(names), _) = dialect::split_title(&item.title) {
-            by_title.entry(names).or_default().push(item);
-        }
-    }
-    let mut pairs = Pairs { items: BTreeMap::new(), twins: Vec::new(), taken: BTreeSet::new() };
-    let mut names: HashMap<(&str, &str), usize> = HashMap::new();
-    let parts = |key: &'a str| StoryKey::parse(key).map(|key| (key.feature, key.story));
-    for key in view.stories.keys() {
-        *names.entry(parts(key).unwrap_or_default()).or_default() += 1;
-    }
-    let take = |pairs: &mut Pairs<'a>, key: &'a str, item: &'a Item| {
-        let is_new = pairs.taken.insert(item.key.as_str());
-        if is_new {
-            pairs.items.insert(key, item);
-        }
-        is_new
-    };
-    // Of several that name one item, as copies do, the one that was linked to it is its story.
-    let named: Vec<(&str, &Item)> = view
-        .stories
-        .iter()
-        .filter_map(|(key, story)| Some((key.as_str(), *by_reference.get(story.reference.as_deref()?)?)))
-        .collect();
-    let is_known = |(key, item): &&(&'a str, &'a Item)| view.store.story(&item.key) == Some(*key);
-    for (key, item) in named.iter().filter(is_known).chain(named.iter().filter(|pair| !is_known(pair))) {
-        take(&mut pairs, key, item);
-    }
-    for (key, story) in view.stories {
-        if pairs.items.contains_key(key.as_str()) || story.reference.is_some() {
-            continue;
-        }
-        if let Some(item) = view.store.link(key).and_then(|link| view.items.get(&link.remote)) {
-            take(&mut pairs, key, item);
-        }
-    }
-    for (key, story) in view.stories {
-        let marker = dialect::marker(key);
-        let mut marked = by_marker.get(marker.as_str()).cloned().unwrap_or_default();
-        marked.sort_by_key(|item| (item.created, item.reference().len(), item.reference().to_owned()));
-        if !pairs.items.contains_key(key.as_str())
-            && story.reference.is_none()
-            && view.store.link(key).is_none()
-        {
-            let titled = parts(key).filter(|names_of| names.get(names_of) == Some(&1)).and_then(|names_of| {
-                match by_title.get(&names_of).map(Vec::as_slice) {
-                    Some([one]) => Some(*one),
-                    _ => None,
-                }
-            });
-            let free = |item: &&&Item| {
-                !pairs.taken.contains(item.key.as_str())
-                    && view.store.story(&item.key).is_none()
-                    && !view.store.is_dropped(&item.key)
-            };
-            let found = marked.iter().find(free).or(titled.as_ref().filter(free)).copied();
-            if let Some(item) = found {
-                take(&mut pairs, key, item);
-            }
-        }
-        let own = pairs.items.get(key.as_str()).map(|item| item.key.as_str());
-        if own.is_some() {
-            for twin in marked {
-                let names = dialect::split_title(&twin.title).0;
-                let is_copy = names == parts(key) && !view.store.is_dropped(&twin.key);
-                if Some(twin.key.as_str()) != own && is_copy && pairs.taken.insert(twin.key.as_str()) {
-                    pairs.twins.push((key, twin));
-                }
-            }
-        }
-    }
+    let mut pairs = Pairs::default();
+    pairs.by_reference(view);
+    pairs.by_link(view);
+    pairs.by_mark(view, &Marks::of(view));
     for (key, item) in view.items {
         if item.marker().is_some()
             || view.store.story(key).is_some_and(|story| !is_imported(view.store, story))
@@ -107,6 +31,117 @@ pub fn pair<'a>(view: &View<'a>) -> Pairs<'a> {
         }
     }
     pairs
+}
+
+/// The feature and the story of a key, as they stand in an item's title.
+fn names(key: &str) -> Option<(&str, &str)> {
+    StoryKey::parse(key).map(|key| (key.feature, key.story))
+}
+
+/// By what an item tells whose it is.
+struct Marks<'a> {
+    by_marker: HashMap<&'a str, Vec<&'a Item>>,
+    by_title: HashMap<(&'a str, &'a str), Vec<&'a Item>>,
+    /// How many stories have these names.
+    named: HashMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> Marks<'a> {
+    fn of(view: &View<'a>) -> Self {
+        let (mut by_marker, mut by_title) = (HashMap::new(), HashMap::new());
+        for item in view.items.values() {
+            // Whoever may open an issue may write any title and any marker.
+            if item.by_outsider && item.marker().is_none_or(|_| view.store.story(&item.key).is_none()) {
+                continue;
+            }
+            if let Some(marker) = item.marker() {
+                by_marker.entry(marker).or_insert_with(Vec::new).push(item);
+            } else if let (Some(names), _) = dialect::split_title(&item.title) {
+                by_title.entry(names).or_insert_with(Vec::new).push(item);
+            }
+        }
+        let mut named = HashMap::new();
+        for key in view.stories.keys() {
+            *named.entry(names(key).unwrap_or_default()).or_default() += 1;
+        }
+        Self { by_marker, by_title, named }
+    }
+
+    /// The items that have a story's marker, the oldest first.
+    fn marked(&self, key: &str) -> Vec<&'a Item> {
+        let mut marked = self.by_marker.get(dialect::marker(key).as_str()).cloned().unwrap_or_default();
+        marked.sort_by_key(|item| (item.created, item.reference().len(), item.reference().to_owned()));
+        marked
+    }
+
+    /// The only item whose title names a story that is the only one of this name.
+    fn titled(&self, key: &'a str) -> Option<&'a Item> {
+        let names = names(key).filter(|names| self.named.get(names) == Some(&1))?;
+        match self.by_title.get(&names).map(Vec::as_slice) {
+            Some([one]) => Some(*one),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Pairs<'a> {
+    fn take(&mut self, key: &'a str, item: &'a Item) {
+        if self.taken.insert(item.key.as_str()) {
+            self.items.insert(key, item);
+        }
+    }
+
+    /// Of several that name one item, as copies do, the one that was linked to it is its story.
+    fn by_reference(&mut self, view: &View<'a>) {
+        let by_reference: HashMap<&str, &Item> =
+            view.items.values().map(|item| (item.reference(), item)).collect();
+        let named = view.stories.iter();
+        let named = named
+            .filter_map(|(key, story)| Some((key.as_str(), *by_reference.get(story.reference.as_deref()?)?)));
+        let (known, others): (Vec<_>, Vec<_>) =
+            named.partition(|(key, item)| view.store.story(&item.key) == Some(*key));
+        for (key, item) in known.into_iter().chain(others) {
+            self.take(key, item);
+        }
+    }
+
+    fn by_link(&mut self, view: &View<'a>) {
+        for (key, story) in view.stories {
+            if self.items.contains_key(key.as_str()) || story.reference.is_some() {
+                continue;
+            }
+            if let Some(item) = view.store.link(key).and_then(|link| view.items.get(&link.remote)) {
+                self.take(key, item);
+            }
+        }
+    }
+
+    /// By the marker, else by the title. What else has the marker of a story with an item was made twice.
+    fn by_mark(&mut self, view: &View<'a>, marks: &Marks<'a>) {
+        for (key, story) in view.stories {
+            let marked = marks.marked(key);
+            let has_none = !self.items.contains_key(key.as_str());
+            if has_none && story.reference.is_none() && view.store.link(key).is_none() {
+                let free = |item: &&Item| {
+                    !self.taken.contains(item.key.as_str())
+                        && view.store.story(&item.key).is_none()
+                        && !view.store.is_dropped(&item.key)
+                };
+                let found = marked.iter().copied().find(free).or(marks.titled(key).filter(free));
+                if let Some(item) = found {
+                    self.take(key, item);
+                }
+            }
+            let Some(own) = self.items.get(key.as_str()).map(|item| item.key.as_str()) else { continue };
+            for twin in marked {
+                let is_copy = dialect::split_title(&twin.title).0 == names(key);
+                let is_free = twin.key != own && !view.store.is_dropped(&twin.key);
+                if is_copy && is_free && self.taken.insert(twin.key.as_str()) {
+                    self.twins.push((key, twin));
+                }
+            }
+        }
+    }
 }
 
 fn is_imported(store: &Store, story: &str) -> bool {

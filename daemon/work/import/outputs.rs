@@ -1,8 +1,8 @@
 //! What an import leaves besides living docs: its `config.json` and `result.json`, when each source was read last, and
 //! pages that were read and are not written yet. Everything here blocks.
 
-use crate::docs::writer::{Outcome, ShelfError};
-use crate::job::paged_sources::Counts;
+use crate::docs::writer::{Outcome, WriterError};
+use crate::job::paged_sources::{Counts, End, PagedSources};
 use crate::model::failure::Reason;
 use crate::model::item::Platform;
 use crate::store::mac::{FileKey, PlaceKey, TAG_DIGITS, Tag};
@@ -31,7 +31,7 @@ pub struct Config {
     pub job_id: String,
     pub project_path: String,
     pub coordinator_config: Map<String, Value>,
-    /// In the order of the job's feeds.
+    /// In the order of the job's sources.
     pub sources: Vec<Planned>,
     pub started_at: String,
 }
@@ -82,8 +82,8 @@ impl Config {
         }
     }
 
-    /// The names of the job's feeds.
-    pub fn feeds(&self) -> Vec<String> {
+    /// The names of the job's sources.
+    pub fn source_names(&self) -> Vec<String> {
         self.sources.iter().map(|source| source.id.shown()).collect()
     }
 
@@ -147,6 +147,9 @@ pub struct FailedItem {
     pub reason: Reason,
 }
 
+/// Sources that a warning names with the reason why they could not be read.
+const MOST_NAMED_SOURCES: usize = 3;
+
 /// The documented result of an import, and what SpecWeave's does not tell.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,7 +158,7 @@ pub struct Summary {
     pub completed_at: String,
     pub platforms: Vec<&'static str>,
     /// By platform, of sources that could not be read.
-    pub errors: Map<String, Value>,
+    pub errors: BTreeMap<&'static str, Vec<String>>,
     pub sources: Vec<SourceResult>,
     pub failed_items: Vec<FailedItem>,
     /// Failed items that the list leaves out.
@@ -166,6 +169,76 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What became of the sources. `conflicts` are files that wait for a person, from the project's root.
+    pub fn new(config: &Config, progress: &PagedSources, conflicts: Vec<String>) -> Self {
+        let mut errors: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        let mut sources = Vec::new();
+        for (one, planned) in progress.all().iter().zip(&config.sources) {
+            let error = match &one.end {
+                Some(End::Failed(failure)) => Some(failure.message.clone()),
+                _ => None,
+            };
+            if let Some(error) = &error {
+                let word = planned.id.platform.word();
+                errors.entry(word).or_default().push(format!("{}: {error}", planned.id.name));
+            }
+            sources.push(SourceResult {
+                source: planned.id.shown(),
+                counts: ResultCounts::new(&one.counts, one.failed),
+                error,
+            });
+        }
+        let failed_items: Vec<FailedItem> = progress
+            .all()
+            .iter()
+            .flat_map(|one| one.failures())
+            .map(|one| FailedItem {
+                name: one.name.clone(),
+                error: one.failure.message.clone(),
+                reason: one.failure.reason,
+            })
+            .collect();
+        let failed: u64 = progress.all().iter().map(|one| one.failed).sum();
+        let mut platforms: Vec<&'static str> =
+            config.sources.iter().map(|source| source.id.platform.word()).collect();
+        platforms.dedup();
+        Self {
+            total_count: progress.counts().sum() + failed,
+            completed_at: clock::iso(clock::now()),
+            platforms,
+            errors,
+            sources,
+            more_failed: failed - failed_items.len() as u64,
+            failed_items,
+            resume_hint: None,
+            conflicts,
+        }
+    }
+
+    /// Items that are not where they belong.
+    pub fn failed(&self) -> u64 {
+        self.more_failed + self.failed_items.len() as u64
+    }
+
+    /// What a person should know, of `read` items; `None` where all went well.
+    pub fn warning(&self, read: u64) -> Option<String> {
+        let mut warnings = Vec::new();
+        if self.failed() > 0 {
+            warnings.push(format!("{} of {read} items failed or are in conflict", self.failed()));
+        }
+        let broken = self.sources.iter();
+        let broken = broken.filter_map(|one| Some(format!("{}: {}", one.source, one.error.as_ref()?)));
+        warnings.extend(broken.take(MOST_NAMED_SOURCES));
+        if let Some(first) = self.conflicts.first() {
+            let more = match self.conflicts.len() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            warnings.push(format!("settle {first}{more}: take over what you want of it, then remove it"));
+        }
+        (!warnings.is_empty()).then(|| warnings.join("; "))
+    }
+
     pub fn write(&self, files: &JobFiles) -> io::Result<()> {
         disk::replace(&files.result(), &pretty(self), 0o600)
     }
@@ -302,7 +375,7 @@ pub fn note(project: &Project, platform: &str, words: &Value) -> io::Result<()> 
 /// A page that was read: kept until its items are written, so that a daemon that dies asks for none again.
 #[derive(Serialize, Deserialize)]
 struct Spooled {
-    feed: u32,
+    index: u32,
     at: String,
     next: crate::trackers::Position,
     items: Vec<Read>,
@@ -343,43 +416,43 @@ impl Spool {
     }
 
     /// Notes what became of a page whose stories are on the disk.
-    pub fn keep_outcome(&self, feed: u32, at: &str, outcome: &Outcome) -> Result<(), ShelfError> {
-        let path = self.path(feed, at).with_extension("done");
-        self.write(&path, outcome).map_err(|source| ShelfError::Io { path, source })
+    pub fn keep_outcome(&self, index: u32, at: &str, outcome: &Outcome) -> Result<(), WriterError> {
+        let path = self.path(index, at).with_extension("done");
+        self.write(&path, outcome).map_err(|source| WriterError::Io { path, source })
     }
 
     /// What became of a page, if its stories are on the disk.
-    pub fn outcome(&self, feed: u32, at: &str) -> Option<Outcome> {
-        self.read(&self.path(feed, at).with_extension("done"))
+    pub fn outcome(&self, index: u32, at: &str) -> Option<Outcome> {
+        self.read(&self.path(index, at).with_extension("done"))
     }
 
-    fn path(&self, feed: u32, at: &str) -> PathBuf {
-        self.folder.join(format!("{feed}-{:08x}.json", crc32fast::hash(at.as_bytes())))
+    fn path(&self, index: u32, at: &str) -> PathBuf {
+        self.folder.join(format!("{index}-{:08x}.json", crc32fast::hash(at.as_bytes())))
     }
 
-    pub fn keep(&self, feed: u32, at: &str, page: &Page) -> io::Result<()> {
+    pub fn keep(&self, index: u32, at: &str, page: &Page) -> io::Result<()> {
         let spooled = Spooled {
-            feed,
+            index,
             at: at.to_owned(),
             next: page.next.clone(),
             items: page.items.clone(),
             notes: page.notes.clone(),
         };
-        self.write(&self.path(feed, at), &spooled)
+        self.write(&self.path(index, at), &spooled)
     }
 
     /// The page at a position, if it was kept whole.
-    pub fn kept(&self, feed: u32, at: &str) -> Option<Page> {
-        let spooled: Spooled = self.read(&self.path(feed, at))?;
-        (spooled.feed == feed && spooled.at == at).then_some(Page {
+    pub fn kept(&self, index: u32, at: &str) -> Option<Page> {
+        let spooled: Spooled = self.read(&self.path(index, at))?;
+        (spooled.index == index && spooled.at == at).then_some(Page {
             items: spooled.items,
             next: spooled.next,
             notes: spooled.notes,
         })
     }
 
-    pub fn drop_page(&self, feed: u32, at: &str) {
-        let path = self.path(feed, at);
+    pub fn drop_page(&self, index: u32, at: &str) {
+        let path = self.path(index, at);
         let _ = disk::remove_file(&path.with_extension("done"));
         let _ = disk::remove_file(&path);
     }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// What became of a finished clone.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum Published {
     Named,
     /// Something came to stand at the target meanwhile; the clone still has its partial name.
     Taken,
@@ -20,14 +20,14 @@ pub enum Settled {
 struct Request {
     partial: PathBuf,
     target: PathBuf,
-    reply: oneshot::Sender<io::Result<Settled>>,
+    reply: oneshot::Sender<io::Result<Published>>,
 }
 
-pub struct Settler {
+pub struct Publisher {
     requests: mpsc::Sender<Request>,
 }
 
-impl Settler {
+impl Publisher {
     /// `folder` is any on the file system that the clones are on.
     pub fn start(folder: &Path, tenure: Tenure) -> Self {
         let folder = folder.to_path_buf();
@@ -40,7 +40,7 @@ impl Settler {
                 }
                 let (folder, tenure) = (folder.clone(), tenure.clone());
                 // A panic drops the replies, which their waiters hear.
-                let _ = tokio::task::spawn_blocking(move || settle(&folder, &tenure, batch)).await;
+                let _ = tokio::task::spawn_blocking(move || publish(&folder, &tenure, batch)).await;
             }
         });
         Self { requests }
@@ -48,7 +48,7 @@ impl Settler {
 
     /// Waits until the clone is durable under its name. Not to be abandoned half-way: the rename may be under
     /// way.
-    pub async fn settle(&self, partial: &Path, target: &Path) -> io::Result<Settled> {
+    pub async fn publish(&self, partial: &Path, target: &Path) -> io::Result<Published> {
         let gone = || io::Error::other("the settling task has ended");
         let (reply, done) = oneshot::channel();
         let request = Request { partial: partial.to_path_buf(), target: target.to_path_buf(), reply };
@@ -57,7 +57,7 @@ impl Settler {
     }
 }
 
-fn settle(folder: &Path, tenure: &Tenure, batch: Vec<Request>) {
+fn publish(folder: &Path, tenure: &Tenure, batch: Vec<Request>) {
     if let Err(error) = disk::sync_file_system(folder) {
         return batch.into_iter().for_each(|request| drop(request.reply.send(Err(copy(&error)))));
     }
@@ -72,9 +72,9 @@ fn settle(folder: &Path, tenure: &Tenure, batch: Vec<Request>) {
             Ok(()) => {
                 crash::point("clone-renamed");
                 folders.extend(target.parent().map(Path::to_path_buf));
-                Ok(Settled::Named)
+                Ok(Published::Named)
             }
-            Err(error) if is_taken(&error) => Ok(Settled::Taken),
+            Err(error) if is_taken(&error) => Ok(Published::Taken),
             Err(error) => Err(error),
         };
         answers.push((reply, result));
