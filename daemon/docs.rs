@@ -4,6 +4,7 @@
 
 pub mod authored;
 mod feature;
+mod front_matter;
 pub mod ledger;
 pub mod story;
 pub mod writer;

@@ -20,8 +20,8 @@ pub enum TrackerError {
     #[error("Authentication failed - {0}")]
     Auth(String),
     /// The credentials are good, and do not allow it.
-    #[error("Authentication failed - {0}")]
-    Forbidden(String),
+    #[error("{what}: the server does not allow it: {said}")]
+    Forbidden { what: String, said: String },
     #[error("{0} was not found, or the token may not see it")]
     NotFound(String),
     #[error("{what}: the server says that it is gone for good: {said}")]
@@ -47,7 +47,7 @@ impl TrackerError {
     pub fn failure(&self) -> Failure {
         let reason = match self {
             Self::Auth(_) => Reason::Authentication,
-            Self::Forbidden(_) => Reason::Forbidden,
+            Self::Forbidden { .. } => Reason::Forbidden,
             Self::NotFound(_) | Self::Gone { .. } => Reason::NotFound,
             Self::Limited(_) => Reason::RateLimited,
             Self::Network(_) | Self::Transient { .. } => Reason::Network,

@@ -119,8 +119,12 @@ fn items_of(world: &World, job: &Value) -> Vec<String> {
         .map(|item| [&item["name"], &item["action"]].map(|word| word.as_str().unwrap().to_owned()))
         .map(|[name, action]| (name, action))
         .collect();
-    let mirror = world.mirror();
-    let entry = mirror["jobs"].as_array().unwrap().iter().find(|entry| entry["id"] == id).unwrap().clone();
+    let entry = || {
+        let mirror = world.mirror();
+        mirror["jobs"].as_array().unwrap().iter().find(|entry| entry["id"] == id).unwrap().clone()
+    };
+    eventually("the list is written, too", || entry()["status"] == job["state"]);
+    let entry = entry();
     let lists =
         ["itemsCompleted", "itemsFailed"].map(|list| entry["progress"][list].as_array().unwrap().clone());
     let mut names: Vec<String> =
@@ -1114,6 +1118,95 @@ fn what_is_in_conflict_is_listed_with_both_sides_until_it_is_decided_also_in_a_f
     world.run(["resolve", "my team/FS-001/US-001", "--use", "local", "--tracker", "github"]).ok();
     assert_eq!(listed(), Vec::<Value>::new());
     assert_eq!(trackers.issue(number).title, "[FS-001][US-001] Mine");
+}
+
+#[test]
+fn what_a_tracker_drops_without_a_word_is_named_and_undoes_nothing_here() {
+    let (world, trackers) = world();
+    trackers.state.drops_labels.store(true, Ordering::Relaxed);
+    write_stories(&world, 1);
+    let made = sync(&world, &["github"]);
+    assert!(made["warning"].as_str().unwrap().contains("GitHub did not take priority of #1"), "{made}");
+    synced(&world, &["github"]);
+    edit(
+        &world,
+        1,
+        "status: not_started\npriority: P1\n",
+        "status: in_progress\npriority: P0\nlabels: [billing]\n",
+    );
+    let changed = sync(&world, &["github"]);
+    let told = changed["warning"].as_str().unwrap();
+    assert!(told.contains("GitHub did not take status, priority, labels of #1"), "{changed}");
+    let kept = read(&path(&world, 1));
+    synced(&world, &["github"]);
+    assert_eq!(read(&path(&world, 1)), kept);
+    assert!(
+        kept.contains("status: in_progress") && kept.contains("priority: P0") && kept.contains("billing"),
+        "{kept}"
+    );
+}
+
+#[test]
+fn labels_of_other_conventions_are_no_status_and_stay() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    synced(&world, &["github"]);
+    let number = item_of(&trackers, 1).number;
+    for label in ["status:stale", "status: needs info"] {
+        trackers.edit(number, |issue| issue.labels.push(label.to_owned()));
+    }
+    synced(&world, &["github"]);
+    assert!(read(&path(&world, 1)).contains("status: not_started"));
+    edit(&world, 1, "status: not_started", "status: completed");
+    synced(&world, &["github"]);
+    let labels = trackers.issue(number).labels;
+    assert!(
+        ["status:stale", "status: needs info"].iter().all(|label| labels.iter().any(|own| own == label)),
+        "{labels:?}"
+    );
+}
+
+#[test]
+fn of_several_items_with_a_storys_title_one_is_taken_and_the_others_are_left_alone() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    for number in [15, 17, 19] {
+        trackers.add(Issue::new(number, "[FS-001][US-001] Story 1"));
+    }
+    trackers.edit(15, |issue| issue.phase = Phase::Closed);
+    let shown = world.run(["sync", "github", "--dry-run"]);
+    assert!(
+        shown.stdout.contains("#19 has the title of web/FS-001/US-001, which is #17: it is left alone"),
+        "{shown:?}"
+    );
+    sync(&world, &["github"]);
+    assert_eq!(trackers.issues().len(), 3, "none is made");
+    let conflicts = world.run(["conflicts", "--json"]).ok().json();
+    assert_eq!(
+        conflicts["conflicts"][0]["item"], "#17",
+        "their texts differ, and a person decides: {conflicts}"
+    );
+    let stories =
+        files_below(&specs(&world)).into_iter().filter(|path| path.to_string_lossy().contains("us-"));
+    assert_eq!(stories.count(), 1, "none of them becomes a story");
+}
+
+#[test]
+fn one_item_that_may_not_be_written_fails_alone_with_the_servers_words() {
+    for tracker in TRACKERS {
+        let (world, trackers) = world();
+        write_stories(&world, 3);
+        synced(&world, &[tracker]);
+        (1..=3).for_each(|number| edit(&world, number, "- [ ] **AC", "- [x] **AC"));
+        trackers.write_fault(1, WriteFault::Refused(403));
+        let job = sync(&world, &[tracker]);
+        assert_eq!(job["state"], "completed_with_warnings", "{tracker}: {job}");
+        assert_eq!(job["progress"]["failed"], 1, "{tracker}: {job}");
+        assert!(job["warning"].as_str().unwrap().contains("you may not change this one"), "{tracker}: {job}");
+        let shown = world.run(["--id", job["id"].as_str().unwrap(), "--json"]).json();
+        assert_eq!(shown["failed_items"][0]["failure"]["reason"], "forbidden", "{tracker}: {shown}");
+        synced(&world, &[tracker]);
+    }
 }
 
 #[test]

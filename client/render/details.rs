@@ -44,7 +44,14 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
         let _ = writeln!(out, "Failed: {} ({})", thousands(progress.failed), failed_names(&progress));
     }
     for item in failed {
-        let _ = writeln!(out, "  {}: {}", plain(&item.name), plain(message(item.failure.as_ref())));
+        // Of a sync, what was to be done is not the same for every item.
+        let action = match job.r#type() {
+            JobType::SyncExternal if item.action() != Action::Unspecified => {
+                format!("{} ", item.action().word())
+            }
+            _ => String::new(),
+        };
+        let _ = writeln!(out, "  {action}{}: {}", plain(&item.name), plain(message(item.failure.as_ref())));
     }
     if !job.warning.is_empty() {
         let _ = writeln!(out, "\nWarning: {}", plain(&job.warning));

@@ -1,6 +1,7 @@
 //! A story that people or SpecWeave wrote: front matter, a description, boxes. What is ours to change in it is changed
 //! line by line; everything else stays to the byte. Pure.
 
+use crate::docs::front_matter;
 use crate::model::record::{self, BoxKey, Checkbox, Field, List, MOST_BOXES, Record, keys};
 use crate::model::text::{self, Fence};
 use serde_json::{Map, Value};
@@ -17,6 +18,32 @@ const SECTIONS: [&str; 8] = [
     "## Links",
     "## External Metadata",
 ];
+
+/// A link to an item as people write it: `5`, `"#5"`, `acme/web#5`, `PAY-1`, or its whole address.
+struct Link {
+    reference: String,
+    /// Where it is, as far as the link says.
+    address: Option<String>,
+}
+
+impl Link {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.starts_with("https://") || text.starts_with("http://") {
+            let path = text.split(['?', '#']).next().unwrap_or(text);
+            let reference = path.trim_end_matches('/').rsplit('/').next()?.to_owned();
+            return Some(Self { reference, address: Some(text.to_owned()) });
+        }
+        match text.split_once('#') {
+            Some(("", number)) => Some(Self { reference: number.to_owned(), address: None }),
+            Some((repository, number)) if repository.contains('/') => Some(Self {
+                reference: number.to_owned(),
+                address: Some(format!("https://github.com/{repository}/issues/{number}")),
+            }),
+            _ => Some(Self { reference: text.to_owned(), address: None }),
+        }
+    }
+}
 
 /// Why a file is no story that can be synced, or not in this way.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +74,21 @@ pub struct Authored {
     record: Record,
     /// What ends a line here.
     end: &'static str,
+}
+
+/// Whether an id is a story's: `US-001`, `US-001E`, or with the short name of a project as in `US-FE-001`.
+fn is_story_id(id: &str) -> bool {
+    let Some(rest) = id.strip_prefix("US-") else { return false };
+    let rest = match rest.split_once('-') {
+        Some((project, rest)) if project.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            let is_name =
+                (2..=6).contains(&project.len()) && project.bytes().all(|b| b.is_ascii_alphabetic());
+            if is_name { rest } else { return false }
+        }
+        _ => rest,
+    };
+    rest.starts_with(|c: char| c.is_ascii_digit())
+        && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// Whether a text begins as one with front matter does.
@@ -137,20 +179,21 @@ impl Authored {
     /// `US-001`.
     pub fn id(&self) -> Result<String, AuthoredError> {
         let id = scalar(self.meta.get("id")).to_uppercase();
-        let is_id = id.strip_prefix("US-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        (is_id && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
-            .then_some(id)
-            .ok_or(AuthoredError::NoId)
+        is_story_id(&id).then_some(id).ok_or(AuthoredError::NoId)
     }
 
-    /// The item of a tracker that the front matter names: a number or a key.
+    /// The item of a tracker that the front matter names: a number or a key, however people write it.
     pub fn link(&self, provider: &str) -> Option<String> {
-        self.linked_as(provider, &["issue", "key", "id", "number", "workItem", "work_item_id"])
+        let named = self.linked_as(provider, &["issue", "key", "id", "number", "workItem", "work_item_id"]);
+        let address = || self.linked_as(provider, &["url", "html_url"]);
+        Link::parse(&named.or_else(address)?).map(|link| link.reference)
     }
 
-    /// The address of that item, where the front matter has it.
+    /// The address of that item, where the front matter has it, or says at least which repository it is in.
     pub fn link_address(&self, provider: &str) -> Option<String> {
-        self.linked_as(provider, &["url"])
+        let named =
+            self.linked_as(provider, &["issue", "key", "id", "number"]).and_then(|text| Link::parse(&text));
+        self.linked_as(provider, &["url", "html_url"]).or_else(|| named?.address)
     }
 
     /// What the front matter says of a tracker under the first of these names, wherever links stand.
@@ -203,7 +246,21 @@ impl Authored {
                     self.set_key(&mut edits, &mut meta, "priority", value);
                 }
                 Field::Labels => {
-                    let all: Vec<Value> = wanted.labels.iter().map(|one| Value::from(one.as_str())).collect();
+                    // Those that are there keep their order.
+                    let there = self.meta.get("labels").and_then(Value::as_array).into_iter().flatten();
+                    let mut kept: Vec<String> = there.map(|label| scalar(Some(label))).collect();
+                    kept.extend(
+                        self.record
+                            .labels
+                            .iter()
+                            .filter(|label| !kept.contains(label))
+                            .cloned()
+                            .collect::<Vec<_>>(),
+                    );
+                    let kept = kept.into_iter().filter(|label| wanted.labels.contains(label));
+                    let new =
+                        wanted.labels.iter().filter(|label| !self.record.labels.contains(*label)).cloned();
+                    let all: Vec<Value> = kept.chain(new).map(Value::from).collect();
                     let value = (!all.is_empty()).then_some(Value::from(all));
                     self.set_key(&mut edits, &mut meta, "labels", value);
                 }
@@ -367,8 +424,15 @@ impl Authored {
         if meta.get(key) == value.as_ref() {
             return;
         }
-        let lines = value.as_ref().map(|value| yaml_lines(key, value)).unwrap_or_default();
         let known = self.key_lines(key);
+        let lines = match (&value, &known, meta.get(key)) {
+            (Some(value), Some(range), Some(before)) => {
+                let there: Vec<&str> = self.lines[range.clone()].iter().map(|line| line.trim_end()).collect();
+                front_matter::changed(&there, key, before, value)
+            }
+            (Some(value), ..) => front_matter::lines_of(key, value),
+            (None, ..) => Vec::new(),
+        };
         match value {
             Some(value) => drop(meta.insert(key.to_owned(), value)),
             None => drop(meta.shift_remove(key)),
@@ -528,45 +592,6 @@ fn labels(value: Option<&Value>) -> std::collections::BTreeSet<String> {
             text.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
         }
         _ => Default::default(),
-    }
-}
-
-/// A key and its value in lines of YAML.
-fn yaml_lines(key: &str, value: &Value) -> Vec<String> {
-    match value {
-        Value::Object(map) => {
-            let mut lines = vec![format!("{key}:")];
-            for (name, value) in map {
-                lines.extend(
-                    yaml_lines(&yaml_scalar(name), value).into_iter().map(|line| format!("  {line}")),
-                );
-            }
-            lines
-        }
-        Value::Array(all) => {
-            // JSON is YAML.
-            let simple: Vec<String> =
-                all.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), yaml_scalar)).collect();
-            vec![format!("{key}: [{}]", simple.join(", "))]
-        }
-        Value::String(text) if key == "title" => {
-            vec![format!("{key}: {}", serde_json::to_string(text).expect("a string serialises"))]
-        }
-        Value::String(text) => vec![format!("{key}: {}", yaml_scalar(text))],
-        other => vec![format!("{key}: {other}")],
-    }
-}
-
-/// A text as it may stand in YAML: bare where it cannot mean anything else.
-fn yaml_scalar(text: &str) -> String {
-    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | '.');
-    let bare = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(word);
-    let means = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    let is_address = text.starts_with("https://") && text.chars().all(|c| word(c) || c == ':');
-    if (bare && !means.contains(&text.to_ascii_lowercase().as_str())) || is_address {
-        text.to_owned()
-    } else {
-        serde_json::to_string(text).expect("a string serialises")
     }
 }
 

@@ -79,7 +79,7 @@ fn only_what_changes_is_touched() {
         .with(&wanted, &[Field::Title, Field::Labels, Field::Boxes, Field::Status], "completed")
         .unwrap();
     let expected = STORY
-        .replace("title: \"Password login\" # asked for by sales", "title: \"Sign in: \\\"fast\\\"\"")
+        .replace("title: \"Password login\" #", "title: \"Sign in: \\\"fast\\\"\" #")
         .replace("# US-001: Password login", "# US-001: Sign in: \"fast\"")
         .replace("status: in-progress", "status: completed")
         .replace("  - bob\n---", "  - bob\nlabels: [\"a b\", c]\n---")
@@ -210,5 +210,38 @@ proptest::proptest! {
         proptest::prop_assert!(again.meta["owners"].is_array() && text.contains("- ann   # lead"));
         // What was read once is stable.
         proptest::prop_assert_eq!(again.with(again.record(), &Field::ALL, "in-progress").unwrap(), text);
+    }
+}
+
+#[test]
+fn a_link_is_read_in_every_way_that_people_write_it() {
+    let link = |line: &str| {
+        let text = STORY.replace("tldr:", &format!("external:\n  github:\n    {line}\ntldr:"));
+        let story = parsed(&text);
+        (story.link("github").unwrap(), story.link_address("github").unwrap_or_default())
+    };
+    let web = "https://github.com/acme/web/issues/5";
+    for (line, address) in [
+        ("issue: 5", ""),
+        ("issue: \"#5\"", ""),
+        ("issue: acme/web#5", web),
+        ("url: https://github.com/acme/web/issues/5", web),
+        (
+            "issue: https://github.com/acme/web/issues/5#issuecomment-1",
+            "https://github.com/acme/web/issues/5#issuecomment-1",
+        ),
+    ] {
+        assert_eq!(link(line), ("5".to_owned(), address.to_owned()), "{line}");
+    }
+}
+
+#[test]
+fn ids_with_the_short_name_of_a_project_are_stories_and_others_are_not() {
+    let id = |id: &str| parsed(&STORY.replace("id: US-001", &format!("id: {id}"))).id().ok();
+    for good in ["US-001", "US-001E", "US-FE-001", "US-SPE-002"] {
+        assert_eq!(id(good).as_deref(), Some(good));
+    }
+    for bad in ["US-FE", "US-X-001", "US-TOOLONGX-001", "FS-001", "US-"] {
+        assert_eq!(id(bad), None, "{bad}");
     }
 }

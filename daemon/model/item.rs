@@ -60,6 +60,8 @@ pub enum Status {
     Open,
     InProgress,
     Completed,
+    /// Closed without being done: a duplicate, something that nobody will do.
+    Cancelled,
     /// Deleted in the tracker.
     Removed,
 }
@@ -71,6 +73,7 @@ impl Status {
             Self::Open => "Open",
             Self::InProgress => "In Progress",
             Self::Completed => "Completed",
+            Self::Cancelled => "Cancelled",
             Self::Removed => "Removed",
         }
     }

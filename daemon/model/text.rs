@@ -68,28 +68,39 @@ pub fn body(text: &str) -> String {
     out.split_off(start).join("\n")
 }
 
-/// Fences of code, line by line.
+/// What is no text of its own, line by line: fenced code, and comments of more than one line.
 #[derive(Default)]
-pub struct Fence(Option<(char, usize)>);
+pub struct Fence {
+    code: Option<(char, usize)>,
+    in_comment: bool,
+}
 
 impl Fence {
-    /// Whether a line is code or a fence.
+    /// Whether a line is code, a fence, or in a comment.
     pub fn passes(&mut self, line: &str) -> bool {
         let trimmed = line.trim_start();
+        if self.in_comment {
+            self.in_comment = !line.contains("-->");
+            return true;
+        }
+        if self.code.is_none() && trimmed.starts_with("<!--") && !trimmed.contains("-->") {
+            self.in_comment = true;
+            return true;
+        }
         let mark = trimmed.chars().next().filter(|c| matches!(c, '`' | '~'));
         let length = mark.map_or(0, |mark| trimmed.chars().take_while(|c| *c == mark).count());
-        match (self.0, mark) {
+        match (self.code, mark) {
             (None, Some(mark)) if length >= 3 => {
                 // A span of code in one line is no fence.
                 if mark == '`' && trimmed[length..].contains('`') {
                     return false;
                 }
-                self.0 = Some((mark, length));
+                self.code = Some((mark, length));
                 true
             }
             (Some((open, least)), Some(mark)) if mark == open && length >= least => {
                 if trimmed[length..].trim().is_empty() {
-                    self.0 = None;
+                    self.code = None;
                 }
                 true
             }
@@ -97,9 +108,10 @@ impl Fence {
         }
     }
 
-    /// What would close the fence that is open.
+    /// What would close what is open.
     pub fn open(&self) -> Option<String> {
-        self.0.map(|(mark, length)| mark.to_string().repeat(length))
+        let comment = self.in_comment.then(|| "-->".to_owned());
+        comment.or_else(|| self.code.map(|(mark, length)| mark.to_string().repeat(length)))
     }
 }
 

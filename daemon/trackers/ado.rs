@@ -360,6 +360,17 @@ impl WorkItems {
         format!("ado:{org}:{id}")
     }
 
+    /// A project calls its states as it likes: what they mean is asked for before the first item is read. Where the server
+    /// does not tell, the usual names count.
+    async fn learn_types(&self, is_needed: bool) -> Result<(), TrackerError> {
+        match if is_needed { self.known_types().await.map(drop) } else { Ok(()) } {
+            Err(error @ (TrackerError::Cancelled | TrackerError::Limited(_) | TrackerError::Network(_))) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn page_of(&self, rows: &[Box<RawValue>]) -> (Vec<Read>, Option<Millis>) {
         let items: Vec<Read> = rows.iter().filter_map(|row| self.item(row)).collect();
         let latest = items.iter().flatten().map(|item| item.updated).max();
@@ -408,6 +419,7 @@ impl Source for WorkItems {
             Cursor::Feed { token, since, seen } => match self.feed(token.as_deref(), since).await {
                 Ok(reply) => {
                     let revisions: Revisions = read(&what, &reply.body)?;
+                    self.learn_types(!revisions.values.is_empty()).await?;
                     let (items, latest) = self.page_of(&revisions.values);
                     let stands_still = revisions.values.is_empty() && revisions.continuation_token == token;
                     let (token, seen) = (revisions.continuation_token.or(token), latest.max(seen));
@@ -422,7 +434,7 @@ impl Source for WorkItems {
                 Err(
                     TrackerError::NotFound(_)
                     | TrackerError::Auth(_)
-                    | TrackerError::Forbidden(_)
+                    | TrackerError::Forbidden { .. }
                     | TrackerError::Status { .. },
                 ) if token.is_none() => (0, since, seen, None, true),
                 // A token that has grown too old is refused; what has changed since the last moment is not.
@@ -437,6 +449,7 @@ impl Source for WorkItems {
         let ids = self.query(after, since, PER_PAGE, None).await?;
         let began = began.unwrap_or(asked_at.min(self.server.now().0));
         let rows = if ids.is_empty() { Vec::new() } else { self.batch(&ids).await? };
+        self.learn_types(!rows.is_empty()).await?;
         let (items, latest) = self.page_of(&rows);
         let seen = latest.max(seen);
         let next = match ids.last() {

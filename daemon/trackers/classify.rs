@@ -37,7 +37,9 @@ pub fn check(what: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -
         StatusCode::UNAUTHORIZED => Err(TrackerError::Auth("token expired or wrong".into())),
         StatusCode::TOO_MANY_REQUESTS => Err(limit()),
         StatusCode::FORBIDDEN if is_limit(headers, &said) => Err(limit()),
-        StatusCode::FORBIDDEN => Err(TrackerError::Forbidden(format!("the token may not see {what}"))),
+        StatusCode::FORBIDDEN => {
+            Err(TrackerError::Forbidden { what: what.to_owned(), said: forbidden(headers, said) })
+        }
         StatusCode::NOT_FOUND => Err(TrackerError::NotFound(what.to_owned())),
         StatusCode::GONE => Err(TrackerError::Gone { what: what.to_owned(), said }),
         StatusCode::SERVICE_UNAVAILABLE if net::asked_to_wait(headers).is_some() => Err(limit()),
@@ -47,6 +49,26 @@ pub fn check(what: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -
         }
         status => Err(TrackerError::Status { what: what.to_owned(), status }),
     }
+}
+
+/// Why something is not allowed: the server's own words, and what its headers say would help.
+fn forbidden(headers: &HeaderMap, said: String) -> String {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let mut told = if said.is_empty() { "the token may not do it".to_owned() } else { said };
+    if let Some((_, address)) = header("x-github-sso").split_once("url=") {
+        told.push_str(&format!(" (authorize the token at {address})"));
+    }
+    match header("x-accepted-github-permissions") {
+        "" => {}
+        wanted => told.push_str(&format!(" (it needs {wanted})")),
+    }
+    match (header("x-accepted-oauth-scopes"), header("x-oauth-scopes")) {
+        (wanted, granted) if !wanted.is_empty() && headers.contains_key("x-oauth-scopes") => {
+            told.push_str(&format!(" (it needs one of the scopes {wanted}, and has {granted:?})"));
+        }
+        _ => {}
+    }
+    told
 }
 
 fn is_limit(headers: &HeaderMap, said: &str) -> bool {
@@ -110,7 +132,7 @@ mod tests {
         assert!(limited(read(403, &[("x-ratelimit-remaining", "0")], "")));
         assert!(limited(read(403, &[], r#"{"message":"You have exceeded a secondary rate limit"}"#)));
         assert!(limited(read(503, &[("retry-after", "5")], "")));
-        let forbidden = |result| matches!(result, Err(TrackerError::Forbidden(_)));
+        let forbidden = |result| matches!(result, Err(TrackerError::Forbidden { .. }));
         assert!(matches!(read(401, &[], ""), Err(TrackerError::Auth(_))));
         assert!(forbidden(read(403, &[], r#"{"message":"Resource not accessible"}"#)));
         assert!(

@@ -98,6 +98,15 @@ pub fn no_such_box(item: &Item) -> WriteError {
     WriteError::Refused(TrackerError::Refused { what: item.shown.clone(), said })
 }
 
+/// What is known of an item after a change.
+#[derive(Debug, Default)]
+pub struct Updated {
+    /// The state that it went to, where that may be another than was asked for.
+    pub state: Option<(Category, String)>,
+    /// The item as the reply shows it: a tracker may take a part of a change and say nothing of the rest.
+    pub item: Option<Item>,
+}
+
 /// How often may be written, by what the tracker documents. 0 is as often as one likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WritePace {
@@ -124,9 +133,8 @@ pub trait Editor: Source {
     /// Makes an item, and gives its reference. Sent once.
     async fn create(&self, draft: &Draft) -> Result<String, WriteError>;
 
-    /// Changes an item that was just read. Each part of it is sent once. Gives the state that it went to, where that may
-    /// be another than was asked for.
-    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError>;
+    /// Changes an item that was just read. Each part of it is sent once.
+    async fn update(&self, item: &Item, change: &Change) -> Result<Updated, WriteError>;
 
     /// The group of a feature that needs no item of its own, made where there is none; `None` where groups are items.
     async fn group(&self, feature: &str, title: &str) -> Result<Option<Group>, WriteError>;

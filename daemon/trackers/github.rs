@@ -3,7 +3,7 @@
 
 mod edits;
 
-pub use edits::{is_status as is_status_label, under_way};
+pub use edits::{is_status as is_status_label, priority_of, status_word, under_way};
 
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
 use crate::model::repository::Listed;
@@ -345,16 +345,15 @@ impl Issues {
                 Label::Object { name } => name,
             })
             .collect();
-        let lower: Vec<String> = labels.iter().map(|label| label.to_lowercase()).collect();
         let status = match issue.state.as_str() {
+            "closed" if matches!(issue.state_reason.as_deref(), Some("not_planned" | "duplicate")) => {
+                Status::Cancelled
+            }
             "closed" => Status::Completed,
             _ if labels.iter().any(|label| under_way(label).is_some()) => Status::InProgress,
             _ => Status::Open,
         };
-        let priority = lower.iter().find_map(|label| match label.as_bytes() {
-            [b'p', digit @ b'0'..=b'4'] => Some(digit - b'0'),
-            _ => None,
-        });
+        let priority = labels.iter().find_map(|label| priority_of(label));
         let parent = issue.parent_issue_url.as_deref().and_then(|url| {
             let (repository, number) = url.rsplit_once("/issues/")?;
             Some(format!("github#{}#{number}", repository_of(repository)?))

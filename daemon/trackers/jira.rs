@@ -28,7 +28,8 @@ const OVERLAP_MINUTES: i64 = 2;
 /// Clocks that are further apart make another window.
 const CLOCKS_APART: Millis = 60_000;
 
-const FIELDS: &str = "summary,description,status,priority,issuetype,created,updated,labels,parent,project";
+const FIELDS: &str =
+    "summary,description,status,priority,issuetype,created,updated,labels,parent,project,resolution";
 
 /// Which JIRA it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +101,7 @@ pub struct Issues {
     server: Server,
     key: String,
     flavor: Flavor,
+    kinds: tokio::sync::OnceCell<Vec<edits::IssueKind>>,
 }
 
 /// Where a reading goes on: behind an id, and on the Cloud by a token while it is good.
@@ -169,6 +171,7 @@ struct Fields {
     labels: Vec<String>,
     parent: Option<Head>,
     project: Option<Project>,
+    resolution: Option<Named>,
     /// Fields whose names differ from server to server.
     #[serde(flatten)]
     others: serde_json::Map<String, Value>,
@@ -208,7 +211,7 @@ struct Project {
 
 impl Issues {
     pub fn new(server: Server, key: &str, flavor: Flavor) -> Self {
-        Self { server, key: key.to_owned(), flavor }
+        Self { server, key: key.to_owned(), flavor, kinds: tokio::sync::OnceCell::new() }
     }
 
     fn what(&self) -> String {
@@ -299,7 +302,12 @@ impl Issues {
             fields.status.map_or_else(Default::default, |status| (status.name, status.status_category.key));
         let status = match category.as_str() {
             "indeterminate" => Status::InProgress,
-            "done" => Status::Completed,
+            // A resolution says more than the name of a status, which may be "Done" all the same.
+            "done" => match &fields.resolution {
+                Some(resolution) if is_cancelled(&resolution.name) => Status::Cancelled,
+                _ if is_cancelled(&state) => Status::Cancelled,
+                _ => Status::Completed,
+            },
             _ => Status::Open,
         };
         let priority = fields.priority.and_then(|priority| {
@@ -360,6 +368,12 @@ impl Issues {
     }
 }
 
+/// The greatest id of what was found: pages come in the order of ids.
+fn last_id(found: &Found) -> Option<u64> {
+    let heads = found.issues.iter().map(|row| serde_json::from_str::<Head>(row.get()).unwrap_or_default());
+    heads.filter_map(|head| head.id.parse().ok()).max()
+}
+
 #[tonic::async_trait]
 impl Source for Issues {
     fn first(&self, window: &Window) -> String {
@@ -395,6 +409,11 @@ impl Source for Issues {
             }
             found => found?,
         };
+        if token.is_some() && last_id(&found).is_some_and(|found| found <= last) {
+            // The token leads back to what was read already: what comes next is asked for by its id.
+            behind = last;
+            found = self.search(&jql, behind, None, PER_PAGE).await?;
+        }
         let (now, _) = self.server.now();
         if since.is_some() && !knew_clock && now - asked_at > CLOCKS_APART {
             // The server is ahead: what it took for the window began too late.
@@ -402,16 +421,16 @@ impl Source for Issues {
         }
         let began = began.unwrap_or(asked_at.min(now));
         let rows = found.issues.len();
-        let ids =
-            found.issues.iter().map(|row| serde_json::from_str::<Head>(row.get()).unwrap_or_default().id);
-        let last = ids.filter_map(|id| id.parse().ok()).max().unwrap_or(0).max(last);
+        let last = last_id(&found).unwrap_or(0).max(last);
         let items: Vec<Read> = found.issues.iter().map(|row| self.item(row)).collect();
         let seen = items.iter().flatten().map(|item| item.updated).max().max(seen);
         let next = match (&self.flavor, found.next_page_token) {
-            // A window that moves is read by id: a token would belong to another one. One that leads nowhere is the end.
+            // A window that moves is read by id: a token would belong to another one.
             (Flavor::Cloud, Some(_)) if since.is_some() && rows > 0 => Some((last, None)),
             // A short page is not the last one; the last one has no token.
             (Flavor::Cloud, next @ Some(_)) if since.is_none() && next != token => Some((behind, next)),
+            // One that leads to itself: behind the last id, as long as something new comes.
+            (Flavor::Cloud, Some(_)) if since.is_none() && rows > 0 => Some((last, None)),
             (Flavor::DataCenter { .. }, _)
                 if rows > 0 && found.total.is_none_or(|total| total > rows as u64) =>
             {

@@ -62,7 +62,7 @@ impl Refusal {
 /// What a tracker's failure means before there is a job.
 pub fn why_not(error: &TrackerError) -> Why {
     match error {
-        TrackerError::Auth(_) | TrackerError::Forbidden(_) => Why::Authentication,
+        TrackerError::Auth(_) | TrackerError::Forbidden { .. } => Why::Authentication,
         _ => Why::Remote,
     }
 }

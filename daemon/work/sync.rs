@@ -102,6 +102,8 @@ pub struct Preview {
     pub unchanged: u64,
     /// How long the writes take at least, by the tracker's documented limits.
     pub duration: Millis,
+    /// What a person should know besides.
+    pub notes: Vec<String>,
 }
 
 /// One thing that would be done, in words.
@@ -142,6 +144,7 @@ pub async fn preview(
     }
     let plan = planned?;
     let duration = engine.duration(&plan.actions);
+    let notes = plan.notes.clone();
     let shown = plan.actions.iter().map(|action| Shown {
         verb: action.verb,
         name: action.name(),
@@ -150,7 +153,7 @@ pub async fn preview(
         reason: action.reason.clone(),
     });
     let (actions, unchanged) = (shown.collect(), plan.unchanged);
-    Ok(Preview { profile, actions, unchanged, duration })
+    Ok(Preview { profile, actions, unchanged, duration, notes })
 }
 
 /// A profile's name as that of a file.
@@ -252,6 +255,9 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
 /// Plans, and carries out what is still to be done.
 async fn sync(context: &Context, job: &Job<'_>, engine: &mut Engine<'_>) -> Result<(), Ended> {
     let plan = engine.plan().await?;
+    for note in &plan.notes {
+        job.log(note);
+    }
     if context.job.items().is_none() {
         let items: Vec<PlannedItem> = plan.actions.iter().map(|action| engine.planned(action)).collect();
         let places: Vec<(String, u32)> =

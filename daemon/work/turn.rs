@@ -44,7 +44,7 @@ pub fn verdict(
     }
     match error {
         // A daemon that was started anew has no token of somebody's environment: what could be read can be again.
-        TrackerError::Auth(_) | TrackerError::Forbidden(_) | TrackerError::NotFound(_)
+        TrackerError::Auth(_) | TrackerError::Forbidden { .. } | TrackerError::NotFound(_)
             if !with_login && had_login =>
         {
             let message = format!("needs credentials for {}", source.shown());
@@ -55,11 +55,11 @@ pub fn verdict(
         TrackerError::Network(_) | TrackerError::Transient { .. } => {
             Verdict::Stop(Stop::offline(format!("{}: {failure}", source.shown())))
         }
-        TrackerError::Auth(_) | TrackerError::Forbidden(_) if !with_login => Verdict::Refused(Failure {
+        TrackerError::Auth(_) | TrackerError::Forbidden { .. } if !with_login => Verdict::Refused(Failure {
             message: format!("Authentication failed - {}", no_token(source)),
             ..failure
         }),
-        TrackerError::Auth(_) | TrackerError::Forbidden(_) => Verdict::Refused(failure),
+        TrackerError::Auth(_) | TrackerError::Forbidden { .. } => Verdict::Refused(failure),
         _ => Verdict::Broken(failure),
     }
 }

@@ -190,6 +190,7 @@ impl Page<'_> {
             status: match fields.status.as_str() {
                 "In Progress" => Status::InProgress,
                 "Completed" => Status::Completed,
+                "Cancelled" => Status::Cancelled,
                 "Removed" => Status::Removed,
                 _ => Status::Open,
             },

@@ -5,7 +5,9 @@ use crate::markup;
 use crate::model::issue_text;
 use crate::model::item::{Item, Status};
 use crate::trackers::ado::WorkItems;
-use crate::trackers::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
+use crate::trackers::edits::{
+    Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace, no_such_box,
+};
 use crate::trackers::server::{Ask, Reply};
 use crate::trackers::{TrackerError, encode, read, unless_gone};
 use http::{HeaderValue, Method, StatusCode};
@@ -45,7 +47,7 @@ impl WorkItems {
     }
 
     /// The types of the project, with their states; asked for once.
-    async fn known_types(&self) -> Result<&[Named], TrackerError> {
+    pub(super) async fn known_types(&self) -> Result<&[Named], TrackerError> {
         self.types.get_or_try_init(|| self.list("workitemtypes")).await.map(Vec::as_slice)
     }
 
@@ -196,7 +198,7 @@ impl Editor for WorkItems {
         }
     }
 
-    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError> {
+    async fn update(&self, item: &Item, change: &Change) -> Result<Updated, WriteError> {
         let revision: u64 = item.revision.parse().unwrap_or(0);
         let mut patch = vec![json!({"op": "test", "path": "/rev", "value": revision})];
         let mut set = |name: &str, value: Value| {
@@ -244,10 +246,14 @@ impl Editor for WorkItems {
             }
         }
         if patch.len() == 1 {
-            return Ok(None);
+            return Ok(Updated::default());
         }
         match self.patch(Method::PATCH, &format!("workitems/{}", encode(item.reference())), &patch).await {
-            Ok(_) => Ok(went_to),
+            Ok(reply) => {
+                let raw: Option<Box<serde_json::value::RawValue>> = serde_json::from_slice(&reply.body).ok();
+                let now = raw.and_then(|raw| self.item(&raw)?.ok()).filter(|now| now.key == item.key);
+                Ok(Updated { state: went_to, item: now })
+            }
             Err(WriteError::Refused(TrackerError::Refused { said, .. }))
                 if is_markdown && said.contains("multilineFieldsFormat") =>
             {

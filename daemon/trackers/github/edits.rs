@@ -3,7 +3,9 @@
 
 use crate::model::issue_text;
 use crate::model::item::Item;
-use crate::trackers::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
+use crate::trackers::edits::{
+    Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace, no_such_box,
+};
 use crate::trackers::github::{Issues, net, next_page};
 use crate::trackers::server::Reply;
 use crate::trackers::{MOST_PAGES, Position, Source, TrackerError, Window, encode, read, unless_gone};
@@ -30,7 +32,38 @@ struct Milestone {
 const CLOCKS_APART: Millis = 600_000;
 
 /// How a label begins that says where an open issue stands.
-const STATUS: &str = "status:";
+pub const STATUS: &str = "status:";
+
+/// SpecWeave's words after it, for work that is under way and for work that is not. Any other word is somebody else's
+/// label: `status:stale` and `status: needs info` are conventions of many projects.
+const UNDER_WAY: [&str; 12] = [
+    "active",
+    "in_progress",
+    "implementing",
+    "implemented",
+    "in_qa",
+    "in_review",
+    "review",
+    "ready_for_review",
+    "blocked",
+    "paused",
+    "started",
+    "resumed",
+];
+const IDLE: [&str; 12] = [
+    "not_started",
+    "planning",
+    "planned",
+    "backlog",
+    "open",
+    "complete",
+    "completed",
+    "done",
+    "closed",
+    "cancelled",
+    "canceled",
+    "abandoned",
+];
 
 impl Issues {
     fn path(&self, rest: &str) -> String {
@@ -122,7 +155,7 @@ impl Editor for Issues {
         Ok(made.number.to_string())
     }
 
-    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError> {
+    async fn update(&self, item: &Item, change: &Change) -> Result<Updated, WriteError> {
         let mut body = Map::new();
         if let Some(title) = &change.title {
             body.insert("title".into(), json!(title));
@@ -154,7 +187,6 @@ impl Editor for Issues {
             if closed.is_none() && item.state == "open" {
                 body.retain(|key, _| key != "state" && key != "state_reason");
             }
-            labels.retain(|label| !is_status(label));
             state_label = status_label(state);
         }
         if !state_label.is_empty() {
@@ -164,20 +196,23 @@ impl Editor for Issues {
             body.insert("labels".into(), json!(labels));
         }
         if let Some(priority) = change.priority {
-            let is_priority = |label: &str| matches!(label.as_bytes(), [b'p' | b'P', b'0'..=b'4']);
             let mut labels: Vec<String> = match body.get("labels").and_then(Value::as_array) {
                 Some(all) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
                 None => item.labels.clone(),
             };
-            labels.retain(|label| !is_priority(label));
+            labels.retain(|label| priority_of(label).is_none());
             labels.extend(priority.map(|priority| format!("p{priority}")));
             body.insert("labels".into(), json!(labels));
         }
         if body.is_empty() {
-            return Ok(None);
+            return Ok(Updated::default());
         }
         let address = self.path(&format!("/issues/{}", encode(item.reference())));
-        self.send(Method::PATCH, address, &Value::Object(body)).await.map(|_| None)
+        let reply = self.send(Method::PATCH, address, &Value::Object(body)).await?;
+        // What cannot be read is read again with the next listing.
+        let raw: Option<Box<serde_json::value::RawValue>> = serde_json::from_slice(&reply.body).ok();
+        let item = raw.and_then(|raw| self.item(&raw)?.ok()).filter(|now| now.key == item.key);
+        Ok(Updated { state: None, item })
     }
 
     async fn group(&self, feature: &str, title: &str) -> Result<Option<Group>, WriteError> {
@@ -220,16 +255,40 @@ impl Editor for Issues {
     }
 }
 
-pub fn is_status(label: &str) -> bool {
-    label.starts_with(STATUS) || ["in-progress", "in progress"].contains(&label.to_lowercase().as_str())
+/// What stands behind `status:`, whatever its case.
+pub fn status_word(label: &str) -> Option<&str> {
+    let (prefix, word) = label.split_at_checked(STATUS.len())?;
+    prefix.eq_ignore_ascii_case(STATUS).then_some(word)
 }
 
-/// What a label says of where an open issue stands, if it says that it is under way.
+fn is_one_of(word: &str, words: &[&str]) -> bool {
+    let word = word.to_lowercase().replace(['-', ' '], "_");
+    words.contains(&word.as_str())
+}
+
+pub fn is_status(label: &str) -> bool {
+    match status_word(label) {
+        Some(word) => is_one_of(word, &UNDER_WAY) || is_one_of(word, &IDLE),
+        None => is_one_of(label, &["in_progress"]),
+    }
+}
+
+/// What a label says of where an open issue stands, if it says that it is under way. SpecWeave leaves the label of a
+/// completed issue on one that was opened again.
 pub fn under_way(label: &str) -> Option<&str> {
-    // SpecWeave leaves those of a completed issue on one that was opened again.
-    const IDLE: [&str; 6] = ["not_started", "not-started", "planning", "open", "complete", "completed"];
-    let state = label.strip_prefix(STATUS).unwrap_or("active");
-    (is_status(label) && !IDLE.contains(&state)).then_some(state)
+    match status_word(label) {
+        Some(word) => is_one_of(word, &UNDER_WAY).then_some(word),
+        None => is_status(label).then_some("active"),
+    }
+}
+
+/// The priority that a label means: `p1`, or `priority:p1` of SpecWeave's earlier versions.
+pub fn priority_of(label: &str) -> Option<u8> {
+    let lower = label.to_lowercase();
+    match lower.strip_prefix("priority:").unwrap_or(&lower).as_bytes() {
+        [b'p', digit @ b'0'..=b'4'] => Some(digit - b'0'),
+        _ => None,
+    }
 }
 
 /// The label that tells apart what an open issue may be.
@@ -240,5 +299,34 @@ fn status_label(state: &super::super::edits::State) -> String {
         }
         (_, Category::InProgress) => format!("{STATUS}active"),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_specweaves_words_are_a_status_and_a_priority() {
+        for (label, state) in [
+            ("status:active", Some("active")),
+            ("status:In Progress", Some("In Progress")),
+            ("Status:in-review", Some("in-review")),
+            ("in-progress", Some("active")),
+            ("status:completed", None),
+            ("status:not-started", None),
+        ] {
+            assert!(is_status(label), "{label}");
+            assert_eq!(under_way(label), state, "{label}");
+        }
+        for label in ["status:stale", "status: needs info", "status: blocked", "status", "stale", "progress"]
+        {
+            assert!(!is_status(label) && under_way(label).is_none(), "{label}");
+        }
+        assert_eq!(
+            [priority_of("p1"), priority_of("P0"), priority_of("priority:P2")],
+            [Some(1), Some(0), Some(2)]
+        );
+        assert_eq!([priority_of("p9"), priority_of("priority: high"), priority_of("php")], [None; 3]);
     }
 }

@@ -5,7 +5,9 @@ use crate::markup;
 use crate::model::issue_text;
 use crate::model::item::Item;
 use crate::model::record::Checkbox;
-use crate::trackers::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace, no_such_box};
+use crate::trackers::edits::{
+    Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace, no_such_box,
+};
 use crate::trackers::jira::{FIELDS, Flavor, Issues};
 use crate::trackers::server::{Ask, Reply};
 use crate::trackers::{TrackerError, encode, read, unless_gone};
@@ -13,6 +15,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock::Millis;
+use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
 struct Transitions {
@@ -23,6 +26,25 @@ struct Transitions {
 struct Transition {
     id: String,
     to: To,
+    /// What its screen asks for.
+    #[serde(default)]
+    fields: BTreeMap<String, ScreenField>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct ScreenField {
+    required: bool,
+    has_default_value: bool,
+    name: String,
+    allowed_values: Vec<Allowed>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Allowed {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +96,26 @@ impl Issues {
         unless_gone(self.server.ask(Ask::get(&what, address)).await)
     }
 
+    /// The types of issues that the project has; empty where it does not say. Asked for once, before the first is made.
+    async fn known_kinds(&self) -> &[IssueKind] {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Kinds {
+            issue_types: Vec<IssueKind>,
+            /// As JIRA Data Center calls them.
+            values: Vec<IssueKind>,
+        }
+        let ask = async {
+            let what = self.what();
+            let path = format!("{}/issue/createmeta/{}/issuetypes", self.api(), encode(&self.key));
+            let address = self.server.address(&path).ok()?;
+            let reply = self.server.ask(Ask::get(&what, address)).await.ok()?;
+            let Kinds { issue_types, values } = read(&what, &reply.body).ok()?;
+            Some(if issue_types.is_empty() { values } else { issue_types })
+        };
+        self.kinds.get_or_init(|| async { ask.await.unwrap_or_default() }).await
+    }
+
     /// Moves an issue to a status by whatever way leads there.
     async fn transition(
         &self,
@@ -86,7 +128,9 @@ impl Issues {
         }
         let what = self.what();
         let path = format!("issue/{}/transitions", encode(item.reference()));
-        let address = self.server.address(&format!("{}/{path}", self.api())).map_err(WriteError::Refused)?;
+        let mut address =
+            self.server.address(&format!("{}/{path}", self.api())).map_err(WriteError::Refused)?;
+        address.set_query(Some("expand=transitions.fields"));
         let reply = self.server.ask(Ask::get(&what, address)).await.map_err(WriteError::Refused)?;
         let ways: Transitions = read(&what, &reply.body).map_err(WriteError::Refused)?;
         let wanted = match category {
@@ -115,10 +159,16 @@ impl Issues {
             );
             return Err(WriteError::Refused(TrackerError::Refused { what: item.shown.clone(), said }));
         };
-        self.send(Method::POST, &path, &json!({"transition": {"id": way.id}})).await?;
+        let (fields, resolution) = asked_for(way, category, item)?;
+        let mut body = json!({"transition": {"id": way.id}});
+        if !fields.is_empty() {
+            body["fields"] = Value::Object(fields);
+        }
+        self.send(Method::POST, &path, &body).await?;
+        let is_cancelled = is_cancelled(&way.to.name) || resolution.as_deref().is_some_and(is_cancelled);
         let category = match way.to.status_category.key.as_str() {
             "indeterminate" => Category::InProgress,
-            "done" if is_cancelled(&way.to.name) => Category::Cancelled,
+            "done" if is_cancelled => Category::Cancelled,
             "done" => Category::Completed,
             _ => Category::Open,
         };
@@ -201,8 +251,13 @@ impl Editor for Issues {
             fields.insert(name.clone(), json!(draft.title));
         }
         let property = json!([{"key": PROPERTY, "value": {"marker": draft.marker}}]);
-        let mut types = if draft.is_group { &GROUPS[..] } else { &STORIES[..] }.iter();
-        let mut kind = types.next().copied().unwrap_or_default();
+        let kinds = kinds_for(draft.is_group, self.known_kinds().await);
+        let mut kinds = kinds.into_iter();
+        let mut kind = kinds.next().ok_or_else(|| {
+            let wanted = if draft.is_group { "holds stories" } else { "is a story" };
+            let said = format!("the project {} has no type of issue that {wanted}", self.key);
+            WriteError::Refused(TrackerError::Refused { what: self.what(), said })
+        })?;
         loop {
             fields.insert("issuetype".into(), json!({"name": kind}));
             let sent =
@@ -218,7 +273,7 @@ impl Editor for Issues {
                     let unwanted = ["priority", "parent"]
                         .into_iter()
                         .find(|name| lower.contains(*name) && fields.contains_key(*name));
-                    match (unwanted, types.next()) {
+                    match (unwanted, kinds.next()) {
                         (Some(name), _) => drop(fields.shift_remove(name)),
                         (None, Some(next)) if lower.contains("issue type") || lower.contains("issuetype") => {
                             kind = next
@@ -231,7 +286,7 @@ impl Editor for Issues {
         }
     }
 
-    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError> {
+    async fn update(&self, item: &Item, change: &Change) -> Result<Updated, WriteError> {
         let (mut fields, mut update) = (Map::new(), Map::new());
         if let Some(title) = &change.title {
             fields.insert("summary".into(), json!(title));
@@ -267,8 +322,11 @@ impl Editor for Issues {
             }
         }
         match &change.state {
-            Some(state) => self.transition(item, state.category, state.name.as_deref()).await.map(Some),
-            None => Ok(None),
+            Some(state) => {
+                let went_to = self.transition(item, state.category, state.name.as_deref()).await?;
+                Ok(Updated { state: Some(went_to), item: None })
+            }
+            None => Ok(Updated::default()),
         }
     }
 
@@ -294,10 +352,98 @@ impl Editor for Issues {
     }
 }
 
+/// What a transition's screen must be told, and the resolution among it. What only a person can know is named.
+fn asked_for(
+    way: &Transition,
+    category: Category,
+    item: &Item,
+) -> Result<(Map<String, Value>, Option<String>), WriteError> {
+    let mut fields = Map::new();
+    let mut resolution = None;
+    for (key, field) in way.fields.iter().filter(|(_, field)| field.required && !field.has_default_value) {
+        let mut values = field.allowed_values.iter().map(|value| value.name.as_str());
+        let fitting = values.find(|name| is_cancelled(name) == (category == Category::Cancelled));
+        match fitting.filter(|_| key == "resolution") {
+            Some(name) => {
+                fields.insert(key.clone(), json!({"name": name}));
+                resolution = Some(name.to_owned());
+            }
+            None => {
+                let name = if field.name.is_empty() { key } else { &field.name };
+                let said = format!(
+                    "the way to {} asks for {name:?}, which a sync does not know: take the requirement off that \
+                     transition, or set another status for this word in statusSync.mappings.jira",
+                    way.to.name
+                );
+                return Err(WriteError::Refused(TrackerError::Refused { what: item.shown.clone(), said }));
+            }
+        }
+    }
+    Ok((fields, resolution))
+}
+
+/// A type of issue that a project has.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IssueKind {
+    name: String,
+    #[serde(default)]
+    subtask: bool,
+    /// JIRA Cloud alone says it: 0 is what stories are, above it is what holds them.
+    hierarchy_level: Option<i64>,
+}
+
+/// The types to try for a new issue, first choice first: by the names that JIRA gives them in English, else by what the
+/// project's own types say of themselves.
+fn kinds_for(is_group: bool, known: &[IssueKind]) -> Vec<String> {
+    let names = if is_group { &GROUPS[..] } else { &STORIES[..] };
+    if known.is_empty() {
+        return names.iter().map(|name| (*name).to_owned()).collect();
+    }
+    let level = i64::from(is_group);
+    let by_name =
+        names.iter().filter_map(|name| known.iter().find(|kind| kind.name.eq_ignore_ascii_case(name)));
+    let by_level = known.iter().filter(|kind| !kind.subtask && kind.hierarchy_level == Some(level));
+    let any = known.iter().filter(|kind| !kind.subtask && kind.hierarchy_level.is_none() && !is_group);
+    let mut kinds: Vec<String> = by_name.chain(by_level).chain(any).map(|kind| kind.name.clone()).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    kinds.retain(|kind| seen.insert(kind.clone()));
+    kinds
+}
+
 /// Whether a status of the kind done says that nothing came of it.
 pub fn is_cancelled(name: &str) -> bool {
     let name = name.to_lowercase();
     ["cancel", "won't", "wont ", "reject", "declin", "abandon", "duplicate"]
         .iter()
         .any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(name: &str, subtask: bool, level: Option<i64>) -> IssueKind {
+        IssueKind { name: name.to_owned(), subtask, hierarchy_level: level }
+    }
+
+    #[test]
+    fn a_project_in_another_language_has_a_type_for_stories_too() {
+        let german = [
+            kind("Epos", false, Some(1)),
+            kind("Geschichte", false, Some(0)),
+            kind("Unteraufgabe", true, Some(-1)),
+        ];
+        assert_eq!(kinds_for(false, &german), ["Geschichte"]);
+        assert_eq!(kinds_for(true, &german), ["Epos"]);
+        let english =
+            [kind("Bug", false, Some(0)), kind("Task", false, Some(0)), kind("Story", false, Some(0))];
+        assert_eq!(kinds_for(false, &english), ["Story", "Task", "Bug"]);
+        let older = [kind("Sub-task", true, None), kind("Improvement", false, None)];
+        assert_eq!(
+            (kinds_for(false, &older), kinds_for(true, &older)),
+            (vec!["Improvement".to_owned()], vec![])
+        );
+        assert_eq!(kinds_for(false, &[]), ["Story", "Task"]);
+    }
 }

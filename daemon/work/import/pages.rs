@@ -8,11 +8,12 @@ use crate::job::paged_sources::{Counts, End, PageDone, PagedSource};
 use crate::job::{Event, Plan};
 use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Kind, Platform};
+use crate::model::text::hash;
 use crate::trackers::{Page, Position, Source, TrackerError, Window};
 use crate::work::import::outputs::{self, Planned, Spool};
 use crate::work::turn::stop_for_docs;
 use crate::work::{Context, Stop};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +56,44 @@ pub(super) struct Import<'a> {
 struct Arrived {
     at: String,
     page: Page,
+    /// Items of it that an earlier page had in another state.
+    again: HashSet<String>,
     total: Option<u64>,
+}
+
+/// What a reading has had, as hashes: a few bytes an item.
+#[derive(Default)]
+struct Seen(HashMap<u64, u64>);
+
+/// Items that come on a page although an earlier one had them.
+#[derive(Default)]
+struct Again {
+    /// Keys of those that have changed since.
+    keys: HashSet<String>,
+    /// Whether the page was not empty, and had nothing else.
+    is_stuck: bool,
+}
+
+impl Seen {
+    /// Takes out what this reading has had in the same state.
+    fn sort(&mut self, mut page: Page) -> (Page, Again) {
+        let had = page.items.len();
+        let mut again = Again::default();
+        page.items.retain(|read| {
+            let Ok(item) = read else { return true };
+            let state = hash(&format!("{} {} {}", item.revision, item.updated, item.state));
+            match self.0.insert(hash(&item.key), state) {
+                Some(before) if before == state => false,
+                Some(_) => {
+                    again.keys.insert(item.key.clone());
+                    true
+                }
+                None => true,
+            }
+        });
+        again.is_stuck = had > 0 && page.items.is_empty();
+        (page, again)
+    }
 }
 
 /// A position as the journal keeps it.
@@ -136,8 +174,9 @@ impl Import<'_> {
         pages: &mpsc::Sender<Arrived>,
     ) -> Result<(), Interruption> {
         let mut is_first = true;
-        // Where this reading has been: a source that leads there again would never end.
+        // Where this reading has been, and what it has had: a source that leads there again would never end.
         let mut been = HashSet::new();
+        let mut seen = Seen::default();
         loop {
             if !been.insert(at.clone()) {
                 let cause = "its pages lead round in a circle, so that not all of it can be read".to_owned();
@@ -153,6 +192,12 @@ impl Import<'_> {
                     kept.map_err(|error| Stop::no_room(format!("a page cannot be kept: {error}")))?
                 }
             };
+            let (page, again) = seen.sort(page);
+            if again.is_stuck && matches!(page.next, Position::At(_)) {
+                let cause =
+                    "it gives the same page again and again, so that not all of it can be read".to_owned();
+                return Err(TrackerError::Malformed { what: "the tracker".to_owned(), cause }.into());
+            }
             let next = page.next.clone();
             // Asked between two pages, never beside one. What a single page holds is known without a question.
             let total = match (&next, std::mem::take(&mut is_first)) {
@@ -164,7 +209,7 @@ impl Import<'_> {
                 },
                 _ => None,
             };
-            if pages.send(Arrived { at, page, total }).await.is_err() {
+            if pages.send(Arrived { at, page, again: again.keys, total }).await.is_err() {
                 return Ok(());
             }
             match next {
@@ -184,7 +229,7 @@ impl Import<'_> {
         written: &mut u64,
         total: Option<u64>,
     ) -> Result<Position, Interruption> {
-        let Arrived { at, page, .. } = arrived;
+        let Arrived { at, page, again, .. } = arrived;
         let context = self.context;
         for note in &page.notes {
             context.log(note);
@@ -211,7 +256,13 @@ impl Import<'_> {
                 // A daemon died before it could say so.
                 Some(outcome) => outcome,
                 None => {
-                    let outcome = writer.put(&parents, &items, &name)?;
+                    // What came before is brought up to date, and counts once.
+                    let (later, first): (Vec<Item>, Vec<Item>) =
+                        items.into_iter().partition(|item| again.contains(&item.key));
+                    let mut outcome = writer.put(&parents, &first, &name)?;
+                    if !later.is_empty() {
+                        outcome.failed.extend(writer.put(&[], &later, &name)?.failed);
+                    }
                     spool.keep_outcome(index, &place, &outcome)?;
                     outcome
                 }
@@ -326,5 +377,35 @@ impl Import<'_> {
         let noted = blocking(move || outputs::note_import(&project, &key, &read));
         noted.await?.map_err(|error| Stop::no_room(format!("cannot write sync-metadata.json: {error}")))?;
         self.context.checkpoint(Event::SourceEnded { source: index, end }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn page(items: &[(&str, &str)]) -> Page {
+        let item = |(key, revision): &(&str, &str)| {
+            let item = json!({
+                "key": key, "external_id": key, "platform": "github", "shown": key, "title": key, "body": "", "criteria": null,
+                "kind": "story", "type_name": "", "status": "open", "revision": revision, "priority": null, "labels": [],
+                "created": 0, "updated": 0, "url": "", "parent": null, "project": "", "area": null,
+            });
+            Ok(serde_json::from_value(item).unwrap())
+        };
+        Page { items: items.iter().map(item).collect(), next: Position::At(String::new()), notes: Vec::new() }
+    }
+
+    #[test]
+    fn a_page_that_has_nothing_new_is_told_from_one_whose_items_have_changed() {
+        let mut seen = Seen::default();
+        let (first, again) = seen.sort(page(&[("a", "1"), ("b", "1")]));
+        assert!(first.items.len() == 2 && again.keys.is_empty() && !again.is_stuck);
+        let (second, again) = seen.sort(page(&[("b", "2"), ("a", "1"), ("c", "1")]));
+        assert_eq!((second.items.len(), again.keys.len(), again.is_stuck), (2, 1, false));
+        let (third, again) = seen.sort(page(&[("b", "2"), ("c", "1")]));
+        assert!(third.items.is_empty() && again.is_stuck);
+        assert!(!seen.sort(page(&[])).1.is_stuck, "an empty page says nothing");
     }
 }

@@ -35,7 +35,7 @@ impl Wanted {
 
     pub fn takes(&self, item: &Item) -> bool {
         let has = |label: &String| item.labels.iter().any(|own| own.to_lowercase() == *label);
-        !(self.open_only && matches!(item.status, Status::Completed | Status::Removed))
+        !(self.open_only && matches!(item.status, Status::Completed | Status::Cancelled | Status::Removed))
             && self.labels.iter().all(has)
             && self.titles.takes(&item.title)
     }

@@ -8,7 +8,7 @@ use crate::model::record::{self, Checkbox, Field, List, Record};
 use crate::model::story_key::StoryKey;
 use crate::model::text::{self, Fence};
 use crate::trackers::edits::{Category, Change, Draft, Editor, Group};
-use crate::trackers::github::{is_status_label, under_way};
+use crate::trackers::github::{is_status_label, priority_of, status_word, under_way};
 use std::collections::BTreeSet;
 
 /// Who wrote a story.
@@ -60,7 +60,7 @@ pub fn split_title(text: &str) -> (Option<(&str, &str)>, &str) {
 impl Dialect<'_> {
     /// What an item says.
     pub fn record(&self, item: &Item, origin: Origin) -> Record {
-        let status = self.map.of_remote(told(item));
+        let status = self.map.of_remote(self.told(item));
         match origin {
             Origin::Authored => {
                 let (description, boxes) = issue_text::parse(&tidy(&item.body));
@@ -90,8 +90,26 @@ impl Dialect<'_> {
         OURS.contains(&lower.as_str())
             || lower.starts_with(MARKER)
             || lower.starts_with("project:")
-            || (self.platform == Platform::GitHub
-                && (is_status_label(label) || matches!(lower.as_bytes(), [b'p', b'0'..=b'4'])))
+            || (self.platform == Platform::GitHub && (self.is_status(label) || priority_of(label).is_some()))
+    }
+
+    /// Whether a label says where an issue stands: SpecWeave's words, and those that the project has set.
+    fn is_status(&self, label: &str) -> bool {
+        is_status_label(label) || status_word(label).is_some_and(|word| self.map.names(word))
+    }
+
+    /// Where an item stands, also by the words that the project has set.
+    fn told<'i>(&self, item: &'i Item) -> Told<'i> {
+        let told = told(item);
+        let set =
+            || item.labels.iter().filter_map(|label| status_word(label)).find(|word| self.map.names(word));
+        match (item.platform, told.category) {
+            (Platform::GitHub, Category::Open) => match set() {
+                Some(state) => Told { category: Category::InProgress, state },
+                None => told,
+            },
+            _ => told,
+        }
     }
 
     /// What the tracker would say if it were told this.
@@ -211,6 +229,10 @@ impl Dialect<'_> {
         }
         if has(Field::Status) {
             change.state = Some(self.map.target(&wanted.status));
+            if self.platform == Platform::GitHub {
+                let ours = item.labels.iter().filter(|label| self.is_status(label));
+                change.remove_labels.extend(ours.cloned());
+            }
         }
         if has(Field::Priority) {
             change.priority = Some(wanted.priority);
@@ -220,7 +242,7 @@ impl Dialect<'_> {
             let there: BTreeSet<String> =
                 item.labels.iter().filter(|label| !self.is_managed(label)).cloned().collect();
             change.add_labels = wanted.difference(&there).cloned().collect();
-            change.remove_labels = there.difference(&wanted).cloned().collect();
+            change.remove_labels.extend(there.difference(&wanted).cloned());
         }
         change
     }
@@ -232,6 +254,11 @@ fn without_priority(title: &str) -> &str {
         Some((bare, digit)) if digit.len() == 1 && digit.as_bytes()[0].is_ascii_digit() => bare,
         _ => title,
     }
+}
+
+/// Whether there still is something to do about an item.
+pub fn is_open(item: &Item) -> bool {
+    matches!(told(item).category, Category::Open | Category::InProgress)
 }
 
 /// Where an item stands.
@@ -249,11 +276,8 @@ pub fn told(item: &Item) -> Told<'_> {
         },
         (_, Status::Open) => told(Category::Open, state),
         (_, Status::InProgress) => told(Category::InProgress, state),
-        (Platform::Jira, Status::Completed) if crate::trackers::jira::is_cancelled(state) => {
-            told(Category::Cancelled, state)
-        }
         (_, Status::Completed) => told(Category::Completed, state),
-        (_, Status::Removed) => told(Category::Cancelled, state),
+        (_, Status::Cancelled | Status::Removed) => told(Category::Cancelled, state),
     }
 }
 

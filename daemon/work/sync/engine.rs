@@ -148,6 +148,7 @@ pub struct Engine<'a> {
     foreseen: BTreeMap<String, Foreseen>,
     gone: BTreeSet<String>,
     dead: BTreeSet<String>,
+    moved: BTreeMap<String, String>,
     groups: BTreeMap<String, Option<Group>>,
     /// Creates and changes that are still ahead.
     left: (u64, u64),
@@ -181,6 +182,7 @@ impl<'a> Engine<'a> {
             foreseen: BTreeMap::new(),
             gone: BTreeSet::new(),
             dead: BTreeSet::new(),
+            moved: BTreeMap::new(),
             groups: BTreeMap::new(),
             left: (0, 0),
         }
@@ -199,6 +201,7 @@ impl<'a> Engine<'a> {
             items: &self.items,
             gone: &self.gone,
             dead: &self.dead,
+            moved: &self.moved,
             imported: &self.imported,
             foreseen: &self.foreseen,
             store: self.store,

@@ -97,6 +97,7 @@ impl Kind for SyncOrder {
         let previewed = super::preview(&scope.project, &scope.key, self, &scope.secrets).await;
         let preview = previewed.map_err(|error| refusal(&error, scope))?;
         let mut notes = vec![format!("nothing to do for {} others", preview.unchanged)];
+        notes.extend(preview.notes);
         if preview.duration >= super::TELLING {
             notes.push(format!("the tracker's limits make this take about {}", in_words(preview.duration)));
         }

@@ -15,7 +15,7 @@ use crate::model::failure::Failure;
 use crate::model::issue_text;
 use crate::model::item::{Item, Kind, Platform, Status};
 use crate::model::record::Record;
-use crate::trackers::edits::{Category, Change, Draft, Editor, Group, WriteError, WritePace};
+use crate::trackers::edits::{Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace};
 use crate::trackers::server::Server;
 use crate::trackers::{Page, Position, Source, TrackerError, Window};
 use crate::work::Stop;
@@ -302,7 +302,7 @@ impl Editor for Sim {
         }
     }
 
-    async fn update(&self, item: &Item, change: &Change) -> Result<Option<(Category, String)>, WriteError> {
+    async fn update(&self, item: &Item, change: &Change) -> Result<Updated, WriteError> {
         let mut world = self.step().ok_or_else(|| WriteError::Unknown(died()))?;
         let fault = world.fault();
         match fault {
@@ -356,7 +356,10 @@ impl Editor for Sim {
         }
         match fault {
             Fault::LosesReply => Err(WriteError::Unknown(lost())),
-            _ => Ok(None),
+            _ => {
+                let item = world.issues.get(&number).map(|issue| world.item(issue));
+                Ok(Updated { state: None, item })
+            }
         }
     }
 

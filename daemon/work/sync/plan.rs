@@ -67,6 +67,8 @@ pub struct View<'a> {
     pub gone: &'a BTreeSet<String>,
     /// References that lead nowhere, for sure.
     pub dead: &'a BTreeSet<String>,
+    /// Where items went that are no longer in this project, by their reference.
+    pub moved: &'a BTreeMap<String, String>,
     pub imported: &'a BTreeMap<String, Imported>,
     pub foreseen: &'a BTreeMap<String, Foreseen>,
     pub store: &'a Store,
@@ -212,6 +214,8 @@ pub struct Plan {
     pub settled: Vec<(String, String, Base)>,
     /// Stories and items without anything to do.
     pub unchanged: u64,
+    /// What a person should know besides.
+    pub notes: Vec<String>,
 }
 
 /// What no sync does without being told to.
@@ -254,8 +258,7 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     }
     let linked = plan.without_story(view, terms, &pairs);
     for (key, twin) in &pairs.twins {
-        let is_open = dialect::told(twin).category as u8 <= 1;
-        if terms.may_create && is_open {
+        if terms.may_create && dialect::is_open(twin) {
             let action = plan.act(Verb::Heal, key, Origin::Authored, "");
             action.item = Some(twin.key.clone());
             action.reason = format!("{} was made twice", twin.shown);
@@ -263,6 +266,11 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
     }
     for (key, item) in view.items.iter().filter(|(key, _)| !pairs.taken.contains(key.as_str())) {
         plan.of_tracker(view, terms, key, item);
+    }
+    for (key, other) in &pairs.duplicates {
+        let own = pairs.items.get(key).map_or("", |item| item.shown.as_str());
+        let told = format!("{} has the title of {key}, which is {own}: it is left alone", other.shown);
+        plan.notes.push(told);
     }
     plan.restrict(view, terms)?;
     plan.add_groups(view);
@@ -371,8 +379,11 @@ impl Plan {
             (true, _) => {
                 let reference = story.reference.as_deref().or(link.map(|link| link.reference.as_str()));
                 let action = self.act(Verb::Orphan, &story.key, Origin::Authored, &story.path);
-                action.reason =
-                    format!("{} is gone in the tracker; the story stays", reference.unwrap_or_default());
+                let reference = reference.unwrap_or_default();
+                action.reason = match view.moved.get(reference) {
+                    Some(place) => format!("{reference} has moved to {place}; the story stays"),
+                    None => format!("{reference} is gone in the tracker; the story stays"),
+                };
             }
             // Nothing is known for sure, and nothing is done.
             (false, true) => {

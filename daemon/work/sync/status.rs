@@ -84,6 +84,12 @@ impl StatusMap {
         }
     }
 
+    /// Whether the project has set this word for one of its own.
+    pub fn names(&self, state: &str) -> bool {
+        let state = normal(state);
+        self.set.values().any(|named| normal(named) == state)
+    }
+
     /// What a tracker is told for a shared word.
     pub fn target(&self, word: &str) -> State {
         let category =

@@ -90,7 +90,9 @@ fn create(state: &State, request: &Request, base: &str, name: &str) -> Reply {
     if issue.milestone.is_some_and(|milestone| !state.milestones.lock().unwrap().contains_key(&milestone)) {
         return invalid("milestone");
     }
-    set_labels(&mut issue, &body["labels"]);
+    if !state.drops_labels.load(Ordering::Relaxed) {
+        set_labels(&mut issue, &body["labels"]);
+    }
     let reply = Reply::status(201, &issue_json(&issue, base, name));
     issues.insert(number, issue);
     reply
@@ -138,7 +140,9 @@ fn one(state: &State, request: &Request, rest: &str, base: &str, name: &str) -> 
         Some("open") => (issue.phase, issue.state) = (Phase::Open, None),
         _ => {}
     }
-    set_labels(issue, &body["labels"]);
+    if !state.drops_labels.load(Ordering::Relaxed) {
+        set_labels(issue, &body["labels"]);
+    }
     if body.get("milestone").is_some() {
         issue.milestone = body["milestone"].as_u64();
     }

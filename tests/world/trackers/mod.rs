@@ -200,6 +200,8 @@ pub struct State {
     pub replaced: AtomicBool,
     /// GitHub: issues are switched off.
     pub gone: AtomicBool,
+    /// GitHub: labels of whoever asks are dropped without a word, as of one who may not triage.
+    pub drops_labels: AtomicBool,
     pub data_center: AtomicBool,
     /// Azure DevOps: the feed of revisions may not be read.
     pub no_feed: AtomicBool,
@@ -606,6 +608,9 @@ fn write(state: &State, request: &Request, face: Face) -> (Reply, bool) {
             let limit = Fault::Limit { status: 403, seconds, told_by: ToldBy::RetryAfter };
             *state.limited_until.lock().unwrap() = Some((until, limit.clone()));
             refusal(&limit, until, face)
+        }
+        Some(WriteFault::Refused(403)) => {
+            Reply::status(403, &json!({"message": "you may not change this one"}))
         }
         Some(WriteFault::Refused(status)) => Reply::status(status, &json!({"message": "Validation Failed"})),
     };

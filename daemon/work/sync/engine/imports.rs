@@ -1,6 +1,6 @@
 //! Stories that came from the tracker: what may be changed from here is pushed, then they are imported as they are.
 
-use super::pairs::Written;
+use super::pairs::{Written, not_taken};
 use super::{Ended, Engine, MOST_TRIES, Went, link_to};
 use crate::docs::story;
 use crate::docs::writer::Wins;
@@ -192,7 +192,13 @@ impl Engine<'_> {
         let item = self.items.get(&item.key).cloned().unwrap_or_else(|| item.clone());
         let change = dialect.change(&action.story, &item, &out.remote, &out.pushed, Origin::Imported);
         match self.editor.update(&item, &change).await {
-            Ok(state) => self.took_state(out, state),
+            Ok(updated) => {
+                self.took_state(out, updated.state);
+                let missed = self.not_taken(out, updated.item, Origin::Imported);
+                if !missed.is_empty() {
+                    return Ok(Written::Failed(not_taken(&item, &missed)));
+                }
+            }
             Err(WriteError::Changed) => {
                 *is_fresh = false;
                 self.reread(&item).await?;

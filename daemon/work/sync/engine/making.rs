@@ -1,13 +1,14 @@
 //! What is made in the tracker: announced on the disk, sent once, and looked for where no answer came.
 
+use super::pairs::not_taken;
 use super::{Ended, Engine, Went, number_or_text};
 use crate::docs::authored::Authored;
 use crate::model::failure::Reason;
 use crate::model::item::{Item, Platform};
-use crate::model::record::Record;
+use crate::model::record::{Field, Record};
 use crate::trackers::TrackerError;
 use crate::trackers::edits::{Group, WriteError};
-use crate::work::sync::dialect;
+use crate::work::sync::dialect::{self, Origin};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{Action, Verb};
 use crate::work::sync::store::{GroupLink, Link};
@@ -168,11 +169,29 @@ impl Engine<'_> {
         let born = self.store.intent(key).map(|intent| intent.record.clone());
         let path = self.stories.get(key).map(|story| story.path.clone()).unwrap_or_default();
         let (reference, url) = (item.reference().to_owned(), item.url.clone());
-        let link = Link { reference, url, born, path, ..Link::to(&item.key) };
+        let link = Link { reference, url, born: born.clone(), path, ..Link::to(&item.key) };
         self.store.set(key, link)?;
         let item_key = item.key.clone();
-        self.items.insert(item_key.clone(), item);
-        self.sync_pair(key, &item_key, Verb::Create).await
+        let missed = born.map(|born| self.left_out(&born, &item)).unwrap_or_default();
+        self.items.insert(item_key.clone(), item.clone());
+        match self.sync_pair(key, &item_key, Verb::Create).await? {
+            Went::Done if !missed.is_empty() => Ok(not_taken(&item, &missed)),
+            went => Ok(went),
+        }
+    }
+
+    /// What a new item does not have of what it was made from.
+    fn left_out(&self, born: &Record, item: &Item) -> Vec<Field> {
+        let dialect = self.dialect();
+        let (sent, told) = (dialect.echo(born), dialect.record(item, Origin::Authored));
+        let mut missed = Vec::new();
+        if sent.priority.is_some() && told.priority != sent.priority {
+            missed.push(Field::Priority);
+        }
+        if !sent.labels.iter().all(|label| told.labels.contains(label)) {
+            missed.push(Field::Labels);
+        }
+        missed
     }
 
     /// Looks for what may have been made, and makes it if it was not.

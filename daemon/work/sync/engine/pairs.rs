@@ -231,10 +231,14 @@ impl Engine<'_> {
             record.status = self.profile.map.of_local(&record.status);
             out.stands_here_as(&record);
         }
+        let mut missed = Vec::new();
         if !out.pushed.is_empty() {
             let change = self.dialect().change(key, item, &out.remote, &out.pushed, Origin::Authored);
             match self.editor.update(item, &change).await {
-                Ok(state) => self.took_state(&mut out, state),
+                Ok(updated) => {
+                    self.took_state(&mut out, updated.state);
+                    missed = self.not_taken(&mut out, updated.item, Origin::Authored);
+                }
                 Err(WriteError::Changed) => {
                     self.reread(item).await?;
                     return Ok(Written::Again);
@@ -253,7 +257,25 @@ impl Engine<'_> {
         // Told before it counts as done: a daemon that dies in between comes by here or through `settle`.
         self.note(key, item, &parsed, &out.base.remote.status)?;
         self.store.set(key, link_to(item, &story.path, out.base.clone()))?;
-        Ok(Written::Done)
+        if missed.is_empty() {
+            return Ok(Written::Done);
+        }
+        Ok(Written::Failed(not_taken(item, &missed)))
+    }
+
+    /// The fields of a change that the tracker has not taken, by what its reply shows. They count as what the tracker says
+    /// now, so that nobody takes them for an edit there.
+    pub(super) fn not_taken(&mut self, out: &mut Outcome, now: Option<Item>, origin: Origin) -> Vec<Field> {
+        let Some(now) = now else { return Vec::new() };
+        let told = self.dialect().record(&now, origin);
+        let simple = [Field::Title, Field::Status, Field::Priority, Field::Labels];
+        let is_missed = |field: &Field| out.pushed.contains(field) && !told.same(&out.base.remote, *field);
+        let missed: Vec<Field> = simple.into_iter().filter(is_missed).collect();
+        for field in &missed {
+            out.base.remote.take(*field, &told);
+        }
+        self.items.insert(now.key.clone(), now);
+        missed
     }
 
     /// Tells the increments of a story about its item.
@@ -303,6 +325,18 @@ impl Engine<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// A tracker that takes a part of a change and says nothing of the rest, as GitHub does of labels from whoever may not
+/// triage.
+pub(super) fn not_taken(item: &Item, fields: &[Field]) -> Went {
+    let told = format!(
+        "{} did not take {} of {}: the token may lack the rights; the story keeps what it says",
+        item.platform.name(),
+        plan::names(fields),
+        item.shown
+    );
+    Went::failed(Reason::Forbidden, told)
 }
 
 /// What is to become of a pair.

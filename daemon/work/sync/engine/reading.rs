@@ -107,11 +107,12 @@ impl Engine<'_> {
     /// What the listing did not have is asked for by itself: an index may be behind, and gone is gone for sure.
     /// An item as it is now, if it still is one of this project under that name.
     pub(super) async fn look(&self, reference: &str) -> Result<Option<Item>, TrackerError> {
-        let found = self.editor.current(reference).await?;
-        Ok(found.filter(|item| {
-            let is_here = url::Url::parse(&item.url).is_ok_and(|address| self.editor.owns(&address));
-            is_here && item.reference() == reference
-        }))
+        Ok(self.editor.current(reference).await?.filter(|item| self.is_here(item, reference)))
+    }
+
+    fn is_here(&self, item: &Item, reference: &str) -> bool {
+        let is_here = url::Url::parse(&item.url).is_ok_and(|address| self.editor.owns(&address));
+        is_here && item.reference() == reference
     }
 
     pub(super) async fn look_for_missing(&mut self) -> Result<(), Ended> {
@@ -127,9 +128,15 @@ impl Engine<'_> {
             return Err(Ended::Guard(Guard::NothingThere(missing.len())));
         }
         for reference in missing {
-            match self.look(&reference).await {
-                Ok(Some(item)) => drop(self.items.insert(item.key.clone(), item)),
-                Ok(None) => {
+            match self.editor.current(&reference).await {
+                Ok(Some(item)) if self.is_here(&item, &reference) => {
+                    drop(self.items.insert(item.key.clone(), item))
+                }
+                Ok(moved) => {
+                    // A tracker that follows says where it went.
+                    if let Some(item) = moved {
+                        self.moved.insert(reference.clone(), format!("{} ({})", item.shown, item.url));
+                    }
                     let links = self.store.links().filter(|(_, link)| link.reference == reference);
                     self.gone.extend(links.map(|(_, link)| link.remote.clone()));
                     self.dead.insert(reference);

@@ -13,6 +13,8 @@ pub struct Pairs<'a> {
     pub items: BTreeMap<&'a str, &'a Item>,
     /// Items that were made for a story that has another.
     pub twins: Vec<(&'a str, &'a Item)>,
+    /// Items that have the title of a story that has another: SpecWeave has made several for one story.
+    pub duplicates: Vec<(&'a str, &'a Item)>,
     /// Items that are some story's, also of one that is not here.
     pub taken: BTreeSet<&'a str>,
 }
@@ -74,13 +76,14 @@ impl<'a> Marks<'a> {
         marked
     }
 
-    /// The only item whose title names a story that is the only one of this name.
-    fn titled(&self, key: &'a str) -> Option<&'a Item> {
-        let names = names(key).filter(|names| self.named.get(names) == Some(&1))?;
-        match self.by_title.get(&names).map(Vec::as_slice) {
-            Some([one]) => Some(*one),
-            _ => None,
-        }
+    /// The items whose titles name a story that is the only one of this name: open ones first, then the oldest.
+    fn titled(&self, key: &'a str) -> Vec<&'a Item> {
+        let names = names(key).filter(|names| self.named.get(names) == Some(&1));
+        let mut titled = names.and_then(|names| self.by_title.get(&names)).cloned().unwrap_or_default();
+        titled.sort_by_key(|item| {
+            (!dialect::is_open(item), item.created, item.reference().len(), item.reference())
+        });
+        titled
     }
 }
 
@@ -127,12 +130,19 @@ impl<'a> Pairs<'a> {
                         && view.store.story(&item.key).is_none()
                         && !view.store.is_dropped(&item.key)
                 };
-                let found = marked.iter().copied().find(free).or(marks.titled(key).filter(free));
+                let found =
+                    marked.iter().copied().find(free).or_else(|| marks.titled(key).into_iter().find(free));
                 if let Some(item) = found {
                     self.take(key, item);
                 }
             }
             let Some(own) = self.items.get(key.as_str()).map(|item| item.key.as_str()) else { continue };
+            for other in marks.titled(key) {
+                let is_free = view.store.story(&other.key).is_none() && !view.store.is_dropped(&other.key);
+                if is_free && other.key != own && self.taken.insert(other.key.as_str()) {
+                    self.duplicates.push((key, other));
+                }
+            }
             for twin in marked {
                 let is_copy = dialect::split_title(&twin.title).0 == names(key);
                 let is_free = twin.key != own && !view.store.is_dropped(&twin.key);
