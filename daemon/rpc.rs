@@ -135,6 +135,20 @@ impl Service {
         Scope { project: self.project.clone(), key: self.key.clone(), secrets }
     }
 
+    /// Says of items where they stand and come from, where their plan does not.
+    async fn locate(&self, entry: &Arc<Entry>, items: &mut [Item]) -> Result<(), Status> {
+        let (entry, project) = (entry.clone(), self.project.clone());
+        let read = move || kind::of(&entry.job.order).places(&entry.job, &project);
+        let places = tokio::task::spawn_blocking(read).await;
+        let places = places.map_err(|panic| Status::internal(panic.to_string()))?;
+        for item in items {
+            if let Some((target, url)) = places.get(item.index as usize) {
+                (item.target, item.url) = (target.clone(), url.clone());
+            }
+        }
+        Ok(())
+    }
+
     async fn conflicts(&self) -> Result<Vec<Conflict>, Status> {
         let (project, key) = (self.project.clone(), self.key.clone());
         let read = tokio::task::spawn_blocking(move || conflicts::all(&project, &key)).await;
@@ -245,7 +259,8 @@ impl JobsService for Service {
             };
             let wanted: Vec<ItemState> = request.item_states().collect();
             let limit = request.item_page_size.min(MOST_ITEMS_A_PAGE);
-            let (items, next) = view::items(&entry.job, from, limit, &wanted);
+            let (mut items, next) = view::items(&entry.job, from, limit, &wanted);
+            self.locate(entry, &mut items).await?;
             response.items = items;
             response.next_item_page_token = next.map(|next| next.to_string()).unwrap_or_default();
         }

@@ -167,6 +167,16 @@ fn one_failure_stops_nothing_and_resume_retries_just_what_failed() {
     assert!(!reason("repo-002").contains("Cloning into"), "{}", reason("repo-002"));
     assert!(reason("repo-003").contains("no git repository"), "{}", reason("repo-003"));
     assert!(reason("repo-004").contains("the connection broke"), "{}", reason("repo-004"));
+    let shown = world.run(["--id", &id, "--json"]).ok().json();
+    let items = shown["failed_items"].as_array().unwrap();
+    let missing = items.iter().find(|item| item["name"] == "repo-001").unwrap();
+    assert_eq!(missing["failure"]["reason"], "not_found", "{missing}");
+    assert_eq!(missing["failure"]["host"], "127.0.0.1", "{missing}");
+    assert_eq!(
+        (&missing["action"], &missing["url"]),
+        (&"clone".into(), &server.repository("repo-001").into())
+    );
+    assert_eq!(missing["target"], missing["failure"]["path"], "{missing}");
     let details = world.run(["--id", &id]).ok();
     let log = world.run(["--logs", &id]).ok();
     for name in ["repo-001", "repo-002", "repo-003", "repo-004"] {

@@ -90,6 +90,12 @@ pub trait Kind: Send + Sync {
     /// The documented `config` of the list.
     fn documented(&self, job: &Job, project: &Project) -> Value;
 
+    /// Where the items stand, from the project's root, and where they come from, in their order: for a kind that keeps
+    /// this in a file of the job and not in its plan. Blocks.
+    fn places(&self, _job: &Job, _project: &Project) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// Whether the waiting that is ahead is all that there is to wait for, and does not come on top of the work.
     fn waits_alone(&self) -> bool {
         false

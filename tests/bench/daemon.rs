@@ -243,8 +243,6 @@ fn history(items: usize) -> Vec<String> {
             serde_json::json!({
                 "name": format!("service-{item:05}"),
                 "action": "clone",
-                "target": format!("repositories/acme/service-{item:05}"),
-                "url": format!("https://github.com/acme/service-{item:05}.git"),
             })
         })
         .collect();

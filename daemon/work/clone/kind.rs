@@ -93,6 +93,12 @@ impl Kind for CloneOrder {
         }
     }
 
+    fn places(&self, job: &Job, project: &Project) -> Vec<(String, String)> {
+        let config = read_config::<Config>(&project.job(&job.id), None);
+        let repositories = config.map(|config| config.repositories).unwrap_or_default();
+        repositories.into_iter().map(|repository| (repository.path, repository.clone_url)).collect()
+    }
+
     async fn preview(&self, scope: &Scope) -> Result<Preview, Refusal> {
         let selection = super::preview(self, &scope.secrets).await;
         let selection = selection.map_err(|error| {

@@ -79,8 +79,8 @@ impl Config {
         let repositories = self.repositories.iter().map(|repository| PlannedItem {
             name: repository.name.clone(),
             action: Action::Clone,
-            target: repository.path.clone(),
-            url: repository.clone_url.clone(),
+            // This file has them: a job of many repositories is not to hold them twice.
+            ..PlannedItem::default()
         });
         let refused = self.refused.iter().map(|refused| PlannedItem {
             name: refused.name.clone(),
