@@ -10,7 +10,7 @@ use crate::trackers::{TrackerError, classify};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use specweave_jobs::clock::{self, Millis};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -56,6 +56,21 @@ pub struct Server {
     pub gate: Arc<Gate>,
     /// By how many milliseconds the server's clock is ahead of ours, once it has said so.
     ahead: Mutex<Option<Millis>>,
+    /// The newest version of its interface that the server has, once it has refused a newer one.
+    version: OnceLock<String>,
+}
+
+/// The parameter by which Azure DevOps is told which version of its interface is meant.
+const VERSION: &str = "api-version";
+
+/// The version that an older server names when it refuses a newer one.
+fn supported_version(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let (_, rest) = text.split_once("out of range for this server")?;
+    let (_, rest) = rest.split_once("supports is ")?;
+    let version: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let version = version.trim_end_matches('.');
+    (!version.is_empty()).then(|| version.to_owned())
 }
 
 /// What is asked.
@@ -107,7 +122,16 @@ impl Server {
         if session.insists {
             gate.open();
         }
-        Self { session: session.clone(), base, login, scheme, headers, gate, ahead: Mutex::new(None) }
+        Self {
+            session: session.clone(),
+            base,
+            login,
+            scheme,
+            headers,
+            gate,
+            ahead: Mutex::new(None),
+            version: OnceLock::new(),
+        }
     }
 
     /// The server's present moment, as far as it is known; whether it is.
@@ -229,8 +253,44 @@ impl Server {
         .await
     }
 
-    /// One exchange, and where the server leads on itself. Nothing is judged and nothing tried again.
+    /// The address with a version of the interface that the server has.
+    fn versioned(&self, mut address: Url) -> Url {
+        if let Some(version) = self.version.get() {
+            let pairs: Vec<(String, String)> = address
+                .query_pairs()
+                .map(|(name, value)| {
+                    let value = if name == VERSION { version.clone() } else { value.into_owned() };
+                    (name.into_owned(), value)
+                })
+                .collect();
+            if !pairs.is_empty() {
+                address.query_pairs_mut().clear().extend_pairs(pairs);
+            }
+        }
+        address
+    }
+
+    /// One exchange, and where the server leads on itself. Nothing is judged, and nothing tried again but with the version
+    /// of the interface that the server has: one that it refuses has done nothing.
     pub async fn exchange(
+        &self,
+        method: Method,
+        address: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, TrackerError> {
+        let first = self.versioned(address.clone());
+        let reply = self.exchange_once(method.clone(), first, headers.clone(), body.clone()).await?;
+        let older = (reply.status == StatusCode::BAD_REQUEST && self.version.get().is_none())
+            .then(|| supported_version(&reply.body))
+            .flatten();
+        let Some(older) = older else { return Ok(reply) };
+        (self.session.notice)(&format!("The server is older: version {older} of its interface is used"));
+        let _ = self.version.set(older);
+        self.exchange_once(method, self.versioned(address), headers, body).await
+    }
+
+    async fn exchange_once(
         &self,
         method: Method,
         mut address: Url,
@@ -283,5 +343,17 @@ impl Server {
             () = self.session.cancel.cancelled() => Err(TrackerError::Cancelled),
             () = Deadline::after(wait).reached() => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_servers_version_is_read_from_its_refusal() {
+        let said = br#"{"message": "The requested REST API version of 7.1 is out of range for this server. The latest REST API version this server supports is 5.1."}"#;
+        assert_eq!(supported_version(said).as_deref(), Some("5.1"));
+        assert_eq!(supported_version(br#"{"message": "TF401320: Rule Error"}"#), None);
     }
 }
