@@ -144,6 +144,9 @@ impl Service {
         for item in items {
             if let Some((target, url)) = places.get(item.index as usize) {
                 (item.target, item.url) = (target.clone(), url.clone());
+                if let Some(failure) = &mut item.failure {
+                    (failure.path, failure.url) = (target.clone(), url.clone());
+                }
             }
         }
         Ok(())
