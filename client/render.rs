@@ -158,6 +158,9 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 #[cfg(test)]
+mod shown_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -218,6 +218,12 @@ fn any_body() -> impl Strategy<Value = String> {
     prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
 }
 
+#[test]
+fn an_imported_story_stands_in_its_file_like_this() {
+    let body = "As a user I want to log in.\n\n## Acceptance Criteria\n\n- [ ] a wrong password is refused\n- [x] it is fast\n";
+    insta::assert_snapshot!(written(&item(body)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -518,6 +518,12 @@ mod tests {
         assert!(to_adf("> - [x] done").to_string().contains("[x] "));
     }
 
+    #[test]
+    fn a_story_is_this_document() {
+        let text = "As a **user** I want `it`.\n\n## Acceptance Criteria\n\n- [ ] **AC-US1-01**: works\n- [x] fast\n\n> - [ ] quoted\n\n1. one\n   - two";
+        insta::assert_snapshot!(format!("{:#}", to_adf(text)));
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..proptest::prelude::ProptestConfig::default() })]
 

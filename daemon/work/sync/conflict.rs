@@ -178,6 +178,15 @@ mod tests {
     const FIELDS: [Field; 3] = [Field::Title, Field::Description, Field::Boxes];
 
     #[test]
+    fn a_conflict_is_shown_like_this() {
+        let base = record("Password login", "one\ntwo\nthree", false);
+        let (mine, theirs) =
+            (record("Log in", "one\nTWO\nthree", true), record("Sign in", "one\nzwei\nthree", false));
+        let met = Base { local: base.clone(), remote: base };
+        insta::assert_snapshot!(text("my team/FS-001/US-001", "#12", &FIELDS, Some(&met), &mine, &theirs));
+    }
+
+    #[test]
     fn a_person_can_write_what_is_to_stand() {
         let base = record("a", "one\ntwo\nthree", false);
         let (mine, theirs) = (record("b", "one\nTWO\nthree", true), record("c", "one\nzwei\nthree", false));
