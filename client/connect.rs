@@ -311,11 +311,12 @@ async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
     }
     let elsewhere =
         Endpoint::read(&project.daemon().endpoint()).is_ok_and(|endpoint| endpoint.host != host());
-    Err(Failure::Start(if elsewhere {
-        "a daemon of another machine or container holds this project's lock".into()
+    Err(if elsewhere {
+        Failure::Start("a daemon of another machine or container holds this project's lock".into())
     } else {
-        "a daemon holds this project's lock but does not listen".into()
-    }))
+        // The same as of one that takes a connection and says nothing: it hangs, and can be stopped.
+        Failure::Silent("it lives, but takes no connection".into())
+    })
 }
 
 /// What the daemon's lock says.

@@ -61,6 +61,8 @@ impl From<tonic::Status> for Failure {
         match status.code() {
             // The transport's own word, by which the daemon refuses a connection: what it says itself has a reason.
             Code::ResourceExhausted if reason(&status).is_empty() => Self::Silent(CROWDED.into()),
+            // Our own clock ran out: whoever is there has not answered, and is still there.
+            Code::Cancelled if has_timed_out(&status) => Self::Silent("it took too long".into()),
             // A daemon that was killed gives `Unknown` with a transport error beneath.
             Code::Unknown | Code::Cancelled if std::error::Error::source(&status).is_some() => Self::Broke,
             Code::DeadlineExceeded => Self::Silent("it took too long".into()),
@@ -137,6 +139,18 @@ impl Failure {
         }
         eprintln!("hint: {}", self.hint());
     }
+}
+
+/// Whether a call ended because the time that this client gave it was over.
+fn has_timed_out(status: &tonic::Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::TimeoutExpired>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The `ErrorInfo` reason of a status.
