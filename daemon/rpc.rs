@@ -137,6 +137,9 @@ impl Service {
 
     /// Says of items where they stand and come from, where their plan does not.
     async fn locate(&self, entry: &Arc<Entry>, items: &mut [Item]) -> Result<(), Status> {
+        if items.is_empty() {
+            return Ok(());
+        }
         let (entry, project) = (entry.clone(), self.project.clone());
         let read = move || kind::of(&entry.job.order).places(&entry.job, &project);
         let places = tokio::task::spawn_blocking(read).await;

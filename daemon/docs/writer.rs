@@ -323,8 +323,8 @@ impl Base {
         let names = |folder: &Path| -> Vec<String> {
             disk::read_folder(folder).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
         };
-        for writer in [folder.to_path_buf(), folder.join("_archive")] {
-            let mut folders = names(&writer);
+        for place in [folder.to_path_buf(), folder.join("_archive")] {
+            let mut folders = names(&place);
             folders.sort();
             for name in folders {
                 let feature = numbered(&name, "fs-");
@@ -332,14 +332,14 @@ impl Base {
                 if feature.is_none() && name != "_orphans" {
                     continue;
                 }
-                for file in names(&writer.join(&name)) {
+                for file in names(&place.join(&name)) {
                     base.last_story = base.last_story.max(numbered(&file, "us-").unwrap_or(0));
                 }
-                let text = disk::read_regular(&writer.join(&name).join("FEATURE.md"), MOST_STORY)
-                    .unwrap_or_default();
+                let text =
+                    disk::read_regular(&place.join(&name).join("FEATURE.md"), MOST_STORY).unwrap_or_default();
                 let origin = feature::origin(&String::from_utf8_lossy(&text));
                 // What was archived is no place for new stories.
-                if let Some(origin) = origin.filter(|_| writer == folder) {
+                if let Some(origin) = origin.filter(|_| place == folder) {
                     base.origins.entry(origin).or_insert(name);
                 }
             }

@@ -48,7 +48,7 @@ fn in_words(error: &git2::Error) -> String {
 }
 
 impl CloneError {
-    /// The same as data. `address` is the repository's, without credentials.
+    /// The same as data. `address` is the repository's; only its host is kept, as a job knows the rest.
     pub fn failure(&self, address: &str) -> Failure {
         let reason = match self {
             Self::Auth(_) => Reason::Authentication,
@@ -64,7 +64,7 @@ impl CloneError {
             Self::Git(_) => Reason::Remote,
             Self::Cancelled => Reason::Internal,
         };
-        Failure { host: host_of(address), url: address.to_owned(), ..Failure::new(reason, self.to_string()) }
+        Failure { host: host_of(address), ..Failure::new(reason, self.to_string()) }
     }
 
     /// Whether the same attempt may go well a moment later.

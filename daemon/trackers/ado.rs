@@ -363,7 +363,10 @@ impl WorkItems {
     /// A project calls its states as it likes: what they mean is asked for before the first item is read. Where the server
     /// does not tell, the usual names count.
     async fn learn_types(&self, is_needed: bool) -> Result<(), TrackerError> {
-        match if is_needed { self.known_types().await.map(drop) } else { Ok(()) } {
+        if !is_needed {
+            return Ok(());
+        }
+        match self.known_types().await {
             Err(error @ (TrackerError::Cancelled | TrackerError::Limited(_) | TrackerError::Network(_))) => {
                 Err(error)
             }

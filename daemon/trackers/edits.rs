@@ -3,8 +3,9 @@
 
 use crate::model::item::Item;
 use crate::model::record::Checkbox;
-use crate::trackers::{Source, TrackerError};
+use crate::trackers::{Read, Source, TrackerError};
 use http::StatusCode;
+use serde_json::value::RawValue;
 use specweave_jobs::clock::Millis;
 
 /// What a state means, whatever it is called.
@@ -105,6 +106,12 @@ pub struct Updated {
     pub state: Option<(Category, String)>,
     /// The item as the reply shows it: a tracker may take a part of a change and say nothing of the rest.
     pub item: Option<Item>,
+}
+
+/// The item as the reply to its change shows it. What cannot be read is read again with the next listing.
+pub fn shown_by(reply: &[u8], of: &Item, read: impl FnOnce(&RawValue) -> Option<Read>) -> Option<Item> {
+    let raw: Box<RawValue> = serde_json::from_slice(reply).ok()?;
+    read(&raw)?.ok().filter(|now| now.key == of.key)
 }
 
 /// How often may be written, by what the tracker documents. 0 is as often as one likes.

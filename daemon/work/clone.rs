@@ -166,8 +166,6 @@ impl Run<'_> {
                     text
                 };
                 let mut failure = error.failure(&repository.clone_url).cleaned(fit);
-                // Where it is stands in config.json, and is told with the item.
-                failure.url.clear();
                 if failure.reason == Reason::Authentication
                     && let Ok(url) = Url::parse(&repository.clone_url)
                 {

@@ -111,7 +111,8 @@ pub struct Shown {
     pub verb: Verb,
     pub name: String,
     pub item: String,
-    pub path: String,
+    /// From the project's root; empty where there is none.
+    pub file: String,
     pub reason: String,
 }
 
@@ -149,7 +150,7 @@ pub async fn preview(
         verb: action.verb,
         name: action.name(),
         item: action.item.as_deref().and_then(|key| engine.shown(key)).unwrap_or_default(),
-        path: action.path.clone(),
+        file: action.file(),
         reason: action.reason.clone(),
     });
     let (actions, unchanged) = (shown.collect(), plan.unchanged);

@@ -6,7 +6,7 @@ use crate::model::issue_text;
 use crate::model::item::{Item, Status};
 use crate::trackers::ado::WorkItems;
 use crate::trackers::edits::{
-    Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace, no_such_box,
+    Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace, no_such_box, shown_by,
 };
 use crate::trackers::server::{Ask, Reply};
 use crate::trackers::{TrackerError, encode, read, unless_gone};
@@ -250,9 +250,7 @@ impl Editor for WorkItems {
         }
         match self.patch(Method::PATCH, &format!("workitems/{}", encode(item.reference())), &patch).await {
             Ok(reply) => {
-                let raw: Option<Box<serde_json::value::RawValue>> = serde_json::from_slice(&reply.body).ok();
-                let now = raw.and_then(|raw| self.item(&raw)?.ok()).filter(|now| now.key == item.key);
-                Ok(Updated { state: went_to, item: now })
+                Ok(Updated { state: went_to, item: shown_by(&reply.body, item, |raw| self.item(raw)) })
             }
             Err(WriteError::Refused(TrackerError::Refused { said, .. }))
                 if is_markdown && said.contains("multilineFieldsFormat") =>

@@ -4,7 +4,7 @@
 use crate::model::issue_text;
 use crate::model::item::Item;
 use crate::trackers::edits::{
-    Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace, no_such_box,
+    Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace, no_such_box, shown_by,
 };
 use crate::trackers::github::{Issues, net, next_page};
 use crate::trackers::server::Reply;
@@ -209,10 +209,7 @@ impl Editor for Issues {
         }
         let address = self.path(&format!("/issues/{}", encode(item.reference())));
         let reply = self.send(Method::PATCH, address, &Value::Object(body)).await?;
-        // What cannot be read is read again with the next listing.
-        let raw: Option<Box<serde_json::value::RawValue>> = serde_json::from_slice(&reply.body).ok();
-        let item = raw.and_then(|raw| self.item(&raw)?.ok()).filter(|now| now.key == item.key);
-        Ok(Updated { state: None, item })
+        Ok(Updated { state: None, item: shown_by(&reply.body, item, |raw| self.item(raw)) })
     }
 
     async fn group(&self, feature: &str, title: &str) -> Result<Option<Group>, WriteError> {

@@ -9,7 +9,7 @@ mod pairs;
 mod reading;
 
 use crate::docs::authored::Authored;
-use crate::docs::writer::{SPECS, Wins};
+use crate::docs::writer::Wins;
 use crate::job::PlannedItem;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
@@ -345,8 +345,8 @@ impl<'a> Engine<'a> {
         if let (true, Some(item)) = (failure.url.is_empty(), item) {
             failure.url.clone_from(&item.url);
         }
-        if failure.path.is_empty() && !action.path.is_empty() {
-            failure.path = format!("{SPECS}/{}", action.path);
+        if failure.path.is_empty() {
+            failure.path = action.file();
         }
         failure
     }
@@ -357,7 +357,7 @@ impl<'a> Engine<'a> {
         PlannedItem {
             name: action.name(),
             action: action.verb.in_contract(),
-            target: if action.path.is_empty() { String::new() } else { format!("{SPECS}/{}", action.path) },
+            target: action.file(),
             url: item.map(|item| item.url.clone()).unwrap_or_default(),
         }
     }

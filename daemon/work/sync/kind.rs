@@ -3,7 +3,6 @@
 use super::outputs::Config;
 use super::profile::{Profile, ProfileError};
 use super::{SyncError, in_words};
-use crate::docs::writer::SPECS;
 use crate::job::Job;
 use crate::job::order::{OnConflict, SyncOrder};
 use crate::model::item::Platform;
@@ -105,7 +104,7 @@ impl Kind for SyncOrder {
         let items = preview.actions.into_iter().map(|shown| PreviewItem {
             name: shown.name,
             source: if shown.item.is_empty() { source.clone() } else { format!("{source} {}", shown.item) },
-            target: if shown.path.is_empty() { String::new() } else { format!("{SPECS}/{}", shown.path) },
+            target: shown.file,
             action: shown.verb.in_contract() as i32,
             reason: redactor.clean(&shown.reason),
             count: None,

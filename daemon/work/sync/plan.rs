@@ -9,6 +9,7 @@ pub use pairing::pair;
 use super::merge::{Base, Rules};
 use super::store::{Link, Store};
 use crate::docs::story::{self, Fields};
+use crate::docs::writer::SPECS;
 use crate::model::item::{Item, Kind};
 use crate::model::record::{Field, Record};
 use crate::work::sync::dialect::{self, Dialect, Origin};
@@ -196,6 +197,14 @@ pub struct Action {
 }
 
 impl Action {
+    /// Its file, from the project's root; empty where there is none.
+    pub fn file(&self) -> String {
+        match self.path.as_str() {
+            "" => String::new(),
+            path => format!("{SPECS}/{path}"),
+        }
+    }
+
     /// As a job names it: the story, whatever is done to it in the end. A twin of its item is an item of its own, as the
     /// story itself may have something to do, too.
     pub fn name(&self) -> String {

@@ -161,7 +161,12 @@ impl Store {
             created: Vec::new(),
         };
         known.into_iter().for_each(|line| store.apply(line));
-        let needed = store.lines().len();
+        let needed = store.links.len()
+            + store.groups.len()
+            + store.conflicts.len()
+            + store.intents.len()
+            + store.dropped.len()
+            + 1;
         if count > MOST_STALE * needed + 100 {
             let kept = store.lines();
             store.log.replace(&kept)?;
