@@ -1,15 +1,21 @@
 //! Finding the daemon, or starting it. The client reads where the daemon listens and computes nothing; it
 //! never unlinks a socket, and signals only the process that a held lock names.
 
+mod lock;
+mod start;
+
+pub use lock::{LockState, lock_state};
+pub use start::{become_daemon, wants_no_daemon};
+
 use crate::failure::Failure;
-use specweave_jobs::project::{Endpoint, EndpointError, Identity, Project, host};
+use lock::wait_until_gone;
+use specweave_jobs::project::{Endpoint, EndpointError, Identity, Project};
 use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
 use specweave_jobs::v1::{GetInfoRequest, GetInfoResponse, ShutdownRequest};
-use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, disk, environment, process};
-use std::fs::{File, TryLockError};
-use std::io::{self, BufRead, BufReader, Read};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER};
+use start::{Attached, StartTurn, start};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tonic::metadata::MetadataValue;
@@ -25,8 +31,6 @@ const ANSWER_DEADLINE: Duration = Duration::from_millis(1_500);
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// A new daemon says that it is ready within this time; so does one whose socket was gone.
 const READY_DEADLINE: Duration = Duration::from_secs(10);
-/// A stopping daemon is gone within this time; its own watchdog sees to that.
-const STOP_DEADLINE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(5);
 
 pub type Client = JobsServiceClient<InterceptedService<Channel, Protocol>>;
@@ -113,23 +117,33 @@ pub async fn find_awake(project: &Project, patience: Patience) -> Result<Option<
     if let Some(connection) = find(project, patience).await? {
         return Ok(Some(connection));
     }
-    let lock = lock_state(project);
-    if !matches!(lock, LockState::Held(Some(_))) {
-        return Ok(None);
+    match lock_state(project) {
+        lock @ LockState::Held(Some(_)) => wake(project, &lock, patience, ANSWER_DEADLINE).await,
+        LockState::Held(None) | LockState::Free => Ok(None),
     }
+}
+
+/// A daemon lives, but its socket or endpoint file is gone: it is asked to look, and binds again. `None` when it has gone
+/// meanwhile, so that its lock is free or another's.
+async fn wake(
+    project: &Project,
+    lock: &LockState,
+    patience: Patience,
+    deadline: Duration,
+) -> Result<Option<Connection>, Failure> {
     lock.signal(rustix::process::Signal::HUP);
     let began = Instant::now();
-    while began.elapsed() < ANSWER_DEADLINE && lock_state(project) == lock {
+    while began.elapsed() < deadline {
         if let Some(connection) = find(project, patience).await? {
             return Ok(Some(connection));
         }
+        if lock_state(project) != *lock {
+            return Ok(None);
+        }
         tokio::time::sleep(POLL).await;
     }
-    if lock_state(project) == lock {
-        Err(Failure::Silent("it lives, but takes no connection".into()))
-    } else {
-        Ok(None)
-    }
+    // The same as of one that takes a connection and says nothing: it hangs, and can be stopped.
+    Err(Failure::Silent("it lives, but takes no connection".into()))
 }
 
 /// Whether the daemon that said this is that of this project.
@@ -202,195 +216,6 @@ async fn retire(connection: &Connection, project: &Project) -> Result<bool, Fail
     Ok(true)
 }
 
-/// Held by the one client that starts the daemon; the others wait and then find it.
-struct StartTurn {
-    _file: File,
-}
-
-impl StartTurn {
-    fn take(project: &Project) -> Result<Self, Failure> {
-        let files = project.daemon();
-        let path = files.start_lock();
-        let fail = |source| Failure::Write { path: path.clone(), source };
-        project.vet_state().map_err(|path| {
-            let text = format!(
-                "{} is a link that leads out of the project; links are not followed there",
-                path.display()
-            );
-            Failure::Start(text)
-        })?;
-        disk::make_folders(&files.folder, 0o700).map_err(fail)?;
-        let file = disk::open_lock(&path).map_err(fail)?;
-        let began = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) if began.elapsed() < READY_DEADLINE => std::thread::sleep(POLL),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Failure::Start("another client has been starting it for too long".into()));
-                }
-                Err(TryLockError::Error(source)) => return Err(fail(source)),
-            }
-        }
-    }
-}
-
-/// A daemon whose life is bound to this command's: it ends when the pipe to it closes.
-struct Attached {
-    child: Child,
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        // It stops in order and has a watchdog of its own.
-        let _ = self.child.wait();
-    }
-}
-
-/// Whether jobs are to end with the command (`SPECWEAVE_JOBS_NO_DAEMON`).
-pub fn wants_no_daemon() -> bool {
-    std::env::var_os("SPECWEAVE_JOBS_NO_DAEMON").is_some_and(|value| !value.is_empty() && value != "0")
-}
-
-async fn start(project: &Project) -> Result<Connection, Failure> {
-    let attached = wants_no_daemon();
-    let mut command = daemon_command(project);
-    if attached {
-        command.arg("--attached").stdin(Stdio::piped());
-    } else {
-        command.stdin(Stdio::null());
-    }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| Failure::Start(format!("{}: {error}", daemon_binary().display())))?;
-    let stdout = child.stdout.take().expect("it is piped");
-    let line = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        BufReader::new(stdout.take(64 * 1024)).read_line(&mut line).map(|_| line)
-    });
-    let line = match tokio::time::timeout(READY_DEADLINE, line).await {
-        Ok(Ok(Ok(line))) => line,
-        Ok(_) => String::new(),
-        Err(_) => {
-            let _ = child.kill();
-            return Err(Failure::Start("it did not say that it is ready".into()));
-        }
-    };
-    let word: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-    if word["ready"] == true {
-        let mut connection = find(project, Patience::Long)
-            .await?
-            .ok_or_else(|| Failure::Start("it said that it is ready, but does not listen".into()))?;
-        connection._attached = attached.then(|| Attached { child });
-        return Ok(connection);
-    }
-    let _ = child.wait();
-    match (word["held_by"].as_u64(), word["error"].as_str()) {
-        (Some(_), _) => wake_hidden(project).await,
-        (None, Some(error)) => Err(Failure::Start(error.to_owned())),
-        (None, None) => Err(Failure::Start("it died before it was ready".into())),
-    }
-}
-
-/// A daemon lives, but its socket or endpoint file is gone: it is asked to look, and binds again.
-async fn wake_hidden(project: &Project) -> Result<Connection, Failure> {
-    lock_state(project).signal(rustix::process::Signal::HUP);
-    let began = Instant::now();
-    while began.elapsed() < READY_DEADLINE {
-        if let Some(connection) = find(project, Patience::Long).await? {
-            return Ok(connection);
-        }
-        // Stopping daemons hold the lock to their end; then a new one may start.
-        if lock_state(project) == LockState::Free {
-            return Box::pin(start(project)).await;
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    let elsewhere =
-        Endpoint::read(&project.daemon().endpoint()).is_ok_and(|endpoint| endpoint.host != host());
-    Err(if elsewhere {
-        Failure::Start("a daemon of another machine or container holds this project's lock".into())
-    } else {
-        // The same as of one that takes a connection and says nothing: it hangs, and can be stopped.
-        Failure::Silent("it lives, but takes no connection".into())
-    })
-}
-
-/// What the daemon's lock says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum LockState {
-    /// Nobody is the daemon.
-    Free,
-    /// A daemon lives; its pid is known when it lives on this host.
-    Held(Option<rustix::process::Pid>),
-}
-
-impl LockState {
-    /// Signals the process that the held lock names.
-    fn signal(&self, signal: rustix::process::Signal) {
-        if let Self::Held(Some(pid)) = self {
-            let _ = rustix::process::kill_process(*pid, signal);
-        }
-    }
-}
-
-/// Looks at the lock, and changes nothing.
-pub fn lock_state(project: &Project) -> LockState {
-    let Ok(mut file) = disk::open_regular(&project.daemon().lock()) else { return LockState::Free };
-    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
-        return LockState::Free;
-    }
-    let mut text = String::new();
-    let _ = file.by_ref().take(MOST_LOCK).read_to_string(&mut text);
-    let mut lines = text.lines();
-    let pid = lines.next().and_then(|line| line.parse().ok()).filter(|pid| process::is_daemon(*pid));
-    // A number of another container or an earlier boot names some other process here, and whoever else can write in
-    // the folder could have put any number there.
-    let is_private = disk::facts(&project.daemon().folder).is_ok_and(|folder| folder.mode & 0o022 == 0);
-    let pid = pid.filter(|_| is_private && lines.next() == Some(&*host()));
-    LockState::Held(pid.and_then(|pid| rustix::process::Pid::from_raw(pid as i32)))
-}
-
-/// A pid and a host's name.
-const MOST_LOCK: u64 = 4 * 1024;
-
-/// The daemon's command with a clean environment: where it is and who it serves, not what the first
-/// client happened to have set.
-fn daemon_command(project: &Project) -> Command {
-    /// What the daemon needs beside what its own helper programs get.
-    const MORE: [&str; 3] = ["XDG_STATE_HOME", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
-    let mut command = Command::new(daemon_binary());
-    command.env_clear();
-    for (name, value) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        let is_kept = environment::OWN.contains(&&*name_text) || MORE.contains(&&*name_text);
-        if is_kept || name_text.starts_with("SPECWEAVE_JOBS_") {
-            command.env(name, value);
-        }
-    }
-    command.args(["serve", "--project"]).arg(project.root());
-    command
-}
-
-/// Beside this program, else `SPECWEAVE_JOBSD`, else in PATH.
-fn daemon_binary() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
-    let beside = beside.map(|exe| exe.with_file_name("specweave-jobsd")).filter(|path| path.exists());
-    beside
-        .or_else(|| std::env::var_os("SPECWEAVE_JOBSD").map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from("specweave-jobsd"))
-}
-
-/// Becomes the daemon. Returns only when that is impossible.
-pub fn become_daemon(project: &Project) -> Failure {
-    use std::os::unix::process::CommandExt;
-    let error = daemon_command(project).arg("--foreground").exec();
-    Failure::Start(error.to_string())
-}
-
 /// Stops the daemon and returns when it is gone. False when none ran.
 pub async fn stop(project: &Project) -> Result<bool, Failure> {
     let running = lock_state(project);
@@ -423,18 +248,6 @@ pub async fn stop(project: &Project) -> Result<bool, Failure> {
         gone => gone?,
     }
     Ok(true)
-}
-
-/// Waits until the lock is free, or another daemon's.
-fn wait_until_gone(project: &Project, leaving: &LockState) -> Result<(), Failure> {
-    let began = Instant::now();
-    while lock_state(project) == *leaving && *leaving != LockState::Free {
-        if began.elapsed() > STOP_DEADLINE {
-            return Err(Failure::Silent("it was asked to stop and has not".into()));
-        }
-        std::thread::sleep(POLL);
-    }
-    Ok(())
 }
 
 /// Makes a call that changes something and may be made again; once more with a new daemon when this one is just leaving,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::record::Field;
 use serde_json::json;
 
 const STORY: &str = "---

@@ -1,10 +1,12 @@
 //! Azure DevOps, through its REST API: repositories, and work items by their feed of revisions or by query.
 
 mod edits;
+mod repositories;
+
+pub use repositories::repositories;
 
 use crate::markup;
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
-use crate::model::repository::Listed;
 use crate::net::secrets::Secrets;
 use crate::trackers::server::{Ask, Reply, Scheme, Server, Session};
 use crate::trackers::{
@@ -16,25 +18,6 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock::{self, Millis};
 use url::Url;
-
-/// The header with which a listing says where it goes on.
-const CONTINUATION: &str = "x-ms-continuationtoken";
-
-#[derive(Deserialize)]
-struct Listing {
-    value: Vec<Repository>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Repository {
-    name: String,
-    remote_url: String,
-    #[serde(default)]
-    is_disabled: bool,
-    #[serde(default)]
-    is_fork: bool,
-}
 
 /// The server of an organisation, as one job sees it.
 pub fn server(session: &Session, secrets: &Secrets, org: &str) -> Result<Server, TrackerError> {
@@ -54,44 +37,6 @@ pub fn server(session: &Session, secrets: &Secrets, org: &str) -> Result<Server,
     // A bad token is to be an error, not a page for people.
     headers.insert("x-tfs-fedauthredirect", HeaderValue::from_static("Suppress"));
     Ok(Server::new(session, base, login, Scheme::Basic, headers))
-}
-
-/// The repositories of a project; disabled ones count as archived.
-pub async fn repositories(server: &Server, org: &str, project: &str) -> Result<Vec<Listed>, TrackerError> {
-    let what = format!("the Azure DevOps project {org}/{project}");
-    let malformed =
-        |cause: url::ParseError| TrackerError::Malformed { what: what.clone(), cause: cause.to_string() };
-    let first = server.address(&format!("{}/_apis/git/repositories?api-version=7.0", encode(project)))?;
-    let mut found = Vec::new();
-    let mut continuation: Option<String> = None;
-    for _ in 0..MOST_PAGES {
-        let mut address = first.clone();
-        if let Some(token) = &continuation {
-            address.query_pairs_mut().append_pair("continuationToken", token);
-        }
-        let reply = server.ask(Ask::get(&what, address)).await?;
-        continuation =
-            reply.headers.get(CONTINUATION).and_then(|token| token.to_str().ok()).map(str::to_owned);
-        let page: Listing = read(&what, &reply.body)?;
-        for repository in page.value {
-            let mut address = Url::parse(&repository.remote_url).map_err(malformed)?;
-            // Azure DevOps puts the organisation where a user would stand.
-            let _ = address.set_username("");
-            let _ = address.set_password(None);
-            found.push(Listed {
-                owner: org.to_owned(),
-                name: repository.name,
-                project: Some(project.to_owned()),
-                address: address.into(),
-                archived: repository.is_disabled,
-                fork: repository.is_fork,
-            });
-        }
-        if continuation.is_none() {
-            return Ok(found);
-        }
-    }
-    Err(TrackerError::Malformed { what, cause: format!("more than {MOST_PAGES} pages") })
 }
 
 /// Work items of one project.

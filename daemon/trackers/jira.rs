@@ -2,8 +2,10 @@
 //! edits do not change, so that a place in it stays true for as long as it takes.
 
 mod edits;
+mod flavor;
 
 pub use edits::is_cancelled;
+pub use flavor::{Flavor, flavor};
 
 use crate::markup;
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
@@ -31,20 +33,6 @@ const CLOCKS_APART: Millis = 60_000;
 const FIELDS: &str =
     "summary,description,status,priority,issuetype,created,updated,labels,parent,project,resolution";
 
-/// Which JIRA it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Flavor {
-    Cloud,
-    /// With the field that links an issue to its epic, where there is one.
-    DataCenter {
-        epic_link: Option<String>,
-        /// The field for an epic's own name, without which none is made there.
-        #[serde(default)]
-        epic_name: Option<String>,
-    },
-}
-
 /// The server, as one job sees it.
 pub fn server(session: &Session, secrets: &Secrets, domain: &str) -> Result<Server, TrackerError> {
     let mut base = Url::parse(domain).map_err(|error| TrackerError::Malformed {
@@ -62,38 +50,6 @@ pub fn server(session: &Session, secrets: &Secrets, domain: &str) -> Result<Serv
     let mut headers = HeaderMap::new();
     headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
     Ok(Server::new(session, base, login, scheme, headers))
-}
-
-/// Asks a server what it is.
-pub async fn flavor(server: &Server) -> Result<Flavor, TrackerError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct About {
-        #[serde(default)]
-        deployment_type: String,
-    }
-    #[derive(Deserialize)]
-    struct Field {
-        id: String,
-        #[serde(default)]
-        schema: Value,
-    }
-    if server.base.host_str().is_some_and(|host| host.ends_with(".atlassian.net")) {
-        return Ok(Flavor::Cloud);
-    }
-    let what = "the JIRA server";
-    let reply = server.ask(Ask::get(what, server.address("rest/api/2/serverInfo")?)).await?;
-    let about: About = read(what, &reply.body)?;
-    if about.deployment_type.eq_ignore_ascii_case("cloud") {
-        return Ok(Flavor::Cloud);
-    }
-    let reply = server.ask(Ask::get(what, server.address("rest/api/2/field")?)).await?;
-    let fields: Vec<Field> = read(what, &reply.body)?;
-    let find = |kind: &str| {
-        let is_it = |field: &&Field| field.schema["custom"] == format!("com.pyxis.greenhopper.jira:{kind}");
-        fields.iter().find(is_it).map(|field| field.id.clone())
-    };
-    Ok(Flavor::DataCenter { epic_link: find("gh-epic-link"), epic_name: find("gh-epic-label") })
 }
 
 /// Issues of one project.

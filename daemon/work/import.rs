@@ -3,8 +3,10 @@
 
 pub mod adopt;
 mod kind;
+pub mod marks;
 pub mod outputs;
 mod pages;
+mod spool;
 mod wanted;
 
 use crate::docs::writer::{Access, Writer};
@@ -22,10 +24,11 @@ use crate::work::config::ConfigError;
 use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::turn::{self, Verdict, stop_for_docs};
 use crate::work::{Context, Finish, Stop};
-use outputs::{Config, Planned, Spool, Summary};
+use outputs::{Config, Planned, Summary};
 use pages::{Import, Interruption};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
+use spool::Spool;
 use std::sync::{Arc, Mutex};
 use wanted::{Wanted, months_ago};
 
@@ -38,7 +41,7 @@ pub fn find_sources(
     order: &ImportOrder,
     secrets: &Secrets,
 ) -> Result<Vec<SourceId>, SourceError> {
-    sources::find(project, order, secrets, |platform| outputs::imported(project, platform))
+    sources::find(project, order, secrets, |platform| marks::imported(project, platform))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +95,8 @@ pub async fn preview(
 /// Where the reading of a source begins.
 fn planned(project: &Project, key: &PlaceKey, order: &ImportOrder, wanted: &Wanted, id: SourceId) -> Planned {
     // What an import without a filter has had, one with a filter need not have again.
-    let last = outputs::last_mark(project, key, &id, &wanted.text)
-        .or_else(|| outputs::last_mark(project, key, &id, ""));
+    let last =
+        marks::last_mark(project, key, &id, &wanted.text).or_else(|| marks::last_mark(project, key, &id, ""));
     let (since, mark, advances) = match (order.since, last) {
         (Since::All, _) => (None, None, true),
         (Since::At(at), last) => (Some(at), None, last.is_none()),

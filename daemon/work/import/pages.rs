@@ -10,7 +10,9 @@ use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Kind, Platform};
 use crate::model::text::hash;
 use crate::trackers::{Page, Position, Source, TrackerError, Window};
-use crate::work::import::outputs::{self, Planned, Spool};
+use crate::work::import::marks;
+use crate::work::import::outputs::Planned;
+use crate::work::import::spool::Spool;
 use crate::work::turn::stop_for_docs;
 use crate::work::{Context, Stop};
 use std::collections::{HashMap, HashSet};
@@ -365,7 +367,7 @@ impl Import<'_> {
         let standing = self.standing(index)?;
         let broken = matches!(end, End::Failed(_));
         let (project, key) = (self.context.project.clone(), self.context.key.clone());
-        let read = outputs::SourceRead {
+        let read = marks::SourceRead {
             source: planned.id.clone(),
             filter: self.wanted.text.clone(),
             // What failed is not behind the mark: the next import reads it again.
@@ -374,7 +376,7 @@ impl Import<'_> {
             failed: standing.failed,
             broken,
         };
-        let noted = blocking(move || outputs::note_import(&project, &key, &read));
+        let noted = blocking(move || marks::note_import(&project, &key, &read));
         noted.await?.map_err(|error| Stop::no_room(format!("cannot write sync-metadata.json: {error}")))?;
         self.context.checkpoint(Event::SourceEnded { source: index, end }).await
     }

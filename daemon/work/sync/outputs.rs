@@ -111,5 +111,5 @@ pub fn note_sync(
         "lastSyncCount": counts.values().sum::<u64>(),
         "lastSyncResult": if failed == 0 { "success" } else { "partial" },
     });
-    import::outputs::note(project, profile.source.platform.word(), &told)
+    import::marks::note(project, profile.source.platform.word(), &told)
 }

@@ -1,219 +1,23 @@
 //! What a sync does, decided before any of it is done. Pure: a dry run prints this, and a run carries it out.
 
+mod action;
 mod outcomes;
 mod pairing;
+mod view;
 
+pub use action::{Action, Verb};
 pub use outcomes::{base_of, decide_authored, decide_imported, nothing, retitle};
 pub use pairing::pair;
+pub use view::{Foreseen, Imported, Story, Terms, View};
 
-use super::merge::{Base, Rules};
-use super::store::{Link, Store};
-use crate::docs::story::{self, Fields};
-use crate::docs::writer::SPECS;
+use super::merge::Base;
+use super::store::Link;
 use crate::model::item::{Item, Kind};
-use crate::model::record::{Field, Record};
-use crate::work::sync::dialect::{self, Dialect, Origin};
+use crate::model::record::Field;
+use crate::work::sync::dialect::{self, Origin};
 use outcomes::newborn;
 use pairing::{Pairs, means, nameable};
-use specweave_jobs::v1;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// A story that was written here.
-#[derive(Clone, Debug)]
-pub struct Story {
-    /// `web/FS-001/US-001`.
-    pub key: String,
-    /// From the folder of specs.
-    pub path: String,
-    /// The item that its front matter names.
-    pub reference: Option<String>,
-    /// With the status in the shared words.
-    pub record: Record,
-    /// Folder of its feature, from the folder of specs.
-    pub feature: String,
-    /// Of the file's text, when it was read.
-    pub print: u64,
-}
-
-/// What an import would make of an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Foreseen {
-    /// Nothing: it is as it is to be, or no story of its own.
-    Nothing,
-    New,
-    Changed,
-    /// Both sides have changed, in the words of the import.
-    Conflict(String),
-}
-
-/// A story that came from the tracker, as its file stands.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    pub path: String,
-    pub text: String,
-    pub fields: Fields,
-    /// What its import remembers of both sides.
-    pub bases: Vec<story::Base>,
-    /// The file beside it that waits for a person.
-    pub waits: Option<String>,
-}
-
-/// Everything that is known of both sides.
-pub struct View<'a> {
-    pub stories: &'a BTreeMap<String, Story>,
-    /// Files that are no stories that can be synced, and why.
-    pub broken: &'a BTreeMap<String, String>,
-    pub items: &'a BTreeMap<String, Item>,
-    /// Items of the tracker that are gone for sure.
-    pub gone: &'a BTreeSet<String>,
-    /// References that lead nowhere, for sure.
-    pub dead: &'a BTreeSet<String>,
-    /// Where items went that are no longer in this project, by their reference.
-    pub moved: &'a BTreeMap<String, String>,
-    pub imported: &'a BTreeMap<String, Imported>,
-    pub foreseen: &'a BTreeMap<String, Foreseen>,
-    pub store: &'a Store,
-    /// Features whose group in the tracker is known.
-    pub groups: &'a BTreeSet<String>,
-    /// Linked stories whose files are there, although nobody can read them now, or they are another profile's.
-    pub unread: &'a BTreeSet<String>,
-}
-
-/// The terms on which is synced.
-pub struct Terms<'a> {
-    pub dialect: &'a Dialect<'a>,
-    pub authored: Rules,
-    pub imported: Rules,
-    pub may_create: bool,
-    pub may_import: bool,
-    pub may_delete: bool,
-    /// Only these stories; empty for all.
-    pub only: &'a [String],
-    pub force_deletes: bool,
-    /// The one story that is named is in conflict, and a person has decided.
-    pub resolve: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verb {
-    /// Something cannot be read.
-    Broken,
-    Group,
-    Create,
-    /// What may have been made is looked for.
-    Recheck,
-    Link,
-    Push,
-    Pull,
-    Merge,
-    Import,
-    Conflict,
-    /// What a person has decided over.
-    Settle,
-    Restore,
-    Unlink,
-    Close,
-    Orphan,
-    /// An item that was made twice is closed.
-    Heal,
-}
-
-impl Verb {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Broken => "broken",
-            Self::Group => "group",
-            Self::Create => "create",
-            Self::Recheck => "recheck",
-            Self::Link => "link",
-            Self::Push => "push",
-            Self::Pull => "pull",
-            Self::Merge => "merge",
-            Self::Import => "import",
-            Self::Conflict => "conflict",
-            Self::Settle => "settle",
-            Self::Restore => "restore",
-            Self::Unlink => "unlink",
-            Self::Close => "close",
-            Self::Orphan => "orphan",
-            Self::Heal => "heal",
-        }
-    }
-
-    /// As the contract has it.
-    pub fn in_contract(self) -> v1::Action {
-        match self {
-            Self::Broken => v1::Action::Broken,
-            Self::Group => v1::Action::Group,
-            Self::Create => v1::Action::Create,
-            Self::Recheck => v1::Action::Recheck,
-            Self::Link => v1::Action::Link,
-            Self::Push => v1::Action::Push,
-            Self::Pull => v1::Action::Pull,
-            Self::Merge => v1::Action::Merge,
-            Self::Import => v1::Action::Import,
-            Self::Conflict => v1::Action::Conflict,
-            Self::Settle => v1::Action::Settle,
-            Self::Restore => v1::Action::Restore,
-            Self::Unlink => v1::Action::Unlink,
-            Self::Close => v1::Action::Close,
-            Self::Orphan => v1::Action::Orphan,
-            Self::Heal => v1::Action::Heal,
-        }
-    }
-
-    /// Whether something is written to the tracker.
-    pub fn writes_there(self) -> bool {
-        matches!(
-            self,
-            Self::Group
-                | Self::Create
-                | Self::Recheck
-                | Self::Push
-                | Self::Merge
-                | Self::Settle
-                | Self::Close
-                | Self::Heal
-        )
-    }
-
-    pub fn creates(self) -> bool {
-        matches!(self, Self::Group | Self::Create | Self::Recheck)
-    }
-}
-
-/// One thing that is done to one story.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Action {
-    pub verb: Verb,
-    /// The story's key; of what came from the tracker its id there.
-    pub story: String,
-    pub origin: Origin,
-    pub fields: Vec<Field>,
-    pub reason: String,
-    /// The item's key, where there is one.
-    pub item: Option<String>,
-    pub path: String,
-}
-
-impl Action {
-    /// Its file, from the project's root; empty where there is none.
-    pub fn file(&self) -> String {
-        match self.path.as_str() {
-            "" => String::new(),
-            path => format!("{SPECS}/{path}"),
-        }
-    }
-
-    /// As a job names it: the story, whatever is done to it in the end. A twin of its item is an item of its own, as the
-    /// story itself may have something to do, too.
-    pub fn name(&self) -> String {
-        match (self.verb, &self.item) {
-            (Verb::Heal, Some(twin)) => format!("{} (twin {twin})", self.story),
-            _ => self.story.clone(),
-        }
-    }
-}
+use std::collections::BTreeSet;
 
 /// All that is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

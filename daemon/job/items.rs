@@ -1,0 +1,200 @@
+//! The items of a job that knows them by name: what each is, and how far it has come.
+
+use super::Done;
+use super::shared_vec::SharedVec;
+use crate::model::failure::{Failure, Reason};
+use serde::{Deserialize, Serialize};
+use specweave_jobs::v1::Action;
+use std::sync::Arc;
+
+/// An item as it is planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedItem {
+    /// Unique among the items of its job.
+    pub name: String,
+    /// What is to be done with it, as the contract's word.
+    #[serde(with = "action")]
+    pub action: Action,
+    /// Where it stands or is to stand, from the project's root; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// Where it comes from or goes to, without credentials; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// The word of an action in a journal.
+mod action {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use specweave_jobs::v1::Action;
+
+    pub(super) fn serialize<S: Serializer>(action: &Action, to: S) -> Result<S::Ok, S::Error> {
+        action.word().serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Action, D::Error> {
+        String::deserialize(from).map(|word| Action::of_word(&word))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemState {
+    Waiting,
+    Done,
+    Before,
+    Failed,
+}
+
+/// A job has no more items than this.
+pub const MOST_ITEMS: usize = 100_000;
+
+/// The items of a job: names in one shared text, a byte of state each, copies that share what has not
+/// changed, so that ten thousand cost little and a snapshot of them nearly nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Items {
+    planned: Arc<Planned>,
+    states: SharedVec<ItemState>,
+    /// Successful items in the order in which they ended, as the documented file lists them.
+    order: SharedVec<u32>,
+    failures: SharedVec<Option<Arc<Failure>>>,
+    waiting: usize,
+    before: usize,
+    failed: usize,
+    in_conflict: usize,
+}
+
+/// Name, target and address of each item, one after the other in one text, and its action.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Planned {
+    text: String,
+    ends: Vec<u32>,
+    actions: Vec<Action>,
+}
+
+impl Planned {
+    const PARTS: usize = 3;
+
+    fn new(items: &[PlannedItem]) -> Self {
+        let mut planned = Self::default();
+        planned.ends.reserve_exact(items.len() * Self::PARTS);
+        planned.actions.reserve_exact(items.len());
+        for item in items {
+            for part in [&item.name, &item.target, &item.url] {
+                planned.text.push_str(part);
+                planned.ends.push(planned.text.len() as u32);
+            }
+            planned.actions.push(item.action);
+        }
+        planned
+    }
+
+    fn part(&self, item: u32, part: usize) -> &str {
+        let at = item as usize * Self::PARTS + part;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
+        &self.text[start..self.ends[at] as usize]
+    }
+}
+
+impl Items {
+    pub(super) fn new(items: &[PlannedItem]) -> Self {
+        Self {
+            planned: Arc::new(Planned::new(items)),
+            states: SharedVec::filled(ItemState::Waiting, items.len()),
+            failures: SharedVec::filled(None, items.len()),
+            waiting: items.len(),
+            ..Self::default()
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Panics when there is no such item, as the other questions about a planned item do.
+    pub fn name(&self, item: u32) -> &str {
+        self.planned.part(item, 0)
+    }
+
+    pub fn target(&self, item: u32) -> &str {
+        self.planned.part(item, 1)
+    }
+
+    pub fn url(&self, item: u32) -> &str {
+        self.planned.part(item, 2)
+    }
+
+    pub fn action(&self, item: u32) -> Action {
+        self.planned.actions[item as usize]
+    }
+
+    /// `None` when there is no such item.
+    pub fn item_state(&self, item: u32) -> Option<ItemState> {
+        self.states.get(item as usize).copied()
+    }
+
+    pub fn failure(&self, item: u32) -> Option<&Failure> {
+        self.failures.get(item as usize)?.as_deref()
+    }
+
+    /// Successful items in the order in which they ended.
+    pub fn succeeded(&self) -> impl Iterator<Item = u32> {
+        self.order.iter().copied()
+    }
+
+    pub fn failed(&self) -> impl Iterator<Item = (u32, &Failure)> {
+        let marked = self.states.iter().enumerate().filter(|(_, state)| **state == ItemState::Failed);
+        marked.take(self.failed).filter_map(|(at, _)| Some((at as u32, self.failure(at as u32)?)))
+    }
+
+    pub fn failed_count(&self) -> usize {
+        self.failed
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Of the successful ones, those that were there before.
+    pub fn before(&self) -> usize {
+        self.before
+    }
+
+    /// Items dealt with; never more than there are.
+    pub fn current(&self) -> usize {
+        self.len() - self.waiting
+    }
+
+    /// Of the failed ones, those that wait for a person.
+    pub(super) fn in_conflict(&self) -> usize {
+        self.in_conflict
+    }
+
+    pub(super) fn succeed(&mut self, item: u32, how: Done) {
+        self.end(item, if how == Done::Now { ItemState::Done } else { ItemState::Before });
+        self.order.push(item);
+        self.before += usize::from(how == Done::Before);
+    }
+
+    pub(super) fn fail(&mut self, item: u32, failure: Failure) {
+        self.end(item, ItemState::Failed);
+        self.in_conflict += usize::from(failure.reason == Reason::Conflict);
+        self.failures.set(item as usize, Some(failure.into()));
+        self.failed += 1;
+    }
+
+    fn end(&mut self, item: u32, state: ItemState) {
+        self.states.set(item as usize, state);
+        self.waiting -= 1;
+    }
+
+    pub(super) fn retry(&mut self) {
+        let failed: Vec<u32> = self.failed().map(|(item, _)| item).collect();
+        for item in failed {
+            self.states.set(item as usize, ItemState::Waiting);
+            self.failures.set(item as usize, None);
+        }
+        self.waiting += self.failed;
+        self.failed = 0;
+        self.in_conflict = 0;
+    }
+}
