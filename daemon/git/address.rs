@@ -41,9 +41,7 @@ pub fn route(address: &str) -> Result<Route, CloneError> {
 pub fn host_of(address: &str) -> String {
     match Url::parse(address) {
         Ok(url) => url.host_str().unwrap_or_default().to_owned(),
-        Err(_) => ssh::Address::parse(address)
-            .map(|ssh| ssh.account.rsplit('@').next().unwrap_or_default().to_owned())
-            .unwrap_or_default(),
+        Err(_) => ssh::Address::parse(address).map(|ssh| ssh.host().to_owned()).unwrap_or_default(),
     }
 }
 
@@ -61,7 +59,7 @@ pub fn same_repository(one: &str, other: &str) -> bool {
             Ok(url) if url.scheme() == "file" => url.path().to_owned(),
             _ => match ssh::Address::parse(address) {
                 Some(ssh) => {
-                    let host = ssh.account.rsplit('@').next().unwrap_or("").to_ascii_lowercase();
+                    let host = ssh.host().to_ascii_lowercase();
                     format!("{host}/{}", ssh.path.trim_start_matches('/'))
                 }
                 None => address.to_owned(),

@@ -42,9 +42,14 @@ impl Address {
                 Self { account: account.to_owned(), port: None, path: path.to_owned() }
             }
         };
-        let host = address.account.rsplit('@').next().unwrap_or("");
+        let host = address.host();
         let option = |part: &str| part.is_empty() || part.starts_with('-');
         (!option(&address.account) && !option(host) && !option(&address.path)).then_some(address)
+    }
+
+    /// The machine, without the account's name.
+    pub fn host(&self) -> &str {
+        self.account.rsplit('@').next().unwrap_or_default()
     }
 }
 

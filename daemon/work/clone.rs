@@ -15,11 +15,12 @@ use crate::net::secrets::{Caller, Secrets};
 use crate::trackers::TrackerError;
 use crate::trackers::server::Session;
 use crate::work::config::ConfigError;
+use crate::work::config::FailedEntry;
 use crate::work::{Context, Finish, Stop};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use outputs::{Config, FailedRepo, Repository, Summary};
+use outputs::{Config, Repository, Summary};
 use specweave_jobs::{clock, crash};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -231,14 +232,8 @@ impl Run<'_> {
             return Err(Stop::Cancelled);
         };
         let total = items.len();
-        let failed: Vec<FailedRepo> = items
-            .failed()
-            .map(|(item, failure)| FailedRepo {
-                name: items.name(item).to_owned(),
-                error: failure.message.clone(),
-                reason: failure.reason,
-            })
-            .collect();
+        let failed: Vec<FailedEntry> =
+            items.failed().map(|(item, failure)| FailedEntry::new(items.name(item), failure)).collect();
         let succeeded = total - failed.len();
         let rate = format!("{:.1}", 100.0 * succeeded as f64 / total.max(1) as f64);
         let warning = (!failed.is_empty())

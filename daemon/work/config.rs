@@ -1,12 +1,29 @@
-//! A job's documented `config.json`: what was planned, believed again only with this user's MAC.
+//! A job's documented files: its `config.json`, which is believed again only with this user's MAC, and what its results
+//! have in common.
 
+use crate::model::failure::{Failure, Reason};
 use crate::store::mac::{FileKey, PlaceKey};
+use serde::Serialize;
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId};
 use std::io;
 
 /// A plan of the most items that a job may have is smaller.
 const MOST_CONFIG: u64 = 256 * 1024 * 1024;
+
+/// What failed, as a documented result names it.
+#[derive(Debug, Serialize)]
+pub struct FailedEntry {
+    pub name: String,
+    pub error: String,
+    pub reason: Reason,
+}
+
+impl FailedEntry {
+    pub fn new(name: &str, failure: &Failure) -> Self {
+        Self { name: name.to_owned(), error: failure.message.clone(), reason: failure.reason }
+    }
+}
 
 /// Why there is no usable `config.json`.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +67,11 @@ pub fn read_config<T: serde::de::DeserializeOwned>(
 }
 
 /// Writes a job's `config.json`.
-pub fn write_config(files: &JobFiles, key: &FileKey, config: &impl serde::Serialize) -> io::Result<()> {
+pub fn write_config(files: &JobFiles, key: &FileKey, config: &impl Serialize) -> io::Result<()> {
     disk::replace(&files.config(), &pretty(&key.authenticated(config)), 0o600)
 }
 
 /// What a documented file holds.
-pub fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
+pub fn pretty(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("plain data serialises")
 }

@@ -3,7 +3,7 @@
 
 use super::targets::{Refusal, Target};
 use crate::job::PlannedItem;
-use crate::model::failure::Reason;
+use crate::work::config::FailedEntry;
 use crate::work::config::pretty;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -112,17 +112,10 @@ pub struct Summary {
     /// Percent with one decimal, as text.
     pub success_rate: String,
     pub completed_at: String,
-    pub failed_repos: Vec<FailedRepo>,
+    pub failed_repos: Vec<FailedEntry>,
     pub resume_hint: Option<String>,
     /// What a person should know, such as repositories whose large files are pointers.
     pub notes: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct FailedRepo {
-    pub name: String,
-    pub error: String,
-    pub reason: Reason,
 }
 
 impl Summary {

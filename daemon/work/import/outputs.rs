@@ -2,8 +2,7 @@
 //! pages that were read and are not written yet. Everything here blocks.
 
 use crate::job::paged_sources::{Counts, End, PagedSources};
-use crate::model::failure::Reason;
-use crate::work::config::pretty;
+use crate::work::config::{FailedEntry, pretty};
 use crate::work::sources::SourceId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -128,14 +127,6 @@ impl ResultCounts {
     }
 }
 
-/// An item that is not where it belongs, and why.
-#[derive(Debug, Serialize)]
-pub struct FailedItem {
-    pub name: String,
-    pub error: String,
-    pub reason: Reason,
-}
-
 /// Sources that a warning names with the reason why they could not be read.
 const MOST_NAMED_SOURCES: usize = 3;
 
@@ -149,7 +140,7 @@ pub struct Summary {
     /// By platform, of sources that could not be read.
     pub errors: BTreeMap<&'static str, Vec<String>>,
     pub sources: Vec<SourceResult>,
-    pub failed_items: Vec<FailedItem>,
+    pub failed_items: Vec<FailedEntry>,
     /// Failed items that the list leaves out.
     pub more_failed: u64,
     pub resume_hint: Option<String>,
@@ -177,15 +168,11 @@ impl Summary {
                 error,
             });
         }
-        let failed_items: Vec<FailedItem> = progress
+        let failed_items: Vec<FailedEntry> = progress
             .all()
             .iter()
             .flat_map(|one| one.failures())
-            .map(|one| FailedItem {
-                name: one.name.clone(),
-                error: one.failure.message.clone(),
-                reason: one.failure.reason,
-            })
+            .map(|one| FailedEntry::new(&one.name, &one.failure))
             .collect();
         let failed: u64 = progress.all().iter().map(|one| one.failed).sum();
         let mut platforms: Vec<&'static str> =
