@@ -999,3 +999,46 @@ fn what_was_imported_once_needs_no_name_again() {
         .says("changed since the last import")
         .says("before the filters");
 }
+
+#[test]
+fn markdown_that_has_elements_and_entities_stays_markdown_and_only_such_items_are_asked_for_again() {
+    let (world, trackers) = world_with(0);
+    let texts = [
+        "# Title\n\nless &lt;6 than\n\n- [ ] box one",
+        "Intro\n\n```html\n<div>x</div>\n```",
+        "<details><summary>more</summary>\n\n1. inside\n\n</details>",
+    ];
+    for (place, text) in texts.iter().enumerate() {
+        let mut issue = Issue::new(place as u64 + 1, "markdown");
+        (issue.body, issue.is_markdown) = ((*text).to_owned(), true);
+        trackers.add(issue);
+    }
+    let mut html = Issue::new(9, "html");
+    html.body = "<div>plain &amp; simple</div>".to_owned();
+    trackers.add(html);
+    assert_eq!(import(&world, "ado")["state"], "completed");
+    for (place, text) in texts.iter().enumerate() {
+        let file = read(&story(&world, &format!("ADO-{}", place + 1)));
+        let blocks = text.lines().filter(|line| line.starts_with(['#', '`', '1', '-']));
+        blocks.for_each(|line| assert!(file.lines().any(|known| known == line), "{line}: {file}"));
+    }
+    assert!(read(&story(&world, "ADO-9")).contains("plain & simple"));
+    let batches: Vec<String> =
+        trackers.requests().into_iter().filter(|request| request.contains("workitemsbatch")).collect();
+    assert_eq!(batches.len(), 1, "{batches:?}");
+}
+
+#[test]
+fn a_numbered_box_and_one_within_another_are_ticked_by_themselves() {
+    let (world, trackers) = world_with(0);
+    let mut issue = Issue::new(1, "boxes");
+    issue.body = "## Acceptance Criteria\n\n- [ ] a\n  - [x] b\n    more of b\n\n1. [x] num\n2) [ ] other\n"
+        .to_owned();
+    trackers.add(issue);
+    import(&world, "github");
+    let file = read(&story(&world, "github#acme/web#1"));
+    let marks: Vec<&str> = file.lines().filter(|line| line.starts_with("- [")).collect();
+    let shown: Vec<String> =
+        marks.iter().map(|line| format!("{}{}", &line[2..5], line.rsplit(": ").next().unwrap())).collect();
+    assert_eq!(shown, ["[ ]a", "[x]b more of b", "[x]num", "[ ]other"], "{file}");
+}

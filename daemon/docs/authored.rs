@@ -49,7 +49,7 @@ pub struct Authored {
     /// The word for the status as it stands there.
     pub status: String,
     record: Record,
-    /// What ends a line here.
+    /// What ends most lines here.
     end: &'static str,
 }
 
@@ -82,7 +82,8 @@ impl Authored {
         let close = opens.then(|| (1..lines.len()).find(|at| bare(*at) == "---")).flatten();
         let front = close.map_or(0..0, |close| 1..close);
         let meta = yaml(&lines[front.clone()].concat())?;
-        let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        let with_return = lines.iter().filter(|line| line.ends_with("\r\n")).count();
+        let end = if with_return * 2 > lines.len() { "\r\n" } else { "\n" };
         let body = close.map_or(0, |close| close + 1);
         let mut fence = Fence::default();
         let in_code: Vec<bool> =

@@ -246,3 +246,22 @@ fn ids_with_the_short_name_of_a_project_are_stories_and_others_are_not() {
         assert_eq!(id(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn each_line_keeps_the_end_that_it_had_and_a_rule_between_paragraphs_stays() {
+    let mixed = STORY
+        .replace("status: in-progress\n", "status: in-progress\r\n")
+        .replace("As a **user**", "Before.\n\n---\n\nAs a **user**");
+    let mixed = mixed.trim_end().replace("- [x] **AC-US1-01**", "1. [x] **AC-US1-01**");
+    let story = parsed(&mixed);
+    let mut wanted = story.record().clone();
+    wanted.boxes[0].checked = false;
+    wanted.boxes[0].text.push_str(" more");
+    wanted.boxes[2].checked = true;
+    wanted.description.push_str("\nMore.");
+    let text = story.with(&wanted, &[Field::Status, Field::Boxes, Field::Description], "completed").unwrap();
+    assert!(text.contains("status: completed\r\n") && text.matches("\r\n").count() == 1, "{text:?}");
+    assert!(text.contains("Before.\n\n---\n\nAs a **user**") && text.contains("\n1. [ ] **AC-US1-01**"));
+    assert!(text.ends_with("- [x] **T-001**: build it"), "a last line without an end gets none: {text:?}");
+    assert_eq!(parsed(&text).record().boxes, wanted.boxes);
+}

@@ -1,5 +1,6 @@
 //! What a story says, whichever side says it: the fields that a sync compares and moves. Pure data.
 
+use crate::model::text;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 
@@ -197,7 +198,7 @@ impl Checkbox {
 
     /// The box of a line, if there is one at its beginning.
     pub fn parse(list: List, line: &str) -> Option<Self> {
-        let rest = ["- ", "* ", "+ "].iter().find_map(|bullet| line.strip_prefix(bullet))?.trim_start();
+        let rest = text::after_list_marker(line)?.trim_start();
         // As it is, or as converters escape it.
         let marks = [("[ ]", false), ("[x]", true), ("[X]", true), ("\\[ \\]", false), ("\\[x\\]", true)];
         let (rest, checked) =

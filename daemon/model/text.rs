@@ -178,6 +178,16 @@ pub fn hash(text: &str) -> u64 {
     u64::from_be_bytes(digest.as_ref()[..8].try_into().expect("a digest is longer"))
 }
 
+/// What stands behind the marker of a list's item, as Markdown has them: `-`, `*`, `+`, and numbers of up to nine digits.
+pub fn after_list_marker(line: &str) -> Option<&str> {
+    if let Some(text) = ["- ", "* ", "+ "].iter().find_map(|bullet| line.strip_prefix(bullet)) {
+        return Some(text);
+    }
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    let behind = (1..=9).contains(&digits).then(|| &line[digits..])?;
+    behind.strip_prefix(". ").or(behind.strip_prefix(") "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

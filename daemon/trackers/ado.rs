@@ -7,6 +7,7 @@ pub use repositories::repositories;
 
 use crate::markup;
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
+use crate::model::text::after_list_marker;
 use crate::net::secrets::Secrets;
 use crate::trackers::server::{Ask, Reply, Scheme, Server, Session};
 use crate::trackers::{
@@ -122,6 +123,44 @@ struct WorkItem {
     multiline_fields_format: Map<String, Value>,
 }
 
+/// Fields whose text may be in either format.
+const TEXTS: [&str; 3] =
+    ["System.Description", "Microsoft.VSTS.TCM.ReproSteps", "Microsoft.VSTS.Common.AcceptanceCriteria"];
+
+impl WorkItem {
+    /// The format of a field, where the server tells it.
+    fn format(&self, name: &str) -> Option<&str> {
+        self.multiline_fields_format.get(name).and_then(Value::as_str)
+    }
+
+    /// Whether a text of it may be Markdown as well as HTML, and nobody has said which.
+    fn is_of_either_format(&self) -> bool {
+        TEXTS.iter().filter(|name| self.format(name).is_none()).any(|name| {
+            let text = self.fields.get(*name).and_then(Value::as_str).unwrap_or("");
+            looks_like_html(text) && looks_like_markdown(text)
+        })
+    }
+}
+
+/// What Azure DevOps' editor writes as HTML has elements or entities.
+fn looks_like_html(text: &str) -> bool {
+    let signs = ["</", "<br", "<p>", "<div", "&nbsp;", "&lt;", "&gt;", "&amp;", "&quot;"];
+    signs.iter().any(|sign| text.contains(sign))
+}
+
+/// Whether a text has what HTML has no use for: marks at the beginning of a line, or pairs of them within one.
+fn looks_like_markdown(text: &str) -> bool {
+    let is_block = |line: &str| {
+        let line = line.trim_start();
+        let heading = line.trim_start_matches('#');
+        (heading.len() < line.len() && heading.starts_with(' '))
+            || line.starts_with("```")
+            || line.starts_with("> ")
+            || after_list_marker(line).is_some()
+    };
+    ["**", "`", "]("].iter().any(|sign| text.contains(sign)) || text.lines().any(is_block)
+}
+
 /// Kinds that are no work: they belong to test plans and reviews.
 const NO_WORK: [&str; 8] = [
     "Test Case",
@@ -223,14 +262,10 @@ impl WorkItems {
         let type_name = text("System.WorkItemType").to_owned();
         let has_marker =
             text("System.Tags").split(';').any(|tag| tag.trim().starts_with(crate::model::item::MARKER));
-        let is_markdown = |name: &str| {
-            let is_markdown = work_item.multiline_fields_format.get(name).and_then(Value::as_str);
-            // The feed does not tell the format. What Azure DevOps' editor writes as HTML has elements or entities.
-            let html = ["</", "<br", "<p>", "<div", "&nbsp;", "&lt;", "&gt;", "&amp;", "&quot;"];
-            let untold =
-                is_markdown.is_none() && (has_marker || !html.iter().any(|sign| text(name).contains(sign)));
-            (untold && !text(name).trim_start().starts_with('<'))
-                || is_markdown.is_some_and(|format| format.eq_ignore_ascii_case("markdown"))
+        let is_markdown = |name: &str| match work_item.format(name) {
+            Some(format) => format.eq_ignore_ascii_case("markdown"),
+            None if text(name).trim_start().starts_with('<') => false,
+            None => has_marker || !looks_like_html(text(name)),
         };
         let as_markdown = |name: &str| {
             if is_markdown(name) { text(name).to_owned() } else { markup::from_html(text(name)) }
@@ -319,6 +354,24 @@ impl WorkItems {
         }
     }
 
+    /// The feed does not tell in which format a text is. Where its words fit both, the work item itself is asked.
+    async fn learn_formats(&self, rows: &mut [Box<RawValue>]) -> Result<(), TrackerError> {
+        let untold = |row: &RawValue| {
+            let work_item: WorkItem = serde_json::from_str(row.get()).ok()?;
+            work_item.is_of_either_format().then_some(work_item.id)
+        };
+        let ids: Vec<u64> = rows.iter().filter_map(|row| untold(row)).collect();
+        for some in ids.chunks(PER_PAGE) {
+            for told in self.batch(some).await? {
+                let id = |row: &RawValue| serde_json::from_str::<Id>(row.get()).unwrap_or_default().id;
+                if let Some(row) = rows.iter_mut().find(|row| id(row) == id(&told)) {
+                    *row = told;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn page_of(&self, rows: &[Box<RawValue>]) -> (Vec<Read>, Option<Millis>) {
         let items: Vec<Read> = rows.iter().filter_map(|row| self.item(row)).collect();
         let latest = items.iter().flatten().map(|item| item.updated).max();
@@ -366,8 +419,9 @@ impl Source for WorkItems {
             Cursor::Query { after, since, seen, began } => (after, since, seen, began, false),
             Cursor::Feed { token, since, seen } => match self.feed(token.as_deref(), since).await {
                 Ok(reply) => {
-                    let revisions: Revisions = read(&what, &reply.body)?;
+                    let mut revisions: Revisions = read(&what, &reply.body)?;
                     self.learn_types(!revisions.values.is_empty()).await?;
+                    self.learn_formats(&mut revisions.values).await?;
                     let (items, latest) = self.page_of(&revisions.values);
                     let stands_still = revisions.values.is_empty() && revisions.continuation_token == token;
                     let (token, seen) = (revisions.continuation_token.or(token), latest.max(seen));

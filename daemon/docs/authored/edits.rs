@@ -160,7 +160,14 @@ impl Authored {
             lines[0] = Checkbox::with_mark(&lines[0], one.checked);
             return lines;
         }
-        lines_of(one)
+        // It keeps its place in a numbered list, or the bullet that it has.
+        let first = self.lines[range.start].trim_end();
+        let marker = text::after_list_marker(first).map(|rest| &first[..first.len() - rest.len()]);
+        let mut lines = lines_of(one);
+        if let Some((marker, rest)) = marker.zip(lines[0].strip_prefix("- ").map(str::to_owned)) {
+            lines[0] = format!("{marker}{rest}");
+        }
+        lines
     }
 
     /// Where a list of boxes goes that has none yet.
@@ -258,6 +265,21 @@ impl Authored {
         Some(start..end)
     }
 
+    /// What ends the line at `place` of the `count` that replace a range: what ended the line that stood there, as files
+    /// of several hands mix their line ends, and the last of a file may have none.
+    fn end_of(&self, range: &Range<usize>, place: usize, count: usize) -> &'static str {
+        let replaced = &self.lines[range.clone()];
+        let is_end_of_file = range.end == self.lines.len() && place + 1 == count;
+        if is_end_of_file && replaced.last().is_some_and(|line| !line.ends_with('\n')) {
+            return "";
+        }
+        match replaced.get(place) {
+            Some(line) if line.ends_with("\r\n") => "\r\n",
+            Some(line) if line.ends_with('\n') => "\n",
+            _ => self.end,
+        }
+    }
+
     fn finish(
         &self,
         mut edits: Vec<(Range<usize>, Vec<String>)>,
@@ -276,9 +298,9 @@ impl Authored {
             if !lines.is_empty() && !out.is_empty() && !out.ends_with('\n') {
                 out.push_str(self.end);
             }
-            for line in lines {
+            for (place, line) in lines.iter().enumerate() {
                 out.push_str(line);
-                out.push_str(self.end);
+                out.push_str(self.end_of(range, place, lines.len()));
             }
             at = range.end.max(at);
         }
@@ -303,9 +325,13 @@ fn lines_of(one: &Checkbox) -> Vec<String> {
 /// A description whose lines pass for nothing else in the file: no section, no link line, no end.
 pub(super) fn harmless(description: &str) -> Vec<String> {
     let mut fence = Fence::default();
-    let lines = description.lines().map(|line| {
+    // A rule between two paragraphs is only that; at the end it would be the file's own.
+    let is_rule = |line: &str| matches!(line.trim_end(), "" | "---");
+    let last = description.lines().collect::<Vec<_>>().iter().rposition(|line| !is_rule(line));
+    let lines = description.lines().enumerate().map(|(at, line)| {
         let bare = line.trim_end();
-        let means = SECTIONS.contains(&bare.trim_end_matches(':')) || is_link_line(bare) || bare == "---";
+        let is_end = bare == "---" && last.is_none_or(|last| at > last);
+        let means = SECTIONS.contains(&bare.trim_end_matches(':')) || is_link_line(bare) || is_end;
         if !fence.passes(line) && means { format!(" {line}") } else { line.to_owned() }
     });
     let mut lines: Vec<String> = lines.collect();

@@ -79,8 +79,8 @@ pub(super) fn split_criteria(body: &str) -> (String, Vec<Criterion>) {
             !text.is_empty() && (open.is_some() || (*boxed && named))
         });
         match criterion {
-            // A list within a list belongs to what it explains.
-            Some(_) if extends && line.starts_with("  ") => extend(&mut criteria, trimmed),
+            // A list within a list belongs to what it explains; a box in it is ticked by itself.
+            Some((_, false)) if extends && line.starts_with("  ") => extend(&mut criteria, trimmed),
             Some((text, _)) => {
                 criteria.push(Criterion { text: plain_criterion(text), checked: is_checked(trimmed) });
                 extends = true;
@@ -133,14 +133,7 @@ pub(super) fn plain_criterion(text: &str) -> String {
 
 /// The text behind a bullet, and whether there is a box.
 pub(super) fn bullet(line: &str) -> Option<(&str, bool)> {
-    let line = line.trim_start();
-    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
-    let text = match line.strip_prefix("- ").or(line.strip_prefix("* ")).or(line.strip_prefix("+ ")) {
-        Some(text) => text,
-        None if digits > 0 => line[digits..].strip_prefix(". ").or(line[digits..].strip_prefix(") "))?,
-        None => return None,
-    };
-    let text = text.trim_start();
+    let text = text::after_list_marker(line.trim_start())?.trim_start();
     match ["[ ]", "[x]", "[X]"].iter().find_map(|mark| text.strip_prefix(mark)) {
         Some(text) => Some((text.trim(), true)),
         None => Some((text.trim(), false)),
@@ -148,8 +141,9 @@ pub(super) fn bullet(line: &str) -> Option<(&str, bool)> {
 }
 
 pub(super) fn is_checked(line: &str) -> bool {
-    let line = line.trim_start().trim_start_matches(['-', '*', '+']).trim_start();
-    line.starts_with("[x]") || line.starts_with("[X]")
+    let line = line.trim_start();
+    let text = text::after_list_marker(line).unwrap_or(line).trim_start();
+    text.starts_with("[x]") || text.starts_with("[X]")
 }
 
 /// A text with every box empty.
