@@ -1,7 +1,7 @@
 //! Imports from the three trackers, end to end: whole, repeatable, resumable, and true about what is missing.
 
 use crate::world::trackers::{Fault, Issue, Kind, Phase, ToldBy, Trackers};
-use crate::world::{World, eventually, files_below, is_thorough, read};
+use crate::world::{World, beside, eventually, files_below, is_thorough, read};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ fn stories(world: &World) -> BTreeMap<String, Vec<PathBuf>> {
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in files_below(&specs(world)) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with("us-") && !name.ends_with(".conflict.md") {
+        if name.starts_with("us-") {
             let id = metadata(&read(&path), "External ID")
                 .unwrap_or_else(|| panic!("{} names nothing", path.display()));
             found.entry(id).or_default().push(path);
@@ -249,14 +249,14 @@ fn a_persons_edit_stays_and_what_it_kept_out_stands_beside_it() {
     assert_eq!(job["state"], "completed_with_warnings", "{job}");
     let text = read(&path);
     assert!(text.contains("it my way") && !text.contains("The tracker's way"), "{text}");
-    let beside = path.with_extension("conflict.md");
-    assert!(read(&beside).contains("The tracker's way."), "{}", read(&beside));
+    let shown = beside(&path);
+    assert!(read(&shown).contains("The tracker's way."), "{}", read(&shown));
     let id = job["id"].as_str().unwrap();
     let result: Value =
         serde_json::from_str(&read(&world.state().join("jobs").join(id).join("result.json"))).unwrap();
     assert_eq!(result["failedItems"][0]["name"], "github#acme/web#3");
     assert!(
-        result["conflicts"][0].as_str().unwrap().ends_with("us-003e-item-number-3.conflict.md"),
+        result["conflicts"][0].as_str().unwrap().ends_with("conflict-us-003e-item-number-3.md"),
         "{result}"
     );
     // It is told until somebody has settled it.
@@ -276,7 +276,7 @@ fn a_persons_edit_stays_and_what_it_kept_out_stands_beside_it() {
         "completed_with_warnings",
         "boxes and notes are not all of it"
     );
-    std::fs::remove_file(&beside).unwrap();
+    std::fs::remove_file(&shown).unwrap();
     assert_eq!(import_again(&world, "github")["state"], "completed");
 }
 
@@ -857,13 +857,13 @@ fn a_colleagues_edit_is_no_base_that_an_import_may_replace() {
     trackers.edit(3, |issue| issue.body = "The tracker's later words.".to_owned());
     assert_eq!(import_again(&world, "jira")["state"], "completed_with_warnings");
     assert!(read(&path).contains("As a colleague I wrote this."));
-    assert!(read(&path.with_extension("conflict.md")).contains("The tracker's later words."));
+    assert!(read(&beside(&path)).contains("The tracker's later words."));
     // The next one has a name of its own.
     trackers.edit(3, |issue| issue.body = "And later still.".to_owned());
     assert_eq!(import_again(&world, "jira")["state"], "completed_with_warnings");
-    assert!(read(&path.with_extension("conflict.md")).contains("The tracker's later words."));
-    let stem = path.with_extension("");
-    assert!(read(&PathBuf::from(format!("{}-2.conflict.md", stem.display()))).contains("And later still."));
+    assert!(read(&beside(&path)).contains("The tracker's later words."));
+    let second = beside(&path).to_string_lossy().replace(".md", "-2.md");
+    assert!(read(&PathBuf::from(second)).contains("And later still."));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! lost or made twice.
 
 use crate::world::trackers::{Issue, Phase, Trackers, WriteFault};
-use crate::world::{World, eventually, files_below, read};
+use crate::world::{World, beside, eventually, files_below, read};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -301,19 +301,19 @@ fn a_contradiction_waits_for_a_person_who_decides_either_way() {
         assert_eq!(read(&path(&world, 1)), before, "{tracker}: the story is as it was");
         assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Theirs");
         assert_eq!(trackers.writes().len(), writes + 1, "{tracker}: the other story is pushed");
-        let beside = path(&world, 1).with_extension("conflict.md");
-        let shown = read(&beside);
+        let place = beside(&path(&world, 1));
+        let shown = read(&place);
         assert!(shown.contains("Mine") && shown.contains("Theirs") && shown.contains("Story 1"), "{shown}");
 
         // A second look changes nothing either.
         sync(&world, &[tracker]);
-        assert_eq!((read(&path(&world, 1)), read(&beside)), (before, shown.clone()));
+        assert_eq!((read(&path(&world, 1)), read(&place)), (before, shown.clone()));
         if side == "file" {
             let refused = world.run(["resolve", "US-001", "--use", "file", "--tracker", tracker]);
             assert_ne!(refused.status, Some(0), "{refused:?}");
             let start = shown.find("<<<<<<<").unwrap();
             let end = shown.find(">>>>>>> in the tracker").unwrap() + ">>>>>>> in the tracker".len();
-            std::fs::write(&beside, format!("{}Both of us{}", &shown[..start], &shown[end..])).unwrap();
+            std::fs::write(&place, format!("{}Both of us{}", &shown[..start], &shown[end..])).unwrap();
         }
         world.run(["resolve", "US-001", "--use", side, "--tracker", tracker]).ok();
         let title = match side {
@@ -327,7 +327,7 @@ fn a_contradiction_waits_for_a_person_who_decides_either_way() {
             read(&path(&world, 1))
         );
         assert_eq!(item_of(&trackers, 1).title, format!("[FS-001][US-001] {title}"));
-        assert!(!beside.exists(), "what was decided is gone");
+        assert!(!place.exists(), "what was decided is gone");
         assert_eq!(plan(&world, &[tracker]), Vec::<String>::new());
     }
 }
@@ -345,7 +345,7 @@ fn a_decision_over_something_else_than_was_shown_is_not_taken() {
     let said = world.run(["resolve", "US-001", "--use", "local", "--tracker", "github"]);
     assert_eq!(said.status, Some(1), "{said:?}");
     assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Theirs, later");
-    assert!(read(&path(&world, 1).with_extension("conflict.md")).contains("Theirs, later"));
+    assert!(read(&beside(&path(&world, 1))).contains("Theirs, later"));
     world.run(["resolve", "US-001", "--use", "local", "--tracker", "github"]).ok();
     assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Mine");
 }
@@ -1064,15 +1064,15 @@ fn a_decision_is_about_one_conflict_that_was_shown() {
     refused("US-002", "local", "it was not shown yet");
     assert_eq!(trackers.issue(number).title, "[FS-001][US-002] Theirs");
     // What a person writes there is nobody else's to change.
-    let beside = path(&world, 2).with_extension("conflict.md");
-    let written = read(&beside).replace("<<<<<<< here", "HALF DONE");
-    std::fs::write(&beside, &written).unwrap();
+    let place = beside(&path(&world, 2));
+    let written = read(&place).replace("<<<<<<< here", "HALF DONE");
+    std::fs::write(&place, &written).unwrap();
     sync(&world, &["github"]);
-    assert_eq!(read(&beside), written);
+    assert_eq!(read(&place), written);
     trackers.edit(number, |issue| issue.title = "[FS-001][US-002] Theirs, later".into());
     sync(&world, &["github"]);
-    assert!(read(&beside).contains("Theirs, later"));
-    assert_eq!(read(&path(&world, 2).with_file_name("us-002-story-2.conflict.md")), written);
+    assert!(read(&place).contains("Theirs, later"));
+    assert_eq!(read(&path(&world, 2).with_file_name("conflict-us-002-story-2.md")), written);
     world.run(["resolve", "web/FS-001/US-002", "--use", "remote", "--tracker", "github"]).ok();
     assert!(read(&path(&world, 2)).contains("title: \"Theirs, later\""));
 }
@@ -1188,7 +1188,7 @@ fn of_several_items_with_a_storys_title_one_is_taken_and_the_others_are_left_alo
     );
     let is_story = |path: &PathBuf| {
         let path = path.to_string_lossy();
-        path.contains("us-") && !path.ends_with(".conflict.md")
+        path.contains("/us-")
     };
     let stories = files_below(&specs(&world)).into_iter().filter(is_story);
     assert_eq!(stories.collect::<Vec<_>>(), [path(&world, 1)], "none of them becomes a story");

@@ -9,6 +9,7 @@ use crate::docs::feature;
 use crate::docs::ledger::{Ledger, Placed};
 use crate::docs::story;
 use crate::job::paged_sources::Counts;
+use crate::model::conflict_file;
 use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Parent, Platform};
 use crate::store::mac::PlaceKey;
@@ -30,7 +31,6 @@ const MOST_STORY: u64 = 16 * 1024 * 1024;
 const MOST_DEPTH: usize = 8;
 
 pub use crate::docs::ledger::Access;
-pub use page::is_beside;
 
 pub struct Writer {
     project: Project,
@@ -124,17 +124,18 @@ impl Writer {
             for (name, kind) in disk::read_folder(&folder).unwrap_or_default() {
                 let path = folder.join(&name);
                 let is_file = kind == disk::Kind::File;
+                let is_conflict = conflict_file::is_name(&name);
                 if kind == disk::Kind::Folder && depth < MOST_DEPTH {
                     folders.push((path, depth + 1));
                 } else if is_file && disk::temporary_of(&name).is_some_and(|name| name.ends_with(".md")) {
                     // A daemon died while it wrote this.
                     let _ = disk::remove_file(&path);
-                } else if is_file && name.starts_with("us-") && name.ends_with(".md") {
+                } else if is_file && (name.starts_with("us-") || is_conflict) && name.ends_with(".md") {
                     let Some(path) = path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)
                     else {
                         continue;
                     };
-                    if name.ends_with(CONFLICT) {
+                    if is_conflict {
                         self.conflicts.insert(path);
                         continue;
                     }
@@ -191,7 +192,7 @@ impl Writer {
         let current = page.current(&item.key);
         match current {
             Ok(Current::There { path, text }) => {
-                let waits = self.conflicts.iter().find(|beside| is_beside(beside, &path));
+                let waits = self.conflicts.iter().find(|beside| conflict_file::is_beside(beside, &path));
                 let waits = waits.map(|beside| format!("{SPECS}/{beside}"));
                 Ok(Some(Kept { bases: self.ledger.bases(&item.key), path, text, waits }))
             }
@@ -347,10 +348,6 @@ impl Base {
         base
     }
 }
-
-/// How the name of a file ends that holds what lost.
-/// What the file of a conflict beside a story ends with.
-pub const CONFLICT: &str = ".conflict.md";
 
 /// The number in a story's path.
 fn number_of(path: &str) -> Option<u32> {

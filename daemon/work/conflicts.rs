@@ -1,7 +1,8 @@
 //! What waits for a person to decide: the contradictions that syncs have found, and the files that imports have left
 //! beside a story. Read from the disk each time it is asked, so that it is never older than the last job. Blocks.
 
-use crate::docs::writer::{Access, CONFLICT, SPECS, Writer, is_beside};
+use crate::docs::writer::{Access, SPECS, Writer};
+use crate::model::conflict_file::{self, is_beside};
 use crate::model::story_key::StoryKey;
 use crate::store::mac::PlaceKey;
 use crate::work::sync::{self, Contradiction};
@@ -34,11 +35,14 @@ fn of_sync(story: &str, contradiction: &Contradiction) -> v1::Conflict {
         feature: key.feature.to_owned(),
         story: key.story.to_owned(),
     });
-    let stem = path.strip_suffix(".md").unwrap_or(path);
     v1::Conflict {
         story: story.to_owned(),
         // What came from a tracker is named by its id there.
-        file: if key.is_some() { format!("{SPECS}/{stem}{CONFLICT}") } else { String::new() },
+        file: if key.is_some() {
+            format!("{SPECS}/{}", conflict_file::beside(path, 1))
+        } else {
+            String::new()
+        },
         key,
         item: item.clone(),
         url: url.clone(),
@@ -50,7 +54,7 @@ fn of_sync(story: &str, contradiction: &Contradiction) -> v1::Conflict {
 
 /// Of an import there is only what it left: the file.
 fn of_import(file: String) -> v1::Conflict {
-    let path = format!("{}.md", file.strip_suffix(CONFLICT).unwrap_or(&file));
+    let path = conflict_file::story_of(&file);
     let name = path.rsplit('/').next().unwrap_or(&path);
     v1::Conflict { story: name.trim_end_matches(".md").to_owned(), path, file, ..v1::Conflict::default() }
 }

@@ -258,6 +258,11 @@ impl Said {
     }
 }
 
+/// Where a conflict of a story is shown.
+pub fn beside(story: &Path) -> PathBuf {
+    story.with_file_name(format!("conflict-{}", story.file_name().unwrap().to_string_lossy()))
+}
+
 pub fn read(path: &Path) -> String {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

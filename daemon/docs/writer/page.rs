@@ -3,7 +3,8 @@
 
 use crate::docs::ledger::{Entry, Placed};
 use crate::docs::story::{self, Base, Document, Field, Fields};
-use crate::docs::writer::{CONFLICT, SPECS, Wins, Writer, number_of};
+use crate::docs::writer::{SPECS, Wins, Writer, number_of};
+use crate::model::conflict_file;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
 use crate::model::text;
@@ -144,7 +145,7 @@ impl Page<'_> {
         begun: Option<Placed>,
     ) -> Result<(Placed, Option<Failure>), Misfit> {
         let moves = !in_folder(&path, place);
-        let waits = self.writer.conflicts.iter().any(|beside| is_beside(beside, &path));
+        let waits = self.writer.conflicts.iter().any(|beside| conflict_file::is_beside(beside, &path));
         if self.is_as_it_was(item, remote) && !moves && !waits && self.wins.is_none() {
             return Ok((Placed::Unchanged, None));
         }
@@ -169,7 +170,8 @@ impl Page<'_> {
         }
         if waits && (self.wins.is_some() || story::differing(&local, remote).is_empty()) {
             // A person has settled it.
-            let settled = self.writer.conflicts.extract_if(.., |beside| is_beside(beside, &path));
+            let settled =
+                self.writer.conflicts.extract_if(.., |beside| conflict_file::is_beside(beside, &path));
             self.writes.gone.extend(settled);
         }
         let (merged, conflict) = self.merge(&target, &local, &bases, remote)?;
@@ -393,12 +395,8 @@ impl Page<'_> {
 
     /// A name beside a story that holds nothing else: what was kept before is nobody's to replace.
     pub(super) fn free_beside(&self, path: &str, text: &str) -> Result<String, Misfit> {
-        let stem = path.strip_suffix(".md").unwrap_or(path);
         for number in 1..MOST_CONFLICTS {
-            let name = match number {
-                1 => format!("{stem}{CONFLICT}"),
-                number => format!("{stem}-{number}{CONFLICT}"),
-            };
+            let name = conflict_file::beside(path, number);
             if self.read(&name)?.is_none_or(|there| there == text) {
                 return Ok(name);
             }
@@ -429,15 +427,6 @@ pub(super) fn place_in(path: &str) -> Place {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let (base, folder) = folder.rsplit_once('/').unwrap_or(("", folder));
     Place { base: base.to_owned(), folder: folder.to_owned() }
-}
-
-/// Whether a file holds what lost of a story.
-pub fn is_beside(conflict: &str, story: &str) -> bool {
-    let stem = story.strip_suffix(".md").unwrap_or(story);
-    let rest = conflict.strip_prefix(stem).and_then(|rest| rest.strip_suffix(CONFLICT));
-    rest.is_some_and(|rest| {
-        rest.is_empty() || rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok())
-    })
 }
 
 pub(super) fn in_folder(path: &str, place: &Place) -> bool {

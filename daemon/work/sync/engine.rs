@@ -11,6 +11,7 @@ mod reading;
 use crate::docs::authored::Authored;
 use crate::docs::writer::Wins;
 use crate::job::PlannedItem;
+use crate::model::conflict_file;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
 use crate::trackers::TrackerError;
@@ -315,7 +316,7 @@ impl<'a> Engine<'a> {
             if let Ok(parsed) = Authored::parse(&text) {
                 self.note(key, &item, &parsed, &base.remote.status)?;
             }
-            self.drop_conflict(&beside(&path))?;
+            self.drop_conflict(&conflict_file::beside(&path, 1))?;
             links.push((key.clone(), link_to(&item, &path, base.clone())));
         }
         Ok(self.store.set_all(links)?)
@@ -464,11 +465,6 @@ fn link_to(item: &Item, path: &str, base: crate::work::sync::merge::Base) -> Lin
 /// A reference as files have it: a number where it is one.
 pub(super) fn number_or_text(reference: &str) -> serde_json::Value {
     reference.parse::<u64>().map_or_else(|_| reference.into(), Into::into)
-}
-
-/// Where the conflict of a story is shown.
-pub fn beside(path: &str) -> String {
-    format!("{}.conflict.md", path.strip_suffix(".md").unwrap_or(path))
 }
 
 /// What a front matter says of an item.

@@ -148,8 +148,7 @@ impl Docs for LivingDocs {
                 if kind == disk::Kind::Folder && depth < MOST_DEPTH && !name.starts_with(['_', '.']) {
                     folders.push((at.clone(), depth + 1));
                 }
-                let is_story =
-                    name.starts_with("us-") && name.ends_with(".md") && !name.ends_with(".conflict.md");
+                let is_story = name.starts_with("us-") && name.ends_with(".md");
                 if kind != disk::Kind::File || !is_story {
                     continue;
                 }

@@ -392,7 +392,7 @@ fn torn() -> io::Error {
 impl Docs for Sim {
     fn authored(&mut self) -> io::Result<Vec<StoryFile>> {
         let world = self.step().ok_or_else(torn)?;
-        let is_story = |path: &&String| path.contains("/us-") && !path.ends_with(".conflict.md");
+        let is_story = |path: &&String| path.contains("/us-");
         Ok(world
             .files
             .keys()
@@ -829,8 +829,9 @@ impl Trial {
             if let Some(text) = text.as_ref().filter(|_| !self.removed.contains(&story)) {
                 assert!(text.contains("owner: ann # not ours"), "{text}");
             }
-            let conflict =
-                file.as_ref().and_then(|path| world.files.get(&super::engine::beside(path)).cloned());
+            let conflict = file
+                .as_ref()
+                .and_then(|path| world.files.get(&crate::model::conflict_file::beside(path, 1)).cloned());
             let everything = [
                 text.clone().unwrap_or_default(),
                 conflict.unwrap_or_default(),
@@ -1022,7 +1023,7 @@ impl Trial {
         if is_calm {
             for (path, text) in &before {
                 let is_touched = touched.contains(path.as_str())
-                    || path.ends_with(".conflict.md")
+                    || path.contains("/conflict-us-")
                     || path.ends_with("FEATURE.md");
                 assert!(is_touched || self.sim.world().files.get(path) == Some(text), "{path} was touched");
             }
@@ -1077,7 +1078,7 @@ impl Trial {
                 if let Some(path) = self.file_of(story) {
                     self.removed.insert(story);
                     self.sim.world().files.remove(&path);
-                    self.sim.world().files.remove(&super::engine::beside(&path));
+                    self.sim.world().files.remove(&crate::model::conflict_file::beside(&path, 1));
                     self.words.retain(|word| word.story != story || word.text.ends_with("there"));
                 }
             }

@@ -1,9 +1,10 @@
 //! A story and its item: decided over with what both say at this moment, and written. Nothing is written that was not seen.
 
-use super::{Ended, Engine, MOST_TRIES, Note, Went, beside, item_link, link_to};
+use super::{Ended, Engine, MOST_TRIES, Note, Went, item_link, link_to};
 use crate::docs::authored::{self, Authored};
 use crate::docs::writer::SPECS;
 use crate::job::order::OnConflict;
+use crate::model::conflict_file;
 use crate::model::failure::Reason;
 use crate::model::item::Item;
 use crate::model::record::{Field, Record};
@@ -81,7 +82,7 @@ impl Engine<'_> {
             };
             match self.write_pair(&story, &item, out).await? {
                 Written::Done => {
-                    self.drop_conflict(&beside(&story.path))?;
+                    self.drop_conflict(&conflict_file::beside(&story.path, 1))?;
                     return Ok(Went::Done);
                 }
                 Written::Again => is_fresh = false,
@@ -116,7 +117,7 @@ impl Engine<'_> {
             });
         }
         // A decision is one over what was shown.
-        let kept = self.docs.read(&beside(&story.path))?.unwrap_or_default();
+        let kept = self.docs.read(&conflict_file::beside(&story.path, 1))?.unwrap_or_default();
         let Some(seen) = Stamp::read(&kept) else {
             return Ok(contradiction(fields, "it was not shown yet, "));
         };
@@ -157,14 +158,13 @@ impl Engine<'_> {
     /// Shows a contradiction beside its story. What a person has written there already stays.
     fn show(&mut self, story: &Story, item: &Item, contradiction: &Contradiction) -> Result<Went, Ended> {
         let Contradiction { fields, base, remote, why } = contradiction;
-        let place = beside(&story.path);
+        let place = conflict_file::beside(&story.path, 1);
         let kept = self.docs.read(&place)?;
         let now = Stamp::of(fields, &story.record, remote);
         if kept.as_deref().and_then(Stamp::read) != Some(now) {
             if let Some(kept) = kept.as_deref().filter(|kept| !conflict::is_untouched(kept)) {
-                let stem = story.path.strip_suffix(".md").unwrap_or(&story.path);
                 for number in 2..MOST_KEPT {
-                    let aside = format!("{stem}-{number}.conflict.md");
+                    let aside = conflict_file::beside(&story.path, number);
                     if self.docs.read(&aside)?.is_none() {
                         self.docs.write(&aside, None, kept)?;
                         break;
