@@ -67,6 +67,7 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
     let rate = rate(job, current, now);
     let left = total - current;
     let running = job.state == State::Running;
+    let read = job.sources().map(PagedSources::counts).unwrap_or_default();
     v1::Progress {
         current,
         total,
@@ -80,6 +81,10 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
         failed_items: plan.failures().take(FAILED_SHOWN).map(|(name, _)| name.to_owned()).collect(),
         phase: entry.news.phase.to_owned(),
         in_conflict: plan.in_conflict(),
+        created: read.created,
+        updated: read.updated,
+        left_out: read.left_out,
+        left_out_reason: kind::of(&job.order).left_out_reason(),
     }
 }
 

@@ -1042,3 +1042,21 @@ fn a_numbered_box_and_one_within_another_are_ticked_by_themselves() {
         marks.iter().map(|line| format!("{}{}", &line[2..5], line.rsplit(": ").next().unwrap())).collect();
     assert_eq!(shown, ["[ ]a", "[x]b more of b", "[x]num", "[ ]other"], "{file}");
 }
+
+#[test]
+fn an_import_says_what_became_of_each_item_and_why_some_were_left_out() {
+    let (world, trackers) = world_with(30);
+    let open_only = ["import", "github", "--repo", "acme/web", "--since", "all", "--state", "open"];
+    let job = world.wait(&start(&world, &open_only));
+    let closed = trackers.issues().values().filter(|issue| issue.phase == Phase::Closed).count();
+    let of = |job: &Value, name: &str| job["progress"][name].as_u64().unwrap_or(0);
+    assert_eq!((of(&job, "created"), of(&job, "left_out")), (30 - closed as u64, closed as u64), "{job}");
+    let id = job["id"].as_str().unwrap();
+    let told = format!("{} created, {closed} left out (not open)", 30 - closed);
+    world.run(["--id", id]).ok().says(&format!("Of these: {told}"));
+    world.run(["wait", id]).ok().says(&format!("Job completed: 30 items: {told}"));
+    let issue = trackers.issues().values().find(|issue| issue.phase != Phase::Closed).unwrap().number;
+    trackers.edit(issue, |issue| issue.title = "Another title".to_owned());
+    let job = import(&world, "github");
+    assert_eq!((of(&job, "created"), of(&job, "updated")), (closed as u64, 1), "{job}");
+}

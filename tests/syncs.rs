@@ -1376,3 +1376,27 @@ fn a_configuration_that_cannot_be_used_is_said_to_be() {
     synced(&world, &["github"]);
     assert!(trackers.writes().is_empty(), "a section may say what a profile may");
 }
+
+#[test]
+fn dry_runs_do_not_stand_in_each_others_way() {
+    let (world, trackers) = world();
+    trackers.set_latency(Duration::from_millis(200));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| world.run(["sync", "github", "--dry-run"]).ok());
+        }
+    });
+}
+
+#[test]
+fn an_issue_that_is_closed_from_here_is_no_longer_under_way() {
+    let (world, trackers) = world();
+    write_stories(&world, 1);
+    edit(&world, 1, "status: not_started", "status: active");
+    sync(&world, &["github"]);
+    assert!(item_of(&trackers, 1).labels.contains(&"status:active".to_owned()));
+    edit(&world, 1, "status: active", "status: completed");
+    sync(&world, &["github"]);
+    let closed = item_of(&trackers, 1);
+    assert!(closed.phase == Phase::Closed && !closed.labels.iter().any(|label| label.starts_with("status:")));
+}

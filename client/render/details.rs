@@ -37,7 +37,9 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     }
     let done = progress.succeeded + progress.skipped;
     let _ = writeln!(out, "\nCompleted: {} {}", thousands(done), if done == 1 { one } else { many });
-    if progress.skipped > 0 {
+    if let Some(became) = became(job) {
+        let _ = writeln!(out, "Of these: {became}");
+    } else if progress.skipped > 0 {
         let _ = writeln!(out, "Skipped: {} (were there already)", thousands(progress.skipped));
     }
     if progress.failed > 0 {
@@ -145,6 +147,24 @@ pub fn resumed(job: &Job, already_running: bool) -> String {
     out
 }
 
+/// What an import made of the items that it has read; `None` for other jobs, and before the first item.
+fn became(job: &Job) -> Option<String> {
+    let progress = job.progress.as_ref()?;
+    if job.r#type() != JobType::ImportIssues || job.foreign {
+        return None;
+    }
+    let left_out = format!("left out ({})", plain(&progress.left_out_reason));
+    let counts = [
+        (progress.created, "created"),
+        (progress.updated, "updated"),
+        (progress.skipped.saturating_sub(progress.left_out), "unchanged"),
+        (progress.left_out, &*left_out),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = counts.map(|(count, what)| format!("{} {what}", thousands(*count))).collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
 /// How a job ended, for `--follow` and `wait`.
 pub fn ending(job: &Job) -> String {
     let id = plain(&job.id);
@@ -152,9 +172,10 @@ pub fn ending(job: &Job) -> String {
     let (_, many) = item_words(job);
     match job.state() {
         JobState::Completed => {
-            let skipped = match progress.skipped {
-                0 => String::new(),
-                skipped => format!(", {} of them were there already", thousands(skipped)),
+            let skipped = match (became(job), progress.skipped) {
+                (Some(became), _) => format!(": {became}"),
+                (None, 0) => String::new(),
+                (None, skipped) => format!(", {} of them were there already", thousands(skipped)),
             };
             format!("Job completed: {} {many}{skipped}\n", thousands(progress.total))
         }

@@ -250,10 +250,12 @@ impl Issues {
     fn normal(&self, issue: Issue) -> Item {
         let fields = issue.fields;
         let type_name = fields.issuetype.as_ref().map_or("", |kind| &kind.name).to_owned();
-        let lower = type_name.to_lowercase();
-        let named_so = ["epic", "feature", "l2", "l3"].iter().any(|word| lower.contains(word));
         let level = fields.issuetype.as_ref().and_then(|kind| kind.hierarchy_level);
-        let kind = if level.map_or(named_so, |level| level > 0) { Kind::Feature } else { Kind::Story };
+        let kind = if level.map_or_else(|| is_feature(&type_name), |level| level > 0) {
+            Kind::Feature
+        } else {
+            Kind::Story
+        };
         let (state, category) =
             fields.status.map_or_else(Default::default, |status| (status.name, status.status_category.key));
         let status = match category.as_str() {
@@ -322,6 +324,12 @@ impl Issues {
             self.server.base.as_str().split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
         format!("jira:{base}:{id}")
     }
+}
+
+/// Whether issues of a type have stories below them, where the server tells no level. "New Feature" is a story like others.
+fn is_feature(type_name: &str) -> bool {
+    let name = type_name.to_lowercase();
+    name.contains("epic") || ["feature", "capability", "initiative", "l2", "l3"].contains(&name.trim())
 }
 
 /// The greatest id of what was found: pages come in the order of ids.
@@ -443,5 +451,20 @@ impl Source for Issues {
 
     fn server(&self) -> &Server {
         &self.server
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_feature_is_a_story_and_an_epic_of_any_name_is_not() {
+        for name in ["Epic", "Business Epic", "Feature", "Capability"] {
+            assert!(is_feature(name), "{name}");
+        }
+        for name in ["New Feature", "Story", "Task", "Feature Request", ""] {
+            assert!(!is_feature(name), "{name}");
+        }
     }
 }

@@ -146,7 +146,7 @@ pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop>
     context.phase("waiting for another import");
     let _turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
-        turn = turn::DOCS.lock() => turn,
+        turn = turn::DOCS.write() => turn,
     };
     context.phase("");
     let (project, key) = (context.project.clone(), context.key.clone());

@@ -96,6 +96,11 @@ pub trait Kind: Send + Sync {
         Vec::new()
     }
 
+    /// Which of the request's filters leave items out, for people; empty without filters.
+    fn left_out_reason(&self) -> String {
+        String::new()
+    }
+
     /// Whether the waiting that is ahead is all that there is to wait for, and does not come on top of the work.
     fn waits_alone(&self) -> bool {
         false

@@ -124,7 +124,7 @@ pub async fn preview(
     secrets: &Secrets,
 ) -> Result<Preview, SyncError> {
     let profile = Profile::find(project, order, secrets)?;
-    let _turn = turn::DOCS.try_lock().map_err(|_| SyncError::Busy)?;
+    let _turn = turn::DOCS.try_read().map_err(|_| SyncError::Busy)?;
     let settings = net::git_settings().await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
     let editor = open(&session, secrets, &profile).await?;
@@ -196,7 +196,7 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
     context.phase("waiting for another import or sync");
     let _turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
-        turn = turn::DOCS.lock() => turn,
+        turn = turn::DOCS.write() => turn,
     };
     context.phase("");
     // Whoever has changed it only changes what is said of a token that is missing.

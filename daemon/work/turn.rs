@@ -7,8 +7,8 @@ use crate::trackers::TrackerError;
 use crate::work::sources::SourceId;
 use crate::work::{Context, Stop};
 
-/// Only one job at a time writes living docs: places and numbers are given once.
-pub static DOCS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Only one job at a time writes living docs: places and numbers are given once. Any number of dry runs reads them.
+pub static DOCS: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
 /// What an error of a tracker means for the job.
 pub enum Verdict {

@@ -187,6 +187,9 @@ impl Editor for Issues {
             if closed.is_none() && item.state == "open" {
                 body.retain(|key, _| key != "state" && key != "state_reason");
             }
+            if closed.is_some() {
+                labels.retain(|label| under_way(label).is_none());
+            }
             state_label = status_label(state);
         }
         if !state_label.is_empty() {

@@ -84,6 +84,19 @@ impl Kind for ImportOrder {
         found.map(drop).map_err(|error| refusal(&error.into(), scope))
     }
 
+    fn left_out_reason(&self) -> String {
+        let mut reasons: Vec<String> =
+            self.labels.iter().map(|label| format!("no label `{label}`")).collect();
+        let titles: Vec<String> = self.titles.texts().iter().map(|text| format!("`{text}`")).collect();
+        if !titles.is_empty() {
+            reasons.push(format!("no title like {}", titles.join(" or ")));
+        }
+        if self.open_only {
+            reasons.push("not open".to_owned());
+        }
+        reasons.join(", or ")
+    }
+
     async fn preview(&self, scope: &Scope) -> Result<Preview, Refusal> {
         let redactor = scope.secrets.redactor();
         let previews = super::preview(&scope.project, &scope.key, self, &scope.secrets).await;
