@@ -135,7 +135,7 @@ pub struct ImportArgs {
     /// A project of it
     #[arg(long, value_name = "NAME")]
     pub ado_project: Vec<String>,
-    /// last, 1m, 3m, 6m, all, or a date: items that have changed since [default: last; the first time 1m]
+    /// last, 10d, 2w, 3m, all, or a date: items that have changed since [default: last; the first time 1m]
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
     /// open: closed items are only updated where they have been imported before

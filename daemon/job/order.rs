@@ -52,6 +52,7 @@ pub enum Since {
     Last,
     All,
     Months(u32),
+    Days(u32),
     At(Millis),
 }
 
@@ -133,7 +134,9 @@ pub enum OrderError {
     Repository(String),
     #[error("{0:?} is no key of a JIRA project")]
     ProjectKey(String),
-    #[error("{0:?} is no beginning: last, all, a number of months such as 3m, or a date such as 2026-01-31")]
+    #[error(
+        "{0:?} is no beginning: last, all, days, weeks or months such as 10d, 2w or 3m, or a date such as 2026-01-31"
+    )]
     Since(String),
     #[error("one story is settled at a time: specweave-jobs resolve STORY --use local, remote or file")]
     OneAtATime,
@@ -237,6 +240,9 @@ impl CloneOrder {
     }
 }
 
+/// A hundred years.
+const MOST_MONTHS: u32 = 1_200;
+
 impl Since {
     pub fn parse(text: &str) -> Result<Self, OrderError> {
         let wrong = || OrderError::Since(text.to_owned());
@@ -245,9 +251,15 @@ impl Since {
             "all" => return Ok(Self::All),
             _ => {}
         }
+        let number = |number: &str, most: u32| number.parse().ok().filter(|n| (1..=most).contains(n));
         if let Some(months) = text.strip_suffix('m') {
-            let months = months.parse().ok().filter(|months| (1..=1_200).contains(months));
-            return months.map(Self::Months).ok_or_else(wrong);
+            return number(months, MOST_MONTHS).map(Self::Months).ok_or_else(wrong);
+        }
+        if let Some(weeks) = text.strip_suffix('w') {
+            return number(weeks, MOST_MONTHS * 4).map(|weeks| Self::Days(weeks * 7)).ok_or_else(wrong);
+        }
+        if let Some(days) = text.strip_suffix('d') {
+            return number(days, MOST_MONTHS * 30).map(Self::Days).ok_or_else(wrong);
         }
         let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
         let at = day.map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
@@ -260,6 +272,8 @@ impl Since {
             Self::Last => String::new(),
             Self::All => "all".to_owned(),
             Self::Months(months) => format!("{months}m"),
+            Self::Days(days) if days % 7 == 0 => format!("{}w", days / 7),
+            Self::Days(days) => format!("{days}d"),
             Self::At(at) => {
                 let moment = clock::iso(at);
                 // A day is written as one.
@@ -457,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_beginning_is_written_as_it_was_asked_for() {
-        for since in ["", "all", "3m", "2026-01-31", "2026-01-31T08:30:00.000Z"] {
+        for since in ["", "all", "10d", "2w", "3m", "2026-01-31", "2026-01-31T08:30:00.000Z"] {
             assert_eq!(Since::parse(since).unwrap().text(), since);
         }
     }
@@ -472,7 +486,7 @@ mod tests {
         assert_eq!(import(v1::ImportSpec { trackers: vec![9], ..Default::default() }), OrderError::Unknown);
         let bad = v1::ImportSpec { repos: vec!["../x".into()], ..Default::default() };
         assert_eq!(import(bad), OrderError::Repository("../x".into()));
-        for since in ["soon", "0m", "2026-13-01"] {
+        for since in ["soon", "0m", "0d", "9999999w", "2x", "2026-13-01"] {
             let spec = v1::ImportSpec { since: since.into(), ..Default::default() };
             assert_eq!(import(spec), OrderError::Since(since.into()));
         }

@@ -30,7 +30,7 @@ use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
 use spool::Spool;
 use std::sync::{Arc, Mutex};
-use wanted::{Wanted, months_ago};
+use wanted::{Wanted, days_ago, months_ago};
 
 /// Without a word about it, the first import goes back so far.
 const FIRST_MONTHS: u32 = 1;
@@ -100,6 +100,7 @@ fn planned(project: &Project, key: &PlaceKey, order: &ImportOrder, wanted: &Want
     let (since, mark, advances) = match (order.since, last) {
         (Since::All, _) => (None, None, true),
         (Since::At(at), last) => (Some(at), None, last.is_none()),
+        (Since::Days(days), last) => (Some(days_ago(days)), None, last.is_none()),
         (Since::Months(months), last) => (Some(months_ago(months)), None, last.is_none()),
         (Since::Last, None) => (Some(months_ago(FIRST_MONTHS)), None, true),
         (Since::Last, last) => (None, last, true),
@@ -256,7 +257,7 @@ async fn plan(context: &Context, order: &ImportOrder, wanted: &Wanted) -> Result
     let months = match order.since {
         Since::Months(months) => Some(i64::from(months)),
         Since::Last => Some(i64::from(FIRST_MONTHS)),
-        Since::All | Since::At(_) => None,
+        Since::All | Since::At(_) | Since::Days(_) => None,
     };
     let config = Config::new(&context.project, &context.job.id, context.job.created_at, planned, months);
     context.write_plan(&config)?;

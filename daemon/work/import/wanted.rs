@@ -10,6 +10,10 @@ pub fn months_ago(months: u32) -> Millis {
     now.checked_sub_months(chrono::Months::new(months)).unwrap_or_default().timestamp_millis()
 }
 
+pub fn days_ago(days: u32) -> Millis {
+    clock::now() - Millis::from(days) * 24 * 3_600_000
+}
+
 /// Which items may be new. Those that have a file are kept up to date in any case.
 pub struct Wanted {
     open_only: bool,
