@@ -39,7 +39,8 @@ pub fn text(folder: &str, subject: &Subject, created: Millis) -> String {
         }
         Subject::Repository { name, .. } => front.push(("source_repo", quoted(&text::value(name)))),
     }
-    front.push(("created", clock::iso(created)));
+    // SpecWeave's validation of docs refuses the colons of a moment without quotes.
+    front.push(("created", quoted(&clock::iso(created))));
     let front: String = front.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
     let mut out = format!("---\n{front}---\n\n# {}\n\n", text::heading(&title));
     let (link, url) = match subject {
@@ -63,6 +64,11 @@ pub fn text(folder: &str, subject: &Subject, created: Millis) -> String {
         "\n## User Stories\n\nThe user stories of this feature are the `us-*.md` files beside this one.\n",
     );
     out
+}
+
+/// When the feature of a file was made, as [`text`] writes it, or SpecWeave does.
+pub fn created(text: &str) -> Option<Millis> {
+    text.lines().find_map(|line| clock::parse_iso(line.strip_prefix("created: ")?.trim_matches('"')))
 }
 
 /// The note in `_orphans`.
@@ -115,5 +121,15 @@ mod tests {
         assert_eq!(origin("# no front matter\nexternal_id: X"), None);
         let ours = text("FS-001E", &Subject::Repository { name: "Acme/Web", url: String::new() }, 0);
         assert_eq!(origin(&ours).as_deref(), Some("acme/web"));
+    }
+
+    #[test]
+    fn the_moment_of_its_making_is_quoted_and_read_with_and_without_quotes() {
+        let ours =
+            text("FS-001E", &Subject::Repository { name: "a/b", url: String::new() }, 1_795_393_241_998);
+        assert!(ours.contains("\ncreated: \"2026-11-23T"), "{ours}");
+        assert_eq!(created(&ours), Some(1_795_393_241_998));
+        assert_eq!(created(&ours.replace("created: \"", "created: ").replace("Z\"", "Z")), created(&ours));
+        assert_eq!(created("created: soon"), None);
     }
 }

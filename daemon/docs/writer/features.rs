@@ -251,9 +251,8 @@ impl Page<'_> {
             if ![container.print, container.earlier_print].contains(&text::hash(&current)) {
                 continue;
             }
-            let created = current.lines().find_map(|line| clock::parse_iso(line.strip_prefix("created: ")?));
-            let text =
-                feature::text(&container.folder, &Subject::Item(item), created.unwrap_or_else(clock::now));
+            let created = feature::created(&current).unwrap_or_else(clock::now);
+            let text = feature::text(&container.folder, &Subject::Item(item), created);
             if text != current {
                 let print = text::hash(&text);
                 self.writer.ledger.intend_container(Container::new(
