@@ -63,35 +63,49 @@ pub struct Items {
     in_conflict: usize,
 }
 
-/// Name, target and address of each item, one after the other in one text, and its action.
+/// What is known of each item, as one text of all: its name and, of jobs that plan them, its target and address.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Planned {
     text: String,
+    /// Where each part of the text ends.
     ends: Vec<u32>,
+    /// How many parts of the text an item has: its name alone, or all three.
+    parts: usize,
+    /// One for all items where they have the same, else one for each.
     actions: Vec<Action>,
 }
 
 impl Planned {
-    const PARTS: usize = 3;
-
     fn new(items: &[PlannedItem]) -> Self {
-        let mut planned = Self::default();
-        planned.ends.reserve_exact(items.len() * Self::PARTS);
-        planned.actions.reserve_exact(items.len());
+        let has_more = items.iter().any(|item| !item.target.is_empty() || !item.url.is_empty());
+        let parts = if has_more { 3 } else { 1 };
+        let is_same = items.windows(2).all(|two| two[0].action == two[1].action);
+        let actions = items.iter().take(if is_same { 1 } else { items.len() }).map(|item| item.action);
+        let (mut text, mut ends) = (String::new(), Vec::with_capacity(items.len() * parts));
         for item in items {
-            for part in [&item.name, &item.target, &item.url] {
-                planned.text.push_str(part);
-                planned.ends.push(planned.text.len() as u32);
+            for part in [&item.name, &item.target, &item.url].into_iter().take(parts) {
+                text.push_str(part);
+                ends.push(text.len() as u32);
             }
-            planned.actions.push(item.action);
         }
-        planned
+        text.shrink_to_fit();
+        Self { text, ends, parts, actions: actions.collect() }
     }
 
     fn part(&self, item: u32, part: usize) -> &str {
-        let at = item as usize * Self::PARTS + part;
+        if part >= self.parts {
+            return "";
+        }
+        let at = item as usize * self.parts + part;
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.text[start..self.ends[at] as usize]
+    }
+
+    fn action(&self, item: u32) -> Action {
+        match self.actions[..] {
+            [of_all] => of_all,
+            _ => self.actions[item as usize],
+        }
     }
 }
 
@@ -124,7 +138,7 @@ impl Items {
     }
 
     pub fn action(&self, item: u32) -> Action {
-        self.planned.actions[item as usize]
+        self.planned.action(item)
     }
 
     /// `None` when there is no such item.

@@ -1,4 +1,5 @@
 use super::*;
+use specweave_jobs::v1::Action;
 
 fn created() -> Event {
     Event::Created {
@@ -89,4 +90,21 @@ fn a_paused_job_takes_no_results() {
     let pause = Event::Paused { reason: PauseReason::Killed, message: "killed".into(), resume_at: None };
     job.apply(4, pause).unwrap();
     assert_eq!(job.apply(5, done(0)), Err(Refused::NotRunning));
+}
+
+#[test]
+fn what_was_planned_of_each_item_is_known_again_whether_items_are_alike_or_not() {
+    let item = |name: &str, action, target: &str, url: &str| PlannedItem {
+        name: name.into(),
+        action,
+        target: target.into(),
+        url: url.into(),
+    };
+    let alike = vec![item("a", Action::Clone, "", ""), item("", Action::Clone, "", "")];
+    let other = vec![item("a", Action::Push, "", "u"), item("b", Action::Pull, "t", "")];
+    for planned in [alike, other, vec![item("one", Action::Pull, "t", "u")], Vec::new()] {
+        let items = Items::new(&planned);
+        let read = |at: u32| item(items.name(at), items.action(at), items.target(at), items.url(at));
+        assert_eq!((0..planned.len() as u32).map(read).collect::<Vec<_>>(), planned);
+    }
 }
