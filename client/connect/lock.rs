@@ -1,13 +1,12 @@
 //! What the daemon's lock tells: whether one lives, and which process it is. Nothing is signalled that it does not name.
 
+use super::POLL;
 use crate::failure::Failure;
 use specweave_jobs::project::{Project, host};
 use specweave_jobs::{disk, process};
 use std::fs::TryLockError;
 use std::io::Read;
 use std::time::{Duration, Instant};
-
-use super::POLL;
 
 /// A stopping daemon is gone within this time; its own watchdog sees to that.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);

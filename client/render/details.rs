@@ -153,7 +153,11 @@ fn became(job: &Job) -> Option<String> {
     if job.r#type() != JobType::ImportIssues || job.foreign {
         return None;
     }
-    let left_out = format!("left out ({})", plain(&progress.left_out_reason));
+    // What is gone in the tracker and was never here is left out without any filter.
+    let left_out = match progress.left_out_reason.as_str() {
+        "" => "left out".to_owned(),
+        reason => format!("left out ({})", plain(reason)),
+    };
     let counts = [
         (progress.created, "created"),
         (progress.updated, "updated"),

@@ -80,3 +80,25 @@ fn the_details_of_a_job_name_every_failure_with_its_reason() {
     let text = details::text(&job(JobState::CompletedWithWarnings), &[failed], Paint(false));
     insta::assert_snapshot!(settled(&text));
 }
+
+#[test]
+fn an_import_tells_what_was_left_out_with_its_filter_and_without_one() {
+    let told = |reason: &str| {
+        let progress = Progress {
+            total: 3,
+            created: 1,
+            skipped: 2,
+            left_out: 1,
+            left_out_reason: reason.into(),
+            ..Progress::default()
+        };
+        let job = Job {
+            r#type: JobType::ImportIssues as i32,
+            progress: Some(progress),
+            ..job(JobState::Completed)
+        };
+        details::ending(&job)
+    };
+    assert_eq!(told(""), "Job completed: 3 items: 1 created, 1 unchanged, 1 left out\n");
+    assert_eq!(told("not open"), "Job completed: 3 items: 1 created, 1 unchanged, 1 left out (not open)\n");
+}

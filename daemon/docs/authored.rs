@@ -4,6 +4,7 @@
 mod edits;
 mod links;
 
+use crate::docs::front_matter::quoted;
 use crate::model::record::{self, Checkbox, List, MOST_BOXES, Record};
 use crate::model::text::{self, Fence};
 use edits::harmless;
@@ -176,14 +177,13 @@ impl Authored {
 
 /// A new file for a story whose own is gone.
 pub fn restored(id: &str, feature: &str, record: &Record, status: &str) -> String {
-    let quote = |text: &str| serde_json::to_string(text).expect("a string serialises");
     let mut out =
-        format!("---\nid: {id}\nfeature: {feature}\ntitle: {}\nstatus: {status}\n", quote(&record.title));
+        format!("---\nid: {id}\nfeature: {feature}\ntitle: {}\nstatus: {status}\n", quoted(&record.title));
     if let Some(priority) = record.priority {
         out.push_str(&format!("priority: P{priority}\n"));
     }
     if !record.labels.is_empty() {
-        let labels: Vec<String> = record.labels.iter().map(|label| quote(label)).collect();
+        let labels: Vec<String> = record.labels.iter().map(|label| quoted(label)).collect();
         out.push_str(&format!("labels: [{}]\n", labels.join(", ")));
     }
     let title = text::heading(&record.title);

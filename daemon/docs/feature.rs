@@ -1,5 +1,6 @@
 //! A feature's file, and the note in the folder of orphans: valid YAML, whatever a title says. Pure.
 
+use crate::docs::front_matter::quoted;
 use crate::model::item::{Item, Platform};
 use crate::model::text;
 use specweave_jobs::clock::{self, Millis};
@@ -75,11 +76,6 @@ pub fn created(text: &str) -> Option<Millis> {
 pub const ORPHANS: &str = "# Orphan Items\n\n\
     Items that have no feature or epic above them in the tracker, or one that could not be seen.\n\n\
     An item that is given a parent there moves to that parent's folder with the next import.\n";
-
-/// A double-quoted YAML scalar; what JSON takes, YAML does.
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("a string serialises")
-}
 
 /// The origin that a `FEATURE.md` names, in whatever state its YAML is: SpecWeave's own cannot be parsed.
 pub fn origin(text: &str) -> Option<String> {

@@ -42,7 +42,7 @@ fn scalar(text: &str) -> String {
 }
 
 /// As JSON has it, which is YAML but for what YAML does not let stand in a file at all.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let json = serde_json::to_string(text).expect("a string serialises");
     let unwritable = |c: char| {
         matches!(c, '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\u{2028}' | '\u{2029}')

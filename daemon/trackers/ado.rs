@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use specweave_jobs::clock::{self, Millis};
+use std::collections::BTreeMap;
 use url::Url;
 
 /// The server of an organisation, as one job sees it.
@@ -360,12 +361,14 @@ impl WorkItems {
             let work_item: WorkItem = serde_json::from_str(row.get()).ok()?;
             work_item.is_of_either_format().then_some(work_item.id)
         };
-        let ids: Vec<u64> = rows.iter().filter_map(|row| untold(row)).collect();
+        let places = rows.iter().enumerate().filter_map(|(place, row)| Some((untold(row)?, place)));
+        let places: BTreeMap<u64, usize> = places.collect();
+        let ids: Vec<u64> = places.keys().copied().collect();
         for some in ids.chunks(PER_PAGE) {
             for told in self.batch(some).await? {
-                let id = |row: &RawValue| serde_json::from_str::<Id>(row.get()).unwrap_or_default().id;
-                if let Some(row) = rows.iter_mut().find(|row| id(row) == id(&told)) {
-                    *row = told;
+                let id = serde_json::from_str::<Id>(told.get()).unwrap_or_default().id;
+                if let Some(place) = places.get(&id) {
+                    rows[*place] = told;
                 }
             }
         }

@@ -326,11 +326,11 @@ fn lines_of(one: &Checkbox) -> Vec<String> {
 pub(super) fn harmless(description: &str) -> Vec<String> {
     let mut fence = Fence::default();
     // A rule between two paragraphs is only that; at the end it would be the file's own.
-    let is_rule = |line: &str| matches!(line.trim_end(), "" | "---");
-    let last = description.lines().collect::<Vec<_>>().iter().rposition(|line| !is_rule(line));
-    let lines = description.lines().enumerate().map(|(at, line)| {
+    let all: Vec<&str> = description.lines().collect();
+    let end = all.iter().rposition(|line| !matches!(line.trim_end(), "" | "---")).map_or(0, |last| last + 1);
+    let lines = all.iter().enumerate().map(|(at, &line)| {
         let bare = line.trim_end();
-        let is_end = bare == "---" && last.is_none_or(|last| at > last);
+        let is_end = bare == "---" && at >= end;
         let means = SECTIONS.contains(&bare.trim_end_matches(':')) || is_link_line(bare) || is_end;
         if !fence.passes(line) && means { format!(" {line}") } else { line.to_owned() }
     });

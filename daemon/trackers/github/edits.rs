@@ -32,7 +32,7 @@ struct Milestone {
 const CLOCKS_APART: Millis = 600_000;
 
 /// How a label begins that says where an open issue stands.
-pub const STATUS: &str = "status:";
+const STATUS: &str = "status:";
 
 /// SpecWeave's words after it, for work that is under way and for work that is not. Any other word is somebody else's
 /// label: `status:stale` and `status: needs info` are conventions of many projects.
@@ -186,9 +186,6 @@ impl Editor for Issues {
             body.insert("state_reason".into(), json!(closed.unwrap_or("reopened")));
             if closed.is_none() && item.state == "open" {
                 body.retain(|key, _| key != "state" && key != "state_reason");
-            }
-            if closed.is_some() {
-                labels.retain(|label| under_way(label).is_none());
             }
             state_label = status_label(state);
         }

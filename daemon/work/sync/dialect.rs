@@ -7,7 +7,7 @@ use crate::model::item::{Item, MARKER, Platform, Status};
 use crate::model::record::{self, Checkbox, Field, List, Record};
 use crate::model::story_key::StoryKey;
 use crate::model::text::{self, Fence};
-use crate::trackers::edits::{Category, Change, Draft, Editor, Group};
+use crate::trackers::edits::{Category, Change, Draft, Editor, Group, State};
 use crate::trackers::github::{is_status_label, priority_of, status_word, under_way};
 use std::collections::BTreeSet;
 
@@ -194,6 +194,13 @@ impl Dialect<'_> {
         }
     }
 
+    /// What brings an item to a state: on GitHub, labels that say another one go.
+    pub fn to_state(&self, item: &Item, state: State) -> Change {
+        let is_old = |label: &&String| self.platform == Platform::GitHub && self.is_status(label);
+        let remove_labels = item.labels.iter().filter(is_old).cloned().collect();
+        Change { state: Some(state), remove_labels, ..Change::default() }
+    }
+
     /// What makes an item say these fields of a record.
     pub fn change(
         &self,
@@ -203,8 +210,12 @@ impl Dialect<'_> {
         fields: &[Field],
         origin: Origin,
     ) -> Change {
-        let mut change = Change::default();
         let has = |field| fields.contains(&field);
+        let mut change = if has(Field::Status) {
+            self.to_state(item, self.map.target(&wanted.status))
+        } else {
+            Change::default()
+        };
         if has(Field::Title) {
             let plain = text::title(&wanted.title);
             change.title = Some(if origin == Origin::Authored { title(story, &plain) } else { plain });
@@ -226,13 +237,6 @@ impl Dialect<'_> {
             }
             Origin::Imported if has(Field::Boxes) => change.marks = Some(wanted.boxes.clone()),
             _ => {}
-        }
-        if has(Field::Status) {
-            change.state = Some(self.map.target(&wanted.status));
-            if self.platform == Platform::GitHub {
-                let ours = item.labels.iter().filter(|label| self.is_status(label));
-                change.remove_labels.extend(ours.cloned());
-            }
         }
         if has(Field::Priority) {
             change.priority = Some(wanted.priority);

@@ -40,9 +40,9 @@ impl Engine<'_> {
             let told = format!("{} was changed there at the same time", item.shown);
             return Ok(Went::failed(Reason::Remote, told));
         }
-        if dialect::told(&now).category as u8 <= Category::InProgress as u8 {
-            let state = Some(State { category: Category::Cancelled, name: None });
-            if let Err(error) = self.editor.update(&now, &Change { state, ..Change::default() }).await {
+        if dialect::is_open(&now) {
+            let change = dialect.to_state(&now, State { category: Category::Cancelled, name: None });
+            if let Err(error) = self.editor.update(&now, &change).await {
                 return self.refused(error);
             }
         }
@@ -62,8 +62,7 @@ impl Engine<'_> {
         let change = Change {
             body: (!now.body.starts_with("Duplicate of "))
                 .then(|| format!("Duplicate of {kept}.\n\n{}", now.body)),
-            state: Some(State { category: Category::Cancelled, name: None }),
-            ..Change::default()
+            ..self.dialect().to_state(&now, State { category: Category::Cancelled, name: None })
         };
         match self.editor.update(&now, &change).await {
             Ok(_) => Ok(Went::Done),
