@@ -67,7 +67,7 @@ pub fn text(folder: &str, subject: &Subject, created: Millis) -> String {
     out
 }
 
-/// When the feature of a file was made, as [`text`] writes it, or SpecWeave does.
+/// When the feature of a file was made, as [`text()`] writes it, or SpecWeave does.
 pub fn created(text: &str) -> Option<Millis> {
     text.lines().find_map(|line| clock::parse_iso(line.strip_prefix("created: ")?.trim_matches('"')))
 }
