@@ -5,6 +5,7 @@
 pub mod authored;
 mod feature;
 mod front_matter;
+pub mod increment;
 pub mod ledger;
 pub mod story;
 pub mod writer;

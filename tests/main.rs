@@ -13,6 +13,7 @@ mod interruption;
 mod lifecycle;
 mod listings;
 mod load;
+mod regenerating;
 mod schema;
 mod secrets;
 mod specweave;

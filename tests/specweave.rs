@@ -183,7 +183,7 @@ fn a_token_in_a_job_of_specweaves_works_once_is_taken_out_and_told_of() {
 }
 
 /// SpecWeave as its users have it; `None`, loudly, where it was not installed.
-fn installed() -> Option<(PathBuf, PathBuf)> {
+pub fn installed() -> Option<(PathBuf, PathBuf)> {
     let clients = clients()?;
     let specweave = clients.join("node_modules/specweave");
     assert!(specweave.join("bin/specweave.js").exists(), "{} is not installed", specweave.display());
@@ -276,7 +276,7 @@ fn a_reader_never_meets_a_torn_file_of_ours() {
 }
 
 /// `specweave` itself, in the world's project.
-fn specweave(world: &World, specweave: &Path, arguments: &[&str]) -> Said {
+pub fn specweave(world: &World, specweave: &Path, arguments: &[&str]) -> Said {
     let mut command = world.program("node", [specweave.join("bin/specweave.js")]);
     command.args(arguments).env("NO_COLOR", "1");
     world.finish(command)

@@ -23,6 +23,9 @@ const SECTIONS: [&str; 8] = [
     "## External Metadata",
 ];
 
+/// The key that tells a file which a sync has written from one that SpecWeave has generated since.
+const SYNCED_BY: &str = "synced_by";
+
 /// Why a file is no story that can be synced, or not in this way.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthoredError {
@@ -159,6 +162,12 @@ impl Authored {
     pub fn id(&self) -> Result<String, AuthoredError> {
         let id = scalar(self.meta.get("id")).to_uppercase();
         is_story_id(&id).then_some(id).ok_or(AuthoredError::NoId)
+    }
+
+    /// Whether SpecWeave generates this file from an increment, and has since a sync last wrote it: it keeps no key of a front
+    /// matter that it does not know.
+    pub fn is_generated(&self) -> bool {
+        !self.meta.contains_key(SYNCED_BY) && !self.increments().is_empty()
     }
 
     /// The increments whose folders the file names.

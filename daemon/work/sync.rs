@@ -14,6 +14,7 @@ pub mod outputs;
 mod pace;
 mod plan;
 pub mod profile;
+mod regenerated;
 mod status;
 mod store;
 

@@ -1,6 +1,6 @@
 //! A story's file with other values: what changes is changed line by line, and everything else stays to the byte.
 
-use super::{Authored, AuthoredError, SECTIONS, is_link_line, scalar};
+use super::{Authored, AuthoredError, SECTIONS, SYNCED_BY, is_link_line, scalar};
 use crate::docs::front_matter;
 use crate::model::record::{BoxKey, Checkbox, Field, List, Record, keys};
 use crate::model::text::{self, Fence};
@@ -61,7 +61,8 @@ impl Authored {
         self.finish(edits, &meta)
     }
 
-    /// The file with the link to an item of a tracker, below these keys.
+    /// The file with the link to an item of a tracker, below these keys. A story that SpecWeave generates says that it has
+    /// been synced.
     pub fn linked(
         &self,
         keys: &[&str],
@@ -84,6 +85,9 @@ impl Authored {
             own.extend(link.clone());
             all.insert(provider.to_owned(), Value::Object(own));
             self.set_key(&mut edits, &mut meta, key, Some(Value::Object(all)));
+        }
+        if self.is_generated() && self.id().is_ok() {
+            self.set_key(&mut edits, &mut meta, SYNCED_BY, Some(Value::from("specweave-jobs")));
         }
         self.finish(edits, &meta)
     }

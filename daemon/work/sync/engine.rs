@@ -4,11 +4,13 @@
 
 mod endings;
 mod imports;
+mod increments;
 mod making;
 mod pairs;
 mod reading;
 
 use crate::docs::authored::Authored;
+use crate::docs::increment::Sources;
 use crate::docs::writer::Wins;
 use crate::job::PlannedItem;
 use crate::model::conflict_file;
@@ -37,6 +39,10 @@ pub trait Docs: Send + Sync {
     fn remove(&mut self, path: &str) -> io::Result<()>;
     /// Writes what an increment is to know of its story's item.
     fn note(&mut self, increment: &str, note: &Note) -> io::Result<()>;
+    /// The files of an increment from which SpecWeave generates its stories; empty where they cannot be read.
+    fn sources(&mut self, increment: &str) -> io::Result<Sources>;
+    /// Writes those files, each unless it is another by now.
+    fn write_sources(&mut self, increment: &str, expected: &Sources, new: &Sources) -> io::Result<()>;
     /// The file of an item that was imported.
     fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>>;
     /// What an import would make of these items.
@@ -308,16 +314,19 @@ impl<'a> Engine<'a> {
     fn settle(&mut self, plan: &Plan) -> Result<(), Ended> {
         let mut links = Vec::new();
         for (key, item, base) in &plan.settled {
-            let (Some(item), Some(story)) = (self.items.get(item).cloned(), self.stories.get(key)) else {
+            let (Some(item), Some(story)) = (self.items.get(item).cloned(), self.stories.get(key).cloned())
+            else {
                 continue;
             };
             let path = story.path.clone();
             let text = self.docs.read(&path)?.unwrap_or_default();
+            let mut generated = None;
             if let Ok(parsed) = Authored::parse(&text) {
                 self.note(key, &item, &parsed, &base.remote.status)?;
+                generated = self.tell_increments(&story, &parsed, &base.local)?;
             }
             self.drop_conflict(&conflict_file::beside(&path, 1))?;
-            links.push((key.clone(), link_to(&item, &path, base.clone())));
+            links.push((key.clone(), Link { generated, ..link_to(&item, &path, base.clone()) }));
         }
         Ok(self.store.set_all(links)?)
     }

@@ -4,6 +4,7 @@
 use super::engine::{Docs, Note, StoryFile, number_or_text};
 use super::plan::{Foreseen, Imported};
 use crate::docs::authored;
+use crate::docs::increment::Sources;
 use crate::docs::ledger::Placed;
 use crate::docs::story::Document;
 use crate::docs::writer::{Access, SPECS, Wins, Writer, WriterError};
@@ -54,6 +55,13 @@ impl LivingDocs {
         self.project.root().join(SPECS)
     }
 
+    /// The folder of an increment, if there is one and it is no link.
+    fn increment(&self, name: &str) -> Option<PathBuf> {
+        let folder = self.project.specweave().join("increments");
+        let own = folder.join(name);
+        (disk::is_folder(&folder) && disk::is_folder(&own)).then_some(own)
+    }
+
     /// The place of a file, if no folder on the way there is a link.
     fn place(&self, path: &str) -> io::Result<PathBuf> {
         if !self.project.is_still_here() {
@@ -97,6 +105,12 @@ impl<D: Docs> Docs for InPlace<D> {
     }
     fn note(&mut self, increment: &str, note: &Note) -> io::Result<()> {
         in_place(|| self.0.note(increment, note))
+    }
+    fn sources(&mut self, increment: &str) -> io::Result<Sources> {
+        in_place(|| self.0.sources(increment))
+    }
+    fn write_sources(&mut self, increment: &str, expected: &Sources, new: &Sources) -> io::Result<()> {
+        in_place(|| self.0.write_sources(increment, expected, new))
     }
     fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
         in_place(|| self.0.imported(item))
@@ -206,15 +220,10 @@ impl Docs for LivingDocs {
     }
 
     fn note(&mut self, increment: &str, note: &Note) -> io::Result<()> {
-        let folder = self.project.specweave().join("increments");
-        let path = folder.join(increment).join("metadata.json");
-        if !disk::is_folder(&folder.join(increment)) {
-            return Ok(());
-        }
-        if let Some(folder) = path.parent() {
-            // A daemon may have died while it wrote this.
-            disk::remove_temporaries(folder, &["metadata.json"]);
-        }
+        let Some(folder) = self.increment(increment) else { return Ok(()) };
+        let path = folder.join("metadata.json");
+        // A daemon may have died while it wrote this.
+        disk::remove_temporaries(&folder, &["metadata.json"]);
         let bytes = match disk::read_regular(&path, MOST_STORY) {
             Ok(bytes) => bytes,
             // An increment without the file is none of SpecWeave's.
@@ -226,13 +235,30 @@ impl Docs for LivingDocs {
         if metadata == before {
             Ok(())
         } else {
-            let text = pretty(&metadata);
-            let mode = mode_of(&path);
             // Where SpecWeave was faster, the next sync tells it.
-            let is_same = || disk::read_regular(&path, MOST_STORY).is_ok_and(|now| now == bytes);
-            let fill = |out: &mut dyn io::Write| out.write_all(&text);
-            disk::replace_if(&path, mode, fill, |_| Ok(true), is_same).map(|_| ())
+            replace(&path, &bytes, &pretty(&metadata))
         }
+    }
+
+    fn sources(&mut self, increment: &str) -> io::Result<Sources> {
+        let Some(folder) = self.increment(increment) else { return Ok(Sources::default()) };
+        let read = |name: &str| {
+            let bytes = disk::read_regular(&folder.join(name), MOST_STORY).unwrap_or_default();
+            String::from_utf8(bytes).unwrap_or_default()
+        };
+        Ok(Sources { spec: read(SPEC), tasks: read(TASKS) })
+    }
+
+    fn write_sources(&mut self, increment: &str, expected: &Sources, new: &Sources) -> io::Result<()> {
+        let Some(folder) = self.increment(increment) else { return Ok(()) };
+        disk::remove_temporaries(&folder, &[SPEC, TASKS]);
+        for (name, before, text) in [(SPEC, &expected.spec, &new.spec), (TASKS, &expected.tasks, &new.tasks)]
+        {
+            if before != text {
+                replace(&folder.join(name), before.as_bytes(), text.as_bytes())?;
+            }
+        }
+        Ok(())
     }
 
     fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
@@ -286,6 +312,17 @@ impl Docs for LivingDocs {
             .filter_map(|one| by_id.get(one.name.as_str()).map(|key| ((*key).to_owned(), one.failure)));
         Ok(failed.collect())
     }
+}
+
+/// From which SpecWeave generates stories.
+const SPEC: &str = "spec.md";
+const TASKS: &str = "tasks.md";
+
+/// Puts `new` in the place of `before`, unless something else stands there by now.
+fn replace(path: &Path, before: &[u8], new: &[u8]) -> io::Result<()> {
+    let is_same = || disk::read_regular(path, MOST_STORY).is_ok_and(|now| now == before);
+    let fill = |out: &mut dyn io::Write| out.write_all(new);
+    disk::replace_if(path, mode_of(path), fill, |_| Ok(true), is_same).map(|_| ())
 }
 
 /// The rights that a file has, or is to have.

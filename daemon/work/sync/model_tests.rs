@@ -9,6 +9,7 @@ use super::profile::Profile;
 use super::status::StatusMap;
 use super::store::{self, Store};
 use crate::docs::authored::Authored;
+use crate::docs::increment::Sources;
 use crate::docs::writer::Wins;
 use crate::job::order::{Direction, OnConflict};
 use crate::model::failure::Failure;
@@ -417,6 +418,12 @@ impl Docs for Sim {
         Ok(())
     }
     fn note(&mut self, _: &str, _: &Note) -> io::Result<()> {
+        Ok(())
+    }
+    fn sources(&mut self, _: &str) -> io::Result<Sources> {
+        Ok(Sources::default())
+    }
+    fn write_sources(&mut self, _: &str, _: &Sources, _: &Sources) -> io::Result<()> {
         Ok(())
     }
     fn imported(&mut self, _: &Item) -> io::Result<Option<Imported>> {

@@ -6,7 +6,7 @@ mod pairing;
 mod view;
 
 pub use action::{Action, Verb};
-pub use outcomes::{base_of, decide_authored, decide_imported, nothing, retitle};
+pub use outcomes::{Meeting, decide_imported, nothing, retitle};
 pub use pairing::pair;
 pub use view::{Foreseen, Imported, Story, Terms, View};
 
@@ -220,8 +220,8 @@ impl Plan {
     /// A story and its item.
     fn together(&mut self, view: &View, terms: &Terms, story: &Story, item: &Item) {
         let remote = terms.dialect.record(item, Origin::Authored);
-        let base = base_of(view.store, terms.dialect, story, item, &remote);
-        let mut out = decide_authored(terms.dialect, base.as_ref(), &story.record, &remote, &terms.authored);
+        let meeting = Meeting::of(view.store, terms.dialect, story, item, &remote);
+        let mut out = meeting.decide(terms.dialect, story, &remote, &terms.authored);
         retitle(view.store, &story.key, item, &terms.authored, &mut out);
         let unlinked = story.reference.as_deref() != Some(item.reference());
         let verb = match (out.conflicts.is_empty(), out.pulled.is_empty(), out.pushed.is_empty()) {

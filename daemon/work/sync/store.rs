@@ -48,6 +48,9 @@ pub struct Link {
     /// The story's file.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
+    /// What SpecWeave generates the story as, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Record>,
 }
 
 impl Link {
@@ -62,6 +65,7 @@ impl Link {
             orphaned: false,
             imported: false,
             path: String::new(),
+            generated: None,
         }
     }
 }

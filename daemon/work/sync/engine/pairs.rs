@@ -15,8 +15,8 @@ use crate::work::sync::conflict::{self, Stamp};
 use crate::work::sync::dialect::Origin;
 use crate::work::sync::merge::{Outcome, Policy, Rules};
 use crate::work::sync::pace::Write;
-use crate::work::sync::plan::{self, Action, Story, Verb};
-use crate::work::sync::store;
+use crate::work::sync::plan::{self, Action, Meeting, Story, Verb};
+use crate::work::sync::store::{self, Link};
 use std::collections::BTreeSet;
 
 impl Engine<'_> {
@@ -96,20 +96,20 @@ impl Engine<'_> {
     fn decide(&mut self, story: &Story, item: &Item) -> Result<Decision, Ended> {
         let dialect = self.dialect();
         let remote = dialect.record(item, Origin::Authored);
-        let base = plan::base_of(self.store, &dialect, story, item, &remote);
+        let meeting = Meeting::of(self.store, &dialect, story, item, &remote);
         let rules = self.profile.rules(Origin::Authored);
-        let decide = |local: &Record, rules: &Rules| {
-            let mut out = plan::decide_authored(&dialect, base.as_ref(), local, &remote, rules);
+        let decide = |meeting: &Meeting, rules: &Rules| {
+            let mut out = meeting.decide(&dialect, story, &remote, rules);
             plan::retitle(self.store, &story.key, item, rules, &mut out);
             out
         };
-        let fields = decide(&story.record, &Rules { policy: Policy::Manual, ..rules.clone() }).conflicts;
+        let fields = decide(&meeting, &Rules { policy: Policy::Manual, ..rules.clone() }).conflicts;
         let contradiction = |fields: Vec<Field>, why| {
-            let (base, remote) = (base.clone(), remote.clone());
+            let (base, remote) = (meeting.base.clone(), remote.clone());
             Decision::Conflict(Box::new(Contradiction { fields, base, remote, why }))
         };
         if fields.is_empty() || !self.resolve {
-            let out = decide(&story.record, &rules);
+            let out = decide(&meeting, &rules);
             return Ok(if out.conflicts.is_empty() {
                 Decision::Write(Box::new(out))
             } else {
@@ -143,16 +143,15 @@ impl Engine<'_> {
             ));
         }
         if on_conflict != OnConflict::File {
-            return Ok(Decision::Write(Box::new(decide(&story.record, &rules))));
+            return Ok(Decision::Write(Box::new(decide(&meeting, &rules))));
         }
-        let mut local = story.record.clone();
+        let mut local = meeting.local.clone();
         if let Err(error) = conflict::decided(&kept, &fields, &mut local) {
             return Ok(Decision::Refused(error.to_string()));
         }
         local.status = self.profile.map.of_local(&local.status);
-        let mut out = decide(&local, &Rules { policy: Policy::Local, ..rules });
-        out.pulled.extend(fields.iter().filter(|field| !local.same(&story.record, **field)));
-        Ok(Decision::Write(Box::new(out)))
+        let decided = Meeting { local, base: meeting.base.clone() };
+        Ok(Decision::Write(Box::new(decide(&decided, &Rules { policy: Policy::Local, ..rules }))))
     }
 
     /// Shows a contradiction beside its story. What a person has written there already stays.
@@ -256,7 +255,8 @@ impl Engine<'_> {
         }
         // Told before it counts as done: a daemon that dies in between comes by here or through `settle`.
         self.note(key, item, &parsed, &out.base.remote.status)?;
-        self.store.set(key, link_to(item, &story.path, out.base.clone()))?;
+        let generated = self.tell_increments(story, &parsed, &out.base.local)?;
+        self.store.set(key, Link { generated, ..link_to(item, &story.path, out.base.clone()) })?;
         if missed.is_empty() {
             return Ok(Written::Done);
         }

@@ -101,6 +101,7 @@ impl Engine<'_> {
             record,
             feature,
             print: crate::model::text::hash(text),
+            is_generated: parsed.is_generated(),
         }))
     }
 

@@ -7,6 +7,7 @@ use crate::model::record::{self, BoxKey, Checkbox, Field, Record};
 use crate::model::story_key::StoryKey;
 use crate::work::sync::dialect::{self, Dialect, Origin};
 use crate::work::sync::merge::{self, Base, Outcome, Rules};
+use crate::work::sync::regenerated;
 use crate::work::sync::store::{Link, Store};
 use std::collections::BTreeSet;
 
@@ -78,6 +79,41 @@ pub fn only_marks(wanted: &[Checkbox], echo: &[Checkbox], remote: &[Checkbox]) -
     };
     (wanted.len() == theirs.len()).then_some(())?;
     remote.iter().zip(&theirs).map(marked).collect()
+}
+
+/// What a story and its item are compared with, and what counts as said here.
+pub struct Meeting {
+    /// What both sides were when they last met, as far as it is known.
+    pub base: Option<Base>,
+    /// What the story says, but for what only stands there again.
+    pub local: Record,
+}
+
+impl Meeting {
+    pub fn of(store: &Store, dialect: &Dialect, story: &Story, item: &Item, remote: &Record) -> Self {
+        let base = base_of(store, dialect, story, item, remote);
+        let generated = store.link(&story.key).and_then(|link| link.generated.as_ref());
+        match (generated.filter(|_| story.is_generated), base) {
+            (Some(generated), Some(base)) => {
+                let (base, local) = regenerated::seen(generated, &base, &story.record);
+                Self { base: Some(base), local }
+            }
+            (_, base) => Self { base, local: story.record.clone() },
+        }
+    }
+
+    /// The outcome. What stands in the file again is put right there, too.
+    pub fn decide(&self, dialect: &Dialect, story: &Story, remote: &Record, rules: &Rules) -> Outcome {
+        let mut out = decide_authored(dialect, self.base.as_ref(), &self.local, remote, rules);
+        if out.conflicts.is_empty() {
+            let is_behind =
+                |field: &Field| rules.pull.contains(field) && !self.local.same(&story.record, *field);
+            let behind = Field::ALL.into_iter().filter(is_behind).filter(|field| !out.pulled.contains(field));
+            let behind: Vec<Field> = behind.collect();
+            out.pulled.extend(behind);
+        }
+        out
+    }
 }
 
 /// What no side ever says: a side that is compared with it has changed.

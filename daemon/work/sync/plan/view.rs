@@ -23,6 +23,8 @@ pub struct Story {
     pub feature: String,
     /// Of the file's text, when it was read.
     pub print: u64,
+    /// Whether SpecWeave generates it, and has since a sync last wrote it.
+    pub is_generated: bool,
 }
 
 /// What an import would make of an item.
