@@ -147,6 +147,21 @@ pub struct ImportArgs {
     /// Only new items whose title matches: a glob, a prefix, or regex:RE
     #[arg(long = "match", value_name = "PATTERN")]
     pub matching: Vec<String>,
+    /// Only issues that GitHub's search finds
+    #[arg(long, value_name = "TERMS")]
+    pub search: Option<String>,
+    /// Only issues that fit this condition of JIRA's JQL
+    #[arg(long, value_name = "CONDITION")]
+    pub jql: Option<String>,
+    /// Only work items that fit this condition of Azure DevOps' WIQL
+    #[arg(long, value_name = "CONDITION")]
+    pub wiql: Option<String>,
+    /// Only what is assigned to this person, or to @me
+    #[arg(long, value_name = "WHO")]
+    pub assignee: Option<String>,
+    /// Only this milestone, version (JIRA) or iteration (Azure DevOps)
+    #[arg(long, value_name = "NAME")]
+    pub milestone: Option<String>,
     /// Say what would come, and write nothing
     #[arg(long)]
     pub dry_run: bool,

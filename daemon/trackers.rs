@@ -66,6 +66,8 @@ pub struct Window {
     /// The mark of the last page of an earlier reading, which knows better.
     pub mark: Option<String>,
     pub labels: Vec<String>,
+    /// Narrows further in the tracker's own language: terms of a search, conditions of JQL or WIQL. Empty for all.
+    pub condition: String,
 }
 
 impl Window {

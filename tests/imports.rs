@@ -708,6 +708,56 @@ fn filters_keep_new_items_out_and_known_ones_up_to_date() {
 }
 
 #[test]
+fn what_the_trackers_themselves_narrow_is_all_that_comes_and_all_that_is_counted() {
+    let (world, trackers) = world_with(1_200);
+    for number in 1..=1_200 {
+        trackers.edit(number, |issue| {
+            issue.title = format!("{} {number}", if number % 100 == 0 { "Needle" } else { "Straw" });
+            issue.assignee = if number <= 1_150 { "ann" } else { "bob" };
+            (issue.kind, issue.parent) = (Kind::Story, None);
+        });
+    }
+    for issue in trackers.issues().values_mut() {
+        issue.updated = 1_700_000_000 + issue.number / 3;
+    }
+    for (tracker, question) in [
+        ("github", ["--search", "Needle"]),
+        ("jira", ["--jql", "summary ~ \"Needle\""]),
+        ("ado", ["--wiql", "[System.Title] CONTAINS 'Needle'"]),
+    ] {
+        let named = order(tracker);
+        let asked: Vec<&str> = named.iter().copied().chain(question).collect();
+        let counted: Vec<&str> = asked.iter().copied().chain(["--dry-run"]).collect();
+        world.run(&counted).ok().says("Would read 12 items");
+        let job = world.wait(&start(&world, &asked));
+        assert_eq!((&job["state"], &job["progress"]["created"]), (&"completed".into(), &12.into()), "{job}");
+        // The next one begins where this one ended, and asks the same.
+        trackers.edit(1_200, |issue| issue.title = "Needle, renamed".into());
+        trackers.edit(1_199, |issue| issue.title = "Straw, renamed".into());
+        let again: Vec<&str> = named[..named.len() - 2].iter().copied().chain(question).collect();
+        let job = world.wait(&start(&world, &again));
+        let (updated, created) = (&job["progress"]["updated"], &job["progress"]["created"]);
+        assert_eq!((updated, created), (&1.into(), &0.into()), "{job}");
+        assert!(read(&story(&world, &id_of(tracker, 1_200))).contains("Needle, renamed"));
+        // More than a search gives at once.
+        let of_ann: Vec<&str> = named.iter().copied().chain(["--assignee", "ann"]).collect();
+        let job = world.wait(&start(&world, &of_ann));
+        assert_eq!(job["state"], "completed", "{job}");
+        let bob = |number: &u64| *number > 1_150 && *number != 1_200;
+        let wrong: Vec<String> = (1..=1_199).filter(bob).map(|number| id_of(tracker, number)).collect();
+        let known = stories(&world);
+        assert!(wrong.iter().all(|id| !known.contains_key(id)), "{tracker}");
+        assert_eq!(
+            known.keys().filter(|id| id.starts_with(&id_of(tracker, 0)[..4])).count(),
+            1_151,
+            "{tracker}"
+        );
+    }
+    world.run(["import", "github", "--jql", "a = 1"]).with_status(2).complains("--jql is for JIRA alone");
+    world.run(["import", "--jql", "a = 1 ORDER BY id"]).with_status(2).complains("takes a condition alone");
+}
+
+#[test]
 fn data_center_and_a_server_without_a_feed_are_read_too() {
     let (mut world, trackers) = world_with(330);
     trackers.state.data_center.store(true, Ordering::Relaxed);

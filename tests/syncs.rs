@@ -1402,3 +1402,46 @@ fn an_issue_that_is_closed_from_here_is_no_longer_under_way() {
     let closed = item_of(&trackers, 1);
     assert!(closed.phase == Phase::Closed && !closed.labels.iter().any(|label| label.starts_with("status:")));
 }
+
+#[test]
+fn an_import_leaves_the_items_of_own_stories_alone_and_takes_those_of_other_projects() {
+    for (tracker, source) in [
+        ("github", ["--repo", "acme/web"]),
+        ("jira", ["--project-key", "PAY"]),
+        ("ado", ["--ado-project", "Nova CAD"]),
+    ] {
+        let (world, trackers) = world();
+        write_stories(&world, 2);
+        synced(&world, &[tracker]);
+        // SpecWeave made this one: there is no marker, and the story's file names it.
+        trackers.add(Issue::new(90, "[FS-001][US-003] Made by SpecWeave"));
+        std::fs::write(path(&world, 3), story(3, "Made by SpecWeave")).unwrap();
+        let link = match tracker {
+            "github" => "external:\n  github:\n    issue: 90\n",
+            "jira" => "external:\n  jira:\n    key: PAY-90\n",
+            _ => "external:\n  ado:\n    id: 90\n",
+        };
+        edit(&world, 3, "priority: P1\n", &format!("priority: P1\n{link}"));
+        let import = |world: &World| {
+            let asked = ["import", tracker].into_iter().chain(source).chain(["--since", "all", "--json"]);
+            let id = world.run(asked).ok().json()["id"].as_str().unwrap().to_owned();
+            world.wait(&id)
+        };
+        let job = import(&world);
+        assert_eq!((&job["state"], &job["progress"]["created"]), (&"completed".into(), &0.into()), "{job}");
+        let reason = job["progress"]["left_out_reason"].as_str().unwrap();
+        assert!(reason.contains("a story that was written here"), "{job}");
+        // Another project takes them for what they are to it: issues of a tracker.
+        let mut other = World::new();
+        for (name, value) in trackers.environment() {
+            other.set(name, value);
+        }
+        let job = import(&other);
+        let items = trackers.issues().len();
+        assert_eq!(
+            (&job["state"], &job["progress"]["created"]),
+            (&"completed".into(), &items.into()),
+            "{job}"
+        );
+    }
+}

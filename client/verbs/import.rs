@@ -31,6 +31,11 @@ fn spec(arguments: ImportArgs) -> ImportSpec {
         open_only: arguments.state.as_deref() == Some("open"),
         labels: arguments.label,
         r#match: arguments.matching,
+        search: arguments.search.unwrap_or_default(),
+        jql: arguments.jql.unwrap_or_default(),
+        wiql: arguments.wiql.unwrap_or_default(),
+        assignee: arguments.assignee.unwrap_or_default(),
+        milestone: arguments.milestone.unwrap_or_default(),
     }
 }
 

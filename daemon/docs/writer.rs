@@ -1,6 +1,7 @@
 //! Places in the living docs: which folder, which number, which name; and the only hand that writes there. A page of
 //! items is written whole: intents to the ledger, files, one sync, then the ledger is closed. Everything here blocks.
 
+mod authored;
 mod features;
 mod page;
 mod steps;
@@ -13,6 +14,7 @@ use crate::model::conflict_file;
 use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Parent, Platform};
 use crate::store::mac::PlaceKey;
+use authored::Authored;
 use page::{Current, Misfit, Page, Writes, place_in};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::project::Project;
@@ -37,6 +39,8 @@ pub struct Writer {
     ledger: Ledger,
     /// Files that the ledger does not have, by the external id that they name, in lower case.
     adoptable: HashMap<Box<str>, Box<str>>,
+    /// The items of stories that were written here.
+    authored: Authored,
     bases: HashMap<String, Base>,
     /// Files that hold what lost, and wait for a person.
     conflicts: BTreeSet<String>,
@@ -98,6 +102,7 @@ impl Writer {
             project: project.clone(),
             ledger,
             adoptable: HashMap::new(),
+            authored: Authored::default(),
             bases: HashMap::new(),
             conflicts: BTreeSet::new(),
             promised: HashMap::new(),
@@ -130,6 +135,12 @@ impl Writer {
                 } else if is_file && disk::temporary_of(&name).is_some_and(|name| name.ends_with(".md")) {
                     // A daemon died while it wrote this.
                     let _ = disk::remove_file(&path);
+                } else if is_file && name == "FEATURE.md" {
+                    let folder = folder.strip_prefix(&root).ok().and_then(Path::to_str);
+                    let text = disk::read_regular(&path, MOST_STORY).unwrap_or_default();
+                    if let Some(folder) = folder {
+                        self.authored.note_feature(folder, &String::from_utf8_lossy(&text));
+                    }
                 } else if is_file && (name.starts_with("us-") || is_conflict) && name.ends_with(".md") {
                     let Some(path) = path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)
                     else {
@@ -142,9 +153,10 @@ impl Writer {
                     if known.contains(path.as_str()) {
                         continue;
                     }
-                    let id = self.read(&path).ok().flatten().and_then(|text| story::named(&text));
-                    if let Some(id) = id {
-                        self.adoptable.insert(id.into(), path.into());
+                    let Some(text) = self.read(&path).ok().flatten() else { continue };
+                    match story::named(&text) {
+                        Some(id) => drop(self.adoptable.insert(id.into(), path.into())),
+                        None => self.authored.note(&path, &text),
                     }
                 }
             }

@@ -72,6 +72,92 @@ pub struct ImportOrder {
     pub open_only: bool,
     pub labels: Vec<String>,
     pub titles: Patterns,
+    /// What the trackers themselves are to narrow.
+    pub question: Box<Question>,
+}
+
+/// A condition in lower case, without what stands in quotes.
+fn unquoted(text: &str) -> String {
+    let mut quote = None;
+    let outside = |c: &char| match (quote, *c) {
+        (None, '"' | '\'') => {
+            quote = Some(*c);
+            false
+        }
+        (Some(open), c) => {
+            quote = Some(open).filter(|open| *open != c);
+            false
+        }
+        (None, _) => true,
+    };
+    text.chars().filter(outside).collect::<String>().to_lowercase()
+}
+
+/// What narrows a reading in a tracker's own language.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Question {
+    /// Terms of GitHub's search.
+    pub search: Option<String>,
+    /// A condition of JIRA's.
+    pub jql: Option<String>,
+    /// A condition of Azure DevOps'.
+    pub wiql: Option<String>,
+    /// `@me`, or a person as the tracker names people.
+    pub assignee: Option<String>,
+    pub milestone: Option<String>,
+}
+
+impl Question {
+    /// What is asked of one tracker alone.
+    pub fn own(&self, platform: Platform) -> Option<&str> {
+        match platform {
+            Platform::GitHub => self.search.as_deref(),
+            Platform::Jira => self.jql.as_deref(),
+            Platform::Ado => self.wiql.as_deref(),
+        }
+    }
+
+    /// The option that asks it.
+    fn option(platform: Platform) -> &'static str {
+        match platform {
+            Platform::GitHub => "--search",
+            Platform::Jira => "--jql",
+            Platform::Ado => "--wiql",
+        }
+    }
+
+    fn parse(spec: &v1::ImportSpec) -> Result<Self, OrderError> {
+        let text = |text: &String| some(text.clone());
+        let question = Self {
+            search: text(&spec.search),
+            jql: text(&spec.jql),
+            wiql: text(&spec.wiql),
+            assignee: text(&spec.assignee),
+            milestone: text(&spec.milestone),
+        };
+        // The order is ours, so that a reading can go on anywhere.
+        for (platform, more) in [(Platform::Jira, "order by"), (Platform::Ado, "select ")] {
+            if question.own(platform).is_some_and(|text| unquoted(text).contains(more)) {
+                return Err(OrderError::NoCondition(Self::option(platform)));
+            }
+        }
+        Ok(question)
+    }
+
+    /// The trackers that are asked: those that are named, or those that a question is for.
+    fn platforms(&self, named: Vec<Platform>) -> Result<Vec<Platform>, OrderError> {
+        let asked = [Platform::GitHub, Platform::Jira, Platform::Ado];
+        let asked: Vec<Platform> =
+            asked.into_iter().filter(|platform| self.own(*platform).is_some()).collect();
+        if named.is_empty() {
+            return Ok(asked);
+        }
+        match asked.into_iter().find(|platform| !named.contains(platform)) {
+            Some(platform) => Err(OrderError::OtherTracker(Self::option(platform), platform.name())),
+            None => Ok(named),
+        }
+    }
 }
 
 /// Which way edits go.
@@ -138,6 +224,10 @@ pub enum OrderError {
         "{0:?} is no beginning: last, all, days, weeks or months such as 10d, 2w or 3m, or a date such as 2026-01-31"
     )]
     Since(String),
+    #[error("{0} takes a condition alone, without SELECT or ORDER BY")]
+    NoCondition(&'static str),
+    #[error("{0} is for {1} alone, and the request names other trackers")]
+    OtherTracker(&'static str, &'static str),
     #[error("one story is settled at a time: specweave-jobs resolve STORY --use local, remote or file")]
     OneAtATime,
     #[error("{0:?} names no story: FS-001, US-001, FS-001/US-001 or the id of an imported item")]
@@ -320,7 +410,9 @@ fn platform(tracker: i32) -> Result<Option<Platform>, OrderError> {
 
 impl ImportOrder {
     fn parse(spec: v1::ImportSpec) -> Result<Self, OrderError> {
-        let platforms: Result<Vec<_>, _> = spec.trackers.iter().map(|word| platform(*word)).collect();
+        let named: Result<Vec<_>, _> = spec.trackers.iter().map(|word| platform(*word)).collect();
+        let question = Question::parse(&spec)?;
+        let platforms = question.platforms(named?.into_iter().flatten().collect())?;
         if let Some(wrong) = spec.repos.iter().find(|name| !is_repository(name)) {
             return Err(OrderError::Repository(wrong.clone()));
         }
@@ -328,7 +420,7 @@ impl ImportOrder {
             return Err(OrderError::ProjectKey(wrong.clone()));
         }
         Ok(Self {
-            platforms: platforms?.into_iter().flatten().collect(),
+            platforms,
             repos: spec.repos,
             project_keys: spec.project_keys,
             ado_org: some(spec.ado_org),
@@ -337,6 +429,7 @@ impl ImportOrder {
             open_only: spec.open_only,
             labels: spec.labels,
             titles: Patterns::parse(spec.r#match)?,
+            question: Box::new(question),
         })
     }
 
@@ -351,6 +444,11 @@ impl ImportOrder {
             open_only: self.open_only,
             labels: self.labels.clone(),
             r#match: self.titles.texts().to_vec(),
+            search: self.question.search.clone().unwrap_or_default(),
+            jql: self.question.jql.clone().unwrap_or_default(),
+            wiql: self.question.wiql.clone().unwrap_or_default(),
+            assignee: self.question.assignee.clone().unwrap_or_default(),
+            milestone: self.question.milestone.clone().unwrap_or_default(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The name of a story that was written here.
 
+use crate::model::item::MARKER;
+use crate::model::text;
 use std::fmt;
 
 /// `web/FS-001/US-001`: the folder below the specs, the feature and the story. Folders may have blanks.
@@ -25,6 +27,11 @@ impl<'a> StoryKey<'a> {
             folder => format!("{folder}/{}", self.feature),
         }
     }
+}
+
+/// What names the item of a story, or of a feature, in its tracker: the same wherever and whenever it is made.
+pub fn marker(key: &str) -> String {
+    format!("{MARKER}{:016x}", text::hash(key))
 }
 
 impl fmt::Display for StoryKey<'_> {

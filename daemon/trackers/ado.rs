@@ -75,6 +75,9 @@ enum Cursor {
         seen: Option<Millis>,
         /// The server's moment when the reading began: what changed later may have been passed already.
         began: Option<Millis>,
+        /// The feed knows none.
+        #[serde(default)]
+        condition: String,
     },
 }
 
@@ -208,7 +211,7 @@ impl WorkItems {
         after: u64,
         since: Option<Millis>,
         top: usize,
-        condition: Option<&str>,
+        condition: &str,
     ) -> Result<Vec<u64>, TrackerError> {
         let what = self.what();
         let path =
@@ -219,7 +222,7 @@ impl WorkItems {
         if let Some(since) = since {
             query.push_str(&format!(" AND [System.ChangedDate] >= '{}'", clock::iso(since)));
         }
-        if let Some(condition) = condition {
+        if !condition.is_empty() {
             query.push_str(&format!(" AND {condition}"));
         }
         query.push_str(" ORDER BY [System.Id]");
@@ -393,9 +396,13 @@ impl Source for WorkItems {
     fn first(&self, window: &Window) -> String {
         let mark: Mark = window.mark();
         let since = mark.seen.or(window.since);
+        let condition = window.condition.clone();
         text(&match (mark.token, window.mark.is_some()) {
             // An earlier reading that had no token could not read the feed.
-            (None, true) => Cursor::Query { after: 0, since, seen: since, began: None },
+            (None, true) => Cursor::Query { after: 0, since, seen: since, began: None, condition },
+            _ if !condition.is_empty() => {
+                Cursor::Query { after: 0, since, seen: since, began: None, condition }
+            }
             (token, _) => Cursor::Feed { token, since, seen: since },
         })
     }
@@ -405,7 +412,8 @@ impl Source for WorkItems {
         let (mut after, mut count) = (0, 0);
         // A query gives so many ids and no more; the last of them is where the next goes on.
         for _ in 0..MOST_PAGES {
-            let ids = self.query(after, mark.seen.or(window.since), MOST_OF_A_QUERY, None).await?;
+            let ids =
+                self.query(after, mark.seen.or(window.since), MOST_OF_A_QUERY, &window.condition).await?;
             count += ids.len() as u64;
             match ids.last() {
                 Some(last) if ids.len() == MOST_OF_A_QUERY => after = *last,
@@ -418,8 +426,10 @@ impl Source for WorkItems {
     async fn page(&self, at: &str) -> Result<Page, TrackerError> {
         let what = self.what();
         let page = |(items, next)| Page { items, next, notes: Vec::new() };
-        let (after, since, seen, began, first) = match read(&what, at.as_bytes())? {
-            Cursor::Query { after, since, seen, began } => (after, since, seen, began, false),
+        let (after, since, seen, began, condition, first) = match read(&what, at.as_bytes())? {
+            Cursor::Query { after, since, seen, began, condition } => {
+                (after, since, seen, began, condition, false)
+            }
             Cursor::Feed { token, since, seen } => match self.feed(token.as_deref(), since).await {
                 Ok(reply) => {
                     let mut revisions: Revisions = read(&what, &reply.body)?;
@@ -441,7 +451,7 @@ impl Source for WorkItems {
                     | TrackerError::Auth(_)
                     | TrackerError::Forbidden { .. }
                     | TrackerError::Status { .. },
-                ) if token.is_none() => (0, since, seen, None, true),
+                ) if token.is_none() => (0, since, seen, None, String::new(), true),
                 // A token that has grown too old is refused; what has changed since the last moment is not.
                 Err(TrackerError::Refused { .. }) if token.is_some() => {
                     let next = Position::At(text(&Cursor::Feed { token: None, since: seen, seen }));
@@ -451,7 +461,7 @@ impl Source for WorkItems {
             },
         };
         let asked_at = self.server.now().0;
-        let ids = self.query(after, since, PER_PAGE, None).await?;
+        let ids = self.query(after, since, PER_PAGE, &condition).await?;
         let began = began.unwrap_or(asked_at.min(self.server.now().0));
         let rows = if ids.is_empty() { Vec::new() } else { self.batch(&ids).await? };
         self.learn_types(!rows.is_empty()).await?;
@@ -459,7 +469,8 @@ impl Source for WorkItems {
         let seen = latest.max(seen);
         let next = match ids.last() {
             Some(last) if ids.len() == PER_PAGE => {
-                Position::At(text(&Cursor::Query { after: *last, since, seen, began: Some(began) }))
+                let began = Some(began);
+                Position::At(text(&Cursor::Query { after: *last, since, seen, began, condition }))
             }
             _ => Position::End(text(&Mark { token: None, seen: seen.map(|seen| seen.min(began - OVERLAP)) })),
         };

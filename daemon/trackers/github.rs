@@ -128,6 +128,9 @@ struct Cursor {
     address: String,
     seen: Option<Millis>,
     labels: Vec<String>,
+    /// Terms of a search; the listing knows none.
+    #[serde(default)]
+    condition: String,
     /// The tag of an earlier reply to the same address.
     tag: Option<String>,
     /// Pages that this reading has had.
@@ -153,6 +156,20 @@ impl Cursor {
 fn at_moment(row: &RawValue, seen: Option<Millis>) -> Option<u64> {
     let head: Head = serde_json::from_str(row.get()).ok()?;
     if seen.is_some() && moment(&head.updated_at?) == seen { head.number } else { None }
+}
+
+/// A search gives no more, however many it finds: what comes after is found by its moment.
+const MOST_OF_A_SEARCH: u64 = 1_000;
+
+/// What a search finds.
+#[derive(Deserialize)]
+struct Found {
+    #[serde(default)]
+    total_count: u64,
+    #[serde(default)]
+    incomplete_results: bool,
+    #[serde(default)]
+    items: Vec<Box<RawValue>>,
 }
 
 /// What a later reading begins with.
@@ -220,7 +237,17 @@ impl Issues {
         format!("the GitHub repository {}/{}", self.owner, self.name)
     }
 
-    fn address(&self, since: Option<Millis>, labels: &[String]) -> String {
+    /// Where a reading begins or goes on: the listing of the repository, or a search where there is a condition.
+    fn address(&self, since: Option<Millis>, labels: &[String], condition: &str) -> String {
+        if !condition.is_empty() {
+            let query = self.query(since, labels, condition);
+            let order = "sort=updated&order=asc";
+            return format!(
+                "{}/search/issues?{order}&per_page={PER_PAGE}&q={}",
+                self.github.api,
+                encode(&query)
+            );
+        }
         let (owner, name) = (encode(&self.owner), encode(&self.name));
         let mut address = format!(
             "{}/repos/{owner}/{name}/issues?state=all&sort=updated&direction=asc&per_page={PER_PAGE}",
@@ -235,6 +262,21 @@ impl Issues {
         address
     }
 
+    /// The same as terms of a search.
+    fn query(&self, since: Option<Millis>, labels: &[String], condition: &str) -> String {
+        let mut query = format!("repo:{}/{} is:issue", self.owner, self.name);
+        if let Some(since) = since {
+            query.push_str(&format!(" updated:>={}", seconds(since)));
+        }
+        for label in labels {
+            query.push_str(&format!(" label:\"{}\"", label.replace('"', "")));
+        }
+        if !condition.is_empty() {
+            query.push_str(&format!(" {condition}"));
+        }
+        query
+    }
+
     async fn ask(&self, cursor: &mut Cursor) -> Result<Reply, TrackerError> {
         let what = self.what();
         match self.github.get_unless(&what, &cursor.address, cursor.tag.as_deref()).await {
@@ -243,7 +285,7 @@ impl Issues {
                 if cursor.pages > 0 && cursor.fell_back != Some(cursor.seen.unwrap_or(0)) =>
             {
                 cursor.fell_back = Some(cursor.seen.unwrap_or(0));
-                cursor.address = self.address(cursor.seen, &cursor.labels);
+                cursor.address = self.address(cursor.seen, &cursor.labels, &cursor.condition);
                 self.github.get(&what, cursor.address.clone()).await
             }
             reply => reply,
@@ -339,13 +381,14 @@ fn seconds(at: Millis) -> String {
 impl Source for Issues {
     fn first(&self, window: &Window) -> String {
         let mark: Mark = window.mark();
-        let address = self.address(mark.seen.or(window.since), &window.labels);
+        let address = self.address(mark.seen.or(window.since), &window.labels, &window.condition);
         let tag = mark.tag.filter(|(of, _)| *of == address).map(|(_, tag)| tag);
-        let labels = window.labels.clone();
+        let (labels, condition) = (window.labels.clone(), window.condition.clone());
         text(&Cursor {
             address,
             seen: mark.seen.or(window.since),
             labels,
+            condition,
             tag,
             pages: 0,
             fell_back: None,
@@ -355,21 +398,11 @@ impl Source for Issues {
 
     /// The search has a quota of its own and is asked once: a total is a courtesy.
     async fn count(&self, window: &Window) -> Result<Option<u64>, TrackerError> {
-        #[derive(Deserialize)]
-        struct Found {
-            total_count: u64,
-        }
         if self.github.server.gate.closed().is_some() {
             return Ok(None);
         }
-        let mut query = format!("repo:{}/{} is:issue", self.owner, self.name);
         let mark: Mark = window.mark();
-        if let Some(since) = mark.seen.or(window.since) {
-            query.push_str(&format!(" updated:>={}", seconds(since)));
-        }
-        for label in &window.labels {
-            query.push_str(&format!(" label:\"{}\"", label.replace('"', "")));
-        }
+        let query = self.query(mark.seen.or(window.since), &window.labels, &window.condition);
         let address = format!("{}/search/issues?per_page=1&q={}", self.github.api, encode(&query));
         let what = self.what();
         let asked = self.github.attempt(&address, None).await.and_then(|reply| {
@@ -391,7 +424,23 @@ impl Source for Issues {
             let end = Position::End(text(&Mark { seen: cursor.seen, tag }));
             return Ok(Page { items: Vec::new(), next: end, notes: Vec::new() });
         }
-        let mut rows: Vec<Box<RawValue>> = read(&what, &reply.body)?;
+        let mut rows = if cursor.condition.is_empty() {
+            read(&what, &reply.body)?
+        } else {
+            let found: Found = read(&what, &reply.body)?;
+            if found.incomplete_results {
+                let said = "its search did not finish in time; narrow it, or try again later".to_owned();
+                return Err(TrackerError::Refused { what, said });
+            }
+            if found.total_count > MOST_OF_A_SEARCH
+                && found.items.len() == PER_PAGE
+                && next_page(&reply.headers, &self.github.server.base).is_none()
+            {
+                let said = "more issues were changed in one second than its search gives; leave out --search, --assignee and --milestone";
+                return Err(TrackerError::Refused { what, said: said.to_owned() });
+            }
+            found.items
+        };
         rows.retain(|row| !cursor.has_had(row));
         let items: Vec<Read> = rows.iter().filter_map(|row| self.item(row)).collect();
         let moments =
@@ -414,7 +463,8 @@ impl Source for Issues {
                 // A number of a page means other issues as soon as one before it changes. A moment does not, as
                 // long as a page is not filled by one.
                 let stays_true = link.contains("after=") || earliest == latest;
-                let address = if stays_true { link } else { self.address(seen, &cursor.labels) };
+                let address =
+                    if stays_true { link } else { self.address(seen, &cursor.labels, &cursor.condition) };
                 if address == cursor.address {
                     let cause =
                         "it gives the same page again and again, so that what comes after it cannot be read";
@@ -424,6 +474,7 @@ impl Source for Issues {
                     address,
                     seen,
                     labels: cursor.labels,
+                    condition: cursor.condition,
                     tag: None,
                     pages,
                     fell_back: cursor.fell_back,

@@ -66,6 +66,8 @@ struct Cursor {
     /// Items that have changed since; `None` for all.
     since: Option<Millis>,
     labels: Vec<String>,
+    #[serde(default)]
+    condition: String,
     /// The server's moment when the reading began: what changed later may have been passed already.
     began: Option<Millis>,
     /// Only issues behind this id are asked for. A token belongs to that question.
@@ -175,7 +177,7 @@ impl Issues {
     }
 
     /// The condition as of now: so many minutes before now mean another moment with every request.
-    fn jql(&self, since: Option<Millis>, labels: &[String]) -> String {
+    fn jql(&self, since: Option<Millis>, labels: &[String], condition: &str) -> String {
         let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         let mut jql = format!("project = {}", quoted(&self.key));
         if let Some(since) = since {
@@ -185,6 +187,9 @@ impl Issues {
         }
         for label in labels {
             jql.push_str(&format!(" AND labels = {}", quoted(label)));
+        }
+        if !condition.is_empty() {
+            jql.push_str(&format!(" AND {condition}"));
         }
         jql
     }
@@ -342,8 +347,8 @@ fn last_id(found: &Found) -> Option<u64> {
 impl Source for Issues {
     fn first(&self, window: &Window) -> String {
         let since = Self::since(window);
-        let labels = window.labels.clone();
-        text(&Cursor { since, labels, began: None, behind: 0, token: None, last: 0, seen: since })
+        let (labels, condition) = (window.labels.clone(), window.condition.clone());
+        text(&Cursor { since, labels, condition, began: None, behind: 0, token: None, last: 0, seen: since })
     }
 
     async fn count(&self, window: &Window) -> Result<Option<u64>, TrackerError> {
@@ -351,7 +356,7 @@ impl Source for Issues {
         struct Count {
             count: u64,
         }
-        let jql = self.jql(Self::since(window), &window.labels);
+        let jql = self.jql(Self::since(window), &window.labels, &window.condition);
         if self.flavor != Flavor::Cloud {
             return Ok(self.search(&jql, 0, None, 0).await?.total);
         }
@@ -362,10 +367,10 @@ impl Source for Issues {
     }
 
     async fn page(&self, at: &str) -> Result<Page, TrackerError> {
-        let Cursor { since, labels, began, mut behind, token, last, seen } =
+        let Cursor { since, labels, condition, began, mut behind, token, last, seen } =
             read(&self.what(), at.as_bytes())?;
         let (asked_at, knew_clock) = self.server.now();
-        let jql = self.jql(since, &labels);
+        let jql = self.jql(since, &labels, &condition);
         let mut found = match self.search(&jql, behind, token.as_deref(), PER_PAGE).await {
             Err(TrackerError::Refused { .. }) if token.is_some() => {
                 behind = last;
@@ -381,7 +386,7 @@ impl Source for Issues {
         let (now, _) = self.server.now();
         if since.is_some() && !knew_clock && now - asked_at > CLOCKS_APART {
             // The server is ahead: what it took for the window began too late.
-            found = self.search(&self.jql(since, &labels), behind, None, PER_PAGE).await?;
+            found = self.search(&self.jql(since, &labels, &condition), behind, None, PER_PAGE).await?;
         }
         let began = began.unwrap_or(asked_at.min(now));
         let rows = found.issues.len();
@@ -405,7 +410,7 @@ impl Source for Issues {
         let next = match next {
             Some((behind, token)) => {
                 let began = Some(began);
-                Position::At(text(&Cursor { since, labels, began, behind, token, last, seen }))
+                Position::At(text(&Cursor { since, labels, condition, began, behind, token, last, seen }))
             }
             None => {
                 let seen = seen.map(|seen| seen.min(began));

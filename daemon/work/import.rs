@@ -30,7 +30,7 @@ use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
 use spool::Spool;
 use std::sync::{Arc, Mutex};
-use wanted::{Wanted, days_ago, months_ago};
+use wanted::{Wanted, condition, days_ago, months_ago};
 
 /// Without a word about it, the first import goes back so far.
 const FIRST_MONTHS: u32 = 1;
@@ -109,7 +109,9 @@ fn planned(project: &Project, key: &PlaceKey, order: &ImportOrder, wanted: &Want
 }
 
 fn window(planned: &Planned, order: &ImportOrder) -> Window {
-    Window { since: planned.since, mark: planned.mark.clone(), labels: order.labels.clone() }
+    let SourceId { platform, name, .. } = &planned.id;
+    let condition = condition(&order.question, *platform, name);
+    Window { since: planned.since, mark: planned.mark.clone(), labels: order.labels.clone(), condition }
 }
 
 /// The reader of a source.

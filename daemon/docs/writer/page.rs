@@ -113,7 +113,7 @@ impl Page<'_> {
         let current = self.current(&item.key)?;
         let is_known = entry.is_some() || matches!(current, Current::There { .. });
         // What was made from a story of this project is that story's.
-        if !is_known && (item.status == Status::Removed || item.marker().is_some()) {
+        if !is_known && (item.status == Status::Removed || self.writer.authored.has(item)) {
             return Ok((Placed::LeftOut, None));
         }
         if item.kind == Kind::Step && self.story_of(item).is_some() {

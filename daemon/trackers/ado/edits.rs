@@ -150,7 +150,7 @@ impl Editor for WorkItems {
 
     async fn marked(&self, marker: &str, _: Millis) -> Result<Vec<Item>, TrackerError> {
         let condition = format!("[System.Tags] CONTAINS '{marker}'");
-        let ids = self.query(0, None, super::PER_PAGE, Some(&condition)).await?;
+        let ids = self.query(0, None, super::PER_PAGE, &condition).await?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }

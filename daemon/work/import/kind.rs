@@ -62,6 +62,11 @@ impl Kind for ImportOrder {
             .option("--ado-project", &self.ado_projects)
             .option("--label", &self.labels)
             .option("--match", self.titles.texts())
+            .option("--search", &self.question.search)
+            .option("--jql", &self.question.jql)
+            .option("--wiql", &self.question.wiql)
+            .option("--assignee", &self.question.assignee)
+            .option("--milestone", &self.question.milestone)
             .option("--ado-org", &self.ado_org)
             .option("--since", (self.since != Since::Last).then(|| self.since.text()))
             .option("--state", self.open_only.then_some("open"));
@@ -93,6 +98,9 @@ impl Kind for ImportOrder {
         }
         if self.open_only {
             reasons.push("not open".to_owned());
+        }
+        if reasons.is_empty() {
+            reasons.push("deleted, or the item of a story that was written here".to_owned());
         }
         reasons.join(", or ")
     }

@@ -5,7 +5,7 @@ use crate::docs::story::Fields;
 use crate::model::issue_text;
 use crate::model::item::{Item, MARKER, Platform, Status};
 use crate::model::record::{self, Checkbox, Field, List, Record};
-use crate::model::story_key::StoryKey;
+use crate::model::story_key::{StoryKey, marker};
 use crate::model::text::{self, Fence};
 use crate::trackers::edits::{Category, Change, Draft, Editor, Group, State};
 use crate::trackers::github::{is_status_label, priority_of, status_word, under_way};
@@ -29,11 +29,6 @@ pub struct Dialect<'a> {
     pub map: &'a StatusMap,
     /// Knows how a text comes back; nothing is asked of it here.
     pub tracker: &'a dyn Editor,
-}
-
-/// What names the item of a story in its tracker: the same wherever and whenever it is made.
-pub fn marker(story: &str) -> String {
-    format!("{MARKER}{:016x}", text::hash(story))
 }
 
 /// `[FS-001][US-001] Title`.

@@ -2,7 +2,7 @@
 //! items, syncs of every direction and policy, deaths at any step, lost requests and replies, limits, an index that is
 //! behind, clocks that are apart, a tracker that gives texts back in other words.
 
-use super::dialect::{self, Dialect, Origin};
+use super::dialect::{Dialect, Origin};
 use super::engine::{Docs, Ended, Engine, Note, Run, StoryFile};
 use super::plan::{Action, Foreseen, Imported, Verb};
 use super::profile::Profile;
@@ -16,6 +16,7 @@ use crate::model::failure::Failure;
 use crate::model::issue_text;
 use crate::model::item::{Item, Kind, Platform, Status};
 use crate::model::record::Record;
+use crate::model::story_key::marker;
 use crate::trackers::edits::{Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace};
 use crate::trackers::server::Server;
 use crate::trackers::{Page, Position, Source, TrackerError, Window};
@@ -188,7 +189,7 @@ impl World {
             self.meanwhile = Some((steps - 1, story, here, word));
             return;
         }
-        let (at, marker) = (self.now + self.settings.skew, dialect::marker(&key(story)));
+        let (at, marker) = (self.now + self.settings.skew, marker(&key(story)));
         self.versions += 1;
         let version = self.versions;
         let edited = if here {
@@ -758,7 +759,7 @@ impl Trial {
 
     /// The item of a story that counts.
     fn issue_of(&self, story: u8) -> Option<u64> {
-        let marker = dialect::marker(&key(story));
+        let marker = marker(&key(story));
         let world = self.sim.world();
         let mut own = world.issues.values().filter(|issue| {
             !issue.deleted && issue_text::marker(&issue.body).is_some_and(|(known, _)| known == marker)
@@ -886,7 +887,7 @@ impl Trial {
         }
         let world = self.sim.world();
         for story in 1..=STORIES {
-            let marker = dialect::marker(&key(story));
+            let marker = marker(&key(story));
             let open = world.issues.values().filter(|issue| {
                 issue.closed.is_none()
                     && !issue.deleted

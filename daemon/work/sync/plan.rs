@@ -85,6 +85,7 @@ pub fn plan(view: &View, terms: &Terms) -> Result<Plan, Guard> {
         let told = format!("{} has the title of {key}, which is {own}: it is left alone", other.shown);
         plan.notes.push(told);
     }
+    plan.note_others(view, &pairs);
     plan.restrict(view, terms)?;
     plan.add_groups(view);
     // What others stand below comes first; items of the tracker together.
@@ -130,6 +131,29 @@ impl Plan {
             if view.unread.contains(key) { self.unchanged += 1 } else { self.lost(view, terms, key, link) }
         }
         linked
+    }
+
+    /// Tells of items that were made from stories which are not here.
+    fn note_others(&mut self, view: &View, pairs: &Pairs) {
+        let paired: BTreeSet<&str> = pairs.items.values().map(|item| item.key.as_str()).collect();
+        let is_others = |item: &&Item| {
+            item.marker().is_some()
+                && !paired.contains(item.key.as_str())
+                && view.store.story(&item.key).is_none()
+                && !view.store.is_dropped(&item.key)
+        };
+        let others: Vec<&str> =
+            view.items.values().filter(is_others).map(|item| item.shown.as_str()).collect();
+        if let Some(first) = others.first() {
+            let them = match others.len() {
+                1 => format!("{first} was made from a story that is not here, and is left alone"),
+                count => format!(
+                    "{first} and {} more were made from stories that are not here, and are left alone",
+                    count - 1
+                ),
+            };
+            self.notes.push(format!("{them}; an import takes them"));
+        }
     }
 
     /// Keeps what was asked for.

@@ -289,6 +289,8 @@ fn query(state: &State, request: &Request, base: &str) -> Reply {
         .unwrap_or(0);
     let since = text.split_once("[System.ChangedDate] >= '").and_then(|(_, rest)| rest.split('\'').next());
     let tag = text.split_once("[System.Tags] CONTAINS '").and_then(|(_, rest)| rest.split('\'').next());
+    let word = |before: &str| text.split_once(before).and_then(|(_, rest)| rest.split('\'').next());
+    let (title, who) = (word("[System.Title] CONTAINS '"), word("[System.AssignedTo] = '"));
     let top =
         parameters(&request.query).get("$top").and_then(|text| text.parse().ok()).unwrap_or(20_001_usize);
     let issues = state.world(request);
@@ -296,6 +298,8 @@ fn query(state: &State, request: &Request, base: &str) -> Reply {
         .values()
         .filter(|issue| !issue.deleted && !issue.is_pull_request && issue.number > after)
         .filter(|issue| !state.is_hidden(issue))
+        .filter(|issue| title.is_none_or(|word| issue.title.contains(word)))
+        .filter(|issue| who.is_none_or(|who| issue.assignee == who))
         .filter(|issue| tag.is_none_or(|tag| issue.labels.iter().any(|own| own == tag)))
         .filter(|issue| since.is_none_or(|since| iso(issue.updated).as_str() >= &since[..19]))
         .take(top)

@@ -34,7 +34,7 @@ fn routed(state: &State, request: &Request) -> Reply {
     let moved = state.moved.lock().unwrap().clone();
     let name = moved.as_ref().map_or(REPOSITORY, |(_, name)| name.as_str());
     if path == "/search/issues" {
-        return search(state, request);
+        return search(state, request, &base);
     }
     if let Some((old, _)) = &moved
         && let Some(rest) = path.strip_prefix(&format!("/repos/{old}"))
@@ -171,17 +171,38 @@ fn milestones(state: &State, request: &Request, base: &str, name: &str) -> Reply
     Reply::status(201, &shown(number, &title))
 }
 
-fn search(state: &State, request: &Request) -> Reply {
-    let query = parameters(&request.query).remove("q").unwrap_or_default();
-    let since = query.split_whitespace().find_map(|word| word.strip_prefix("updated:>="));
+/// As much of a search as a client of ours asks; any other word is one of the title. A thousand is all that it gives.
+fn search(state: &State, request: &Request, base: &str) -> Reply {
+    let wanted = parameters(&request.query);
+    let number = |key: &str, or: usize| wanted.get(key).and_then(|text| text.parse().ok()).unwrap_or(or);
+    let (per_page, page) = (number("per_page", 30).min(100), number("page", 1));
+    let query = wanted.get("q").cloned().unwrap_or_default();
+    let name = query.split_whitespace().find_map(|word| word.strip_prefix("repo:")).unwrap_or("").to_owned();
     let issues = state.world(request);
-    let fits = |issue: &&Issue| {
-        !issue.is_pull_request
-            && !issue.deleted
-            && since.is_none_or(|since| iso(issue.updated).as_str() >= since)
-    };
-    let count = issues.values().filter(fits).count();
-    Reply::json(&json!({"total_count": count, "incomplete_results": false, "items": []}))
+    let mut rows: Vec<&Issue> = issues.values().filter(|issue| !issue.deleted).collect();
+    for word in query.split_whitespace().filter(|word| !word.starts_with("repo:")) {
+        rows.retain(|issue| match word.split_once(':') {
+            Some(("is", "issue")) => !issue.is_pull_request,
+            Some(("updated", since)) => iso(issue.updated).as_str() >= &since[2..],
+            Some(("label", label)) => issue.labels.iter().any(|own| own == label.trim_matches('"')),
+            Some(("assignee", who)) => issue.assignee == who,
+            _ => issue.title.contains(word),
+        });
+    }
+    rows.sort_by_key(|issue| (issue.updated, issue.number));
+    let start = ((page - 1) * per_page).min(rows.len());
+    let end = (start + per_page).min(rows.len()).min(1_000);
+    let items: Vec<Value> =
+        rows[start.min(end)..end].iter().map(|issue| issue_json(issue, base, &name)).collect();
+    let all = rows.len();
+    let reply = Reply::json(&json!({"total_count": all, "incomplete_results": false, "items": items}));
+    if end == all || end == 1_000 {
+        return reply;
+    }
+    let others = wanted.iter().filter(|(key, _)| *key != "page");
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(others).append_pair("page", &(page + 1).to_string());
+    reply.with("Link", format!("<{base}/api/v3/search/issues?{}>; rel=\"next\"", query.finish()))
 }
 
 fn list(state: &State, request: &Request, base: &str, name: &str) -> Reply {

@@ -290,6 +290,10 @@ fn found(state: &State, request: &Request, jql: &str) -> Result<Vec<Issue>, Repl
         } else if let Some(wanted) = part.strip_prefix("issuekey = ") {
             bounded = true;
             rows.retain(|issue| is(issue, wanted, &key));
+        } else if let Some(who) = part.strip_prefix("assignee = ") {
+            rows.retain(|issue| issue.assignee == quoted(who));
+        } else if let Some(word) = part.strip_prefix("(summary ~ ").and_then(|rest| rest.strip_suffix(')')) {
+            rows.retain(|issue| issue.title.contains(&quoted(word)));
         } else if !part.is_empty() {
             return refuse(format!("Error in the JQL Query: {part}"));
         }

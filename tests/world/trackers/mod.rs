@@ -75,6 +75,7 @@ pub struct Issue {
     pub by_outsider: bool,
     /// JIRA's properties.
     pub properties: Value,
+    pub assignee: &'static str,
     /// When a client made it; searches may be behind.
     pub made: Option<SystemTime>,
 }
@@ -105,6 +106,7 @@ impl Issue {
             is_markdown: false,
             by_outsider: false,
             properties: Value::Null,
+            assignee: "",
             made: None,
         }
     }

@@ -6,9 +6,10 @@ use crate::docs::authored::Authored;
 use crate::model::failure::Reason;
 use crate::model::item::{Item, Platform};
 use crate::model::record::{Field, Record};
+use crate::model::story_key::marker;
 use crate::trackers::TrackerError;
 use crate::trackers::edits::{Group, WriteError};
-use crate::work::sync::dialect::{self, Origin};
+use crate::work::sync::dialect::Origin;
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{Action, Verb};
 use crate::work::sync::store::{GroupLink, Link};
@@ -48,7 +49,7 @@ impl Engine<'_> {
             Ok(None) => {}
             Err(error) => return self.refused(error).map(Err),
         }
-        let marker = dialect::marker(feature);
+        let marker = marker(feature);
         let mut known = self.items.values().find(|item| item.marker() == Some(marker.as_str())).cloned();
         if known.is_none()
             && let Some(intent) = self.store.intent(feature).cloned()
@@ -201,7 +202,7 @@ impl Engine<'_> {
             return self.act_again(action).await;
         };
         self.wait_for_index(intent.at).await?;
-        let marker = dialect::marker(key);
+        let marker = marker(key);
         let mut found = self.editor.marked(&marker, intent.at).await?;
         found.sort_by_key(|item| (item.created, item.reference().to_owned()));
         match found.into_iter().find(|item| !self.store.is_dropped(&item.key)) {

@@ -2,7 +2,7 @@
 
 use super::View;
 use crate::model::item::Item;
-use crate::model::story_key::StoryKey;
+use crate::model::story_key::{StoryKey, marker};
 use crate::work::sync::dialect;
 use crate::work::sync::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -71,7 +71,7 @@ impl<'a> Marks<'a> {
 
     /// The items that have a story's marker, the oldest first.
     fn marked(&self, key: &str) -> Vec<&'a Item> {
-        let mut marked = self.by_marker.get(dialect::marker(key).as_str()).cloned().unwrap_or_default();
+        let mut marked = self.by_marker.get(marker(key).as_str()).cloned().unwrap_or_default();
         marked.sort_by_key(|item| (item.created, item.reference().len(), item.reference().to_owned()));
         marked
     }
