@@ -381,11 +381,12 @@ fn a_token_that_expires_fails_the_job_and_a_new_one_goes_on_from_there() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_tried_again() {
+fn a_connection_that_breaks_and_a_reply_that_is_cut_are_tried_again() {
     for tracker in TRACKERS {
         let (world, trackers) = world_with(450);
-        trackers.fault(2, Fault::Breaks);
-        trackers.fault(3, Fault::Status(502));
+        trackers.fault(1, Fault::Cut);
+        trackers.fault(3, Fault::Breaks);
+        trackers.fault(4, Fault::Status(502));
         let job = import(&world, tracker);
         assert_eq!(job["state"], "completed", "{tracker}: {job}");
         assert_whole(&world, &trackers, tracker);

@@ -474,9 +474,15 @@ impl Source for WorkItems {
             }
             _ => Position::End(text(&Mark { token: None, seen: seen.map(|seen| seen.min(began - OVERLAP)) })),
         };
-        let notes =
-            first.then(|| "the feed of revisions could not be read; asking by query instead".to_owned());
-        Ok(Page { items, next, notes: notes.into_iter().collect() })
+        let mut notes = Vec::new();
+        if first {
+            notes.push("the feed of revisions could not be read; asking by query instead".to_owned());
+        }
+        if rows.len() < ids.len() {
+            let unseen = ids.len() - rows.len();
+            notes.push(format!("{unseen} of {} work items may not be read with this token", ids.len()));
+        }
+        Ok(Page { items, next, notes })
     }
 
     async fn items(&self, keys: &[String]) -> Result<Vec<Item>, TrackerError> {

@@ -71,6 +71,14 @@ fn forbidden(headers: &HeaderMap, said: String) -> String {
     told
 }
 
+/// Whether a reply that is JSON ends where it should: a proxy may lose the rest of it, and nothing else tells.
+pub fn is_whole(headers: &HeaderMap, body: &[u8]) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let is_json = kind.split(';').next().is_some_and(|kind| kind.trim_end().ends_with("json"));
+    let read = || serde_json::from_slice::<serde::de::IgnoredAny>(body);
+    !is_json || body.is_empty() || !read().is_err_and(|error| error.is_eof())
+}
+
 fn is_limit(headers: &HeaderMap, said: &str) -> bool {
     let spent = headers.get("x-ratelimit-remaining").is_some_and(|left| left.as_bytes() == b"0");
     let said = said.to_lowercase();
@@ -151,6 +159,18 @@ mod tests {
             read(200, &[("x-seraph-loginreason", "AUTHENTICATED_FAILED")], "{}"),
             Err(TrackerError::Auth(_))
         ));
+    }
+
+    #[test]
+    fn a_reply_that_ends_in_the_middle_is_not_whole() {
+        let headers = HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        )]);
+        for (body, wanted) in [("[1, {\"a\": ", false), ("[1]", true), ("", true), ("no json", true)] {
+            assert_eq!(is_whole(&headers, body.as_bytes()), wanted, "{body}");
+        }
+        assert!(is_whole(&HeaderMap::new(), b"["));
     }
 
     #[test]

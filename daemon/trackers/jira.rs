@@ -390,6 +390,10 @@ impl Source for Issues {
         }
         let began = began.unwrap_or(asked_at.min(now));
         let rows = found.issues.len();
+        if let Some(total) = found.total.filter(|total| rows == 0 && *total > 0) {
+            let cause = format!("it counts {total} more and gives none of them");
+            return Err(TrackerError::Malformed { what: self.what(), cause });
+        }
         let last = last_id(&found).unwrap_or(0).max(last);
         let items: Vec<Read> = found.issues.iter().map(|row| self.item(row)).collect();
         let seen = items.iter().flatten().map(|item| item.updated).max().max(seen);

@@ -231,7 +231,10 @@ impl Server {
             self.gate.learn(&reply.headers);
             self.read_clock(&reply.headers);
             let head = &reply.body[..reply.body.len().min(64 * 1024)];
-            classify::check(what, reply.status, &reply.headers, head).map(|()| reply)
+            classify::check(what, reply.status, &reply.headers, head)?;
+            classify::is_whole(&reply.headers, &reply.body)
+                .then_some(reply)
+                .ok_or_else(|| TrackerError::Network(format!("{what}: the reply was cut off")))
         });
         match &judged {
             // Azure DevOps delays rather than refuses, and asks to be left alone for a while.

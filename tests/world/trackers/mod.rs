@@ -154,6 +154,8 @@ pub enum Fault {
     SlowDown(u64),
     /// The connection breaks in the middle of the body.
     Breaks,
+    /// A proxy has lost the rest of the body, and says that it is whole.
+    Cut,
     Status(u16),
     /// A page for people.
     SignIn(u16),
@@ -567,6 +569,10 @@ fn answer(state: &State, request: &Request) -> (Reply, bool) {
     match fault {
         Some(Fault::SlowDown(seconds)) => (reply.with("Retry-After", seconds.to_string()), false),
         Some(Fault::Breaks) => (reply, true),
+        Some(Fault::Cut) => {
+            let body = reply.body[..reply.body.len() / 2].to_vec();
+            (Reply { body, ..reply }, false)
+        }
         _ => (reply, false),
     }
 }
