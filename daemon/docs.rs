@@ -4,7 +4,7 @@
 
 pub mod authored;
 mod feature;
-mod front_matter;
+pub mod front_matter;
 pub mod increment;
 pub mod ledger;
 pub mod story;

@@ -104,7 +104,8 @@ fn assert_whole(world: &World, trackers: &Trackers, tracker: &str) {
         let found = files.get(&id).unwrap_or_else(|| panic!("{id} has no file"));
         assert_eq!(found.len(), 1, "{id}: {found:?}");
         let text = read(&found[0]);
-        assert!(text.lines().next().unwrap().ends_with(&issue.title), "{id}: {text}");
+        let heading = text.lines().find(|line| line.starts_with("# ")).unwrap();
+        assert!(heading.ends_with(&issue.title), "{id}: {text}");
     }
     let in_files: usize = files
         .values()
@@ -163,7 +164,7 @@ fn every_item_of_each_tracker_gets_its_place() {
         ] {
             assert!(text.contains(part), "{tracker}: no {part:?} in\n{text}");
         }
-        assert!(!text.ends_with('\n') && !text.starts_with("---"));
+        assert!(!text.ends_with('\n') && text.starts_with("---\nid: US-"));
     }
 }
 
@@ -661,7 +662,9 @@ fn an_item_that_moved_moves() {
         "{:?}",
         story(&world, "ADO-3")
     );
-    assert!(read(&story(&world, "ADO-3")).starts_with("# US-001E: Item 3"));
+    let moved = read(&story(&world, "ADO-3"));
+    assert!(moved.contains("\n# US-001E: Item 3\n"), "{moved}");
+    assert!(moved.starts_with("---\nid: US-001E\nfeature: FS-001E\n"), "{moved}");
     // A step that is done there is done here, in the story's new place.
     trackers.edit(4, |issue| issue.phase = Phase::Closed);
     import_again(&world, "ado");

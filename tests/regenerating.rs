@@ -113,10 +113,11 @@ fn generate(scene: &Scene) {
         let known =
             std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| name(path));
         let before = known.as_ref().map(|path| read(path)).unwrap_or_default();
-        // Of a front matter it keeps the links to trackers alone.
+        // Of a front matter it keeps the links to trackers alone, without comments.
         let external: String = match before.split_once("\nexternal:\n") {
             Some((_, rest)) => {
                 let own = rest.lines().take_while(|line| line.starts_with(' '));
+                let own = own.map(|line| line.split(" #").next().unwrap());
                 format!("external:\n{}\n", own.collect::<Vec<_>>().join("\n"))
             }
             None => String::new(),

@@ -366,8 +366,11 @@ fn specweaves_own_readers_understand_what_an_import_wrote() {
         world.set(name, value);
     }
     trackers.edit(1, |issue| issue.title = "Checkout: \"the\" {revamp} # 1".to_owned());
-    for order in [["import", "jira", "--project-key", "PAY"], ["import", "ado", "--ado-project", "Nova CAD"]]
-    {
+    for order in [
+        ["import", "github", "--repo", "acme/web"],
+        ["import", "jira", "--project-key", "PAY"],
+        ["import", "ado", "--ado-project", "Nova CAD"],
+    ] {
         let id = text(&world.run(order.into_iter().chain(["--json"])).ok().json(), "id").to_owned();
         assert_eq!(world.wait(&id)["state"], "completed");
     }
@@ -388,4 +391,25 @@ fn specweaves_own_readers_understand_what_an_import_wrote() {
     }
     let titles: Vec<&str> = features.iter().map(|feature| text(feature, "title")).collect();
     assert!(titles.contains(&"Epic: Checkout: \"the\" {revamp} # 1"), "{titles:?}");
+    // Its sync with GitHub, which would make a second issue of a story without one.
+    let script = "
+        const [library, root] = process.argv.slice(1);
+        const { GitHubFeatureSync } = await import(`${library}/dist/plugins/specweave/lib/integrations/github/github-feature-sync.js`);
+        const specs = `${root}/.specweave/docs/internal/specs`;
+        const sync = new GitHubFeatureSync({ getOwner: () => 'acme', getRepo: () => 'web' }, specs, root);
+        console.log(JSON.stringify(await sync.findUserStories('FS-001E', 'web')));";
+    let mut node = world.program("node", ["--input-type=module", "-e", script]);
+    node.arg(clients.join("node_modules/specweave")).arg(&world.project);
+    let read = world.finish(node).ok().json();
+    let stories = read.as_array().unwrap();
+    let issues = trackers.issues().values().filter(|issue| !issue.is_pull_request).count();
+    assert_eq!(stories.len(), issues);
+    for story in stories {
+        let number = story["existingIssue"].as_u64().unwrap();
+        let title = &trackers.issue(number).title;
+        assert!(text(story, "id").starts_with("US-") && text(story, "title") == title, "{story}");
+    }
+    let (_, installed) = installed().unwrap();
+    let said = specweave(&world, &installed, &["docs", "validate"]).ok();
+    assert!(!said.stdout.to_lowercase().contains("error:"), "{said:?}");
 }

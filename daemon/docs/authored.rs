@@ -4,7 +4,7 @@
 mod edits;
 mod links;
 
-use crate::docs::front_matter::quoted;
+use crate::docs::front_matter::{is_there, quoted};
 use crate::model::record::{self, Checkbox, List, MOST_BOXES, Record};
 use crate::model::text::{self, Fence};
 use edits::harmless;
@@ -23,8 +23,9 @@ const SECTIONS: [&str; 8] = [
     "## External Metadata",
 ];
 
-/// The key that tells a file which a sync has written from one that SpecWeave has generated since.
-const SYNCED_BY: &str = "synced_by";
+/// Stands behind the link of a story that SpecWeave generates. It keeps the link when it generates the story anew, and no
+/// comment: so a file that a sync has written is told from one that was generated since.
+const SYNCED: &str = " # synced by specweave-jobs";
 
 /// Why a file is no story that can be synced, or not in this way.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,17 +73,12 @@ fn is_story_id(id: &str) -> bool {
         && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// Whether a text begins as one with front matter does.
-pub fn has_front_matter(text: &str) -> bool {
-    text.strip_prefix('\u{feff}').unwrap_or(text).lines().next().is_some_and(|line| line.trim_end() == "---")
-}
-
 impl Authored {
     /// Takes a file apart. The status of the record is the word as it stands there.
     pub fn parse(text: &str) -> Result<Self, AuthoredError> {
         let lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
         let bare = |at: usize| lines.get(at).map_or("", |line| line.trim_end());
-        let opens = has_front_matter(text);
+        let opens = is_there(text);
         let close = opens.then(|| (1..lines.len()).find(|at| bare(*at) == "---")).flatten();
         let front = close.map_or(0..0, |close| 1..close);
         let meta = yaml(&lines[front.clone()].concat())?;
@@ -164,10 +160,10 @@ impl Authored {
         is_story_id(&id).then_some(id).ok_or(AuthoredError::NoId)
     }
 
-    /// Whether SpecWeave generates this file from an increment, and has since a sync last wrote it: it keeps no key of a front
-    /// matter that it does not know.
+    /// Whether SpecWeave generates this file from an increment, and has since a sync last wrote it.
     pub fn is_generated(&self) -> bool {
-        !self.meta.contains_key(SYNCED_BY) && !self.increments().is_empty()
+        let mut front = self.lines[self.front.clone()].iter();
+        !front.any(|line| line.trim_end().ends_with(SYNCED)) && !self.increments().is_empty()
     }
 
     /// The increments whose folders the file names.

@@ -129,8 +129,8 @@ fn links_go_where_specweave_looks_and_touch_nothing_else() {
     let link = json!({"issue": 12, "url": "https://github.com/acme/web/issues/12"});
     let link = link.as_object().unwrap();
     let text = parsed(STORY).linked(&["external"], "github", link).unwrap();
-    let block = "external:\n  github:\n    issue: 12\n    url: https://github.com/acme/web/issues/12\n\
-        synced_by: specweave-jobs\n---\n\n# US-001";
+    let block = "external:\n  github:\n    issue: 12\n    \
+        url: https://github.com/acme/web/issues/12 # synced by specweave-jobs\n---\n\n# US-001";
     assert_eq!(text, STORY.replace("---\n\n# US-001", block));
     assert_eq!(parsed(&text).link("github").as_deref(), Some("12"));
     let again =

@@ -3,6 +3,29 @@
 
 use serde_json::{Map, Value};
 
+/// Whether a text begins as one with front matter does.
+pub fn is_there(text: &str) -> bool {
+    text.strip_prefix('\u{feff}').unwrap_or(text).lines().next().is_some_and(|line| line.trim_end() == "---")
+}
+
+/// The front matter of a text with its fences and the empty lines behind it, and the rest.
+pub fn split(text: &str) -> (&str, &str) {
+    if !is_there(text) {
+        return ("", text);
+    }
+    let mut end = 0;
+    let mut is_open = true;
+    for (place, line) in text.split_inclusive('\n').enumerate() {
+        let bare = line.trim_end();
+        if !is_open && !bare.is_empty() {
+            break;
+        }
+        is_open &= place == 0 || bare != "---";
+        end += line.len();
+    }
+    if is_open { ("", text) } else { text.split_at(end) }
+}
+
 /// The lines of a key that is to have a new value, from those that it has: `lines` begin with the key's own, without
 /// line ends. Where nothing smaller would mean the same, the key is written anew.
 pub fn changed(lines: &[&str], key: &str, before: &Value, value: &Value) -> Vec<String> {

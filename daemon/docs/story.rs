@@ -2,6 +2,7 @@
 
 mod criteria;
 mod document;
+mod front;
 
 pub use document::{Document, metadata, named};
 

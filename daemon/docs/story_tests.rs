@@ -32,6 +32,7 @@ fn item(body: &str) -> Item {
 fn written(item: &Item) -> String {
     let mut document = Document::new(1, item, &Fields::of(item));
     document.set_metadata(&metadata(item, "2026-11-23T00:32:05.677Z", "FS-001E"));
+    document.set_front(item, 1, "FS-001E", &Fields::of(item));
     document.text()
 }
 
@@ -44,6 +45,22 @@ fn base_of(item: &Item) -> Base {
 fn a_story_is_written_as_specweave_lays_it_out() {
     let body = "Steps:\n1. open /login\n\n## Acceptance Criteria\n- [ ] redirect happens once\n- [x] works on Safari\n";
     let wanted = "\
+---
+id: US-001E
+feature: FS-001E
+title: \"Login redirect loops\"
+status: not_started
+priority: P1
+origin: external
+external_source: github
+external_id: \"github#acme/web#101\"
+external_url: https://github.com/acme/web/issues/101
+external:
+  github:
+    issue: 101
+    url: https://github.com/acme/web/issues/101
+---
+
 # US-001E: Login redirect loops
 
 **Origin**: 🔗 [GitHub #101](https://github.com/acme/web/issues/101)
@@ -219,6 +236,40 @@ fn any_body() -> impl Strategy<Value = String> {
 }
 
 #[test]
+fn a_value_that_is_changed_in_the_front_matter_alone_is_an_edit_and_its_comments_stay() {
+    let item = item("Words.");
+    let base = base_of(&item);
+    let edited = written(&item)
+        .replace("title: \"Login redirect loops\"", "title: 'Log in <b>'   # mine")
+        .replace("status: not_started", "status: done")
+        .replace("priority: P1\n", "priority: P0\nowner: ann\n");
+    let mut document = Document::parse(&edited);
+    let local = document.fields_since(&[base]);
+    assert_eq!((local.title.as_str(), local.status.as_str()), ("Log in \\<b>", "Completed"));
+    assert_eq!(local.priority, "P0");
+    document.set_fields(&local, 1);
+    document.set_front(&item, 1, "FS-002E", &local);
+    let text = document.text();
+    for part in [
+        "title: 'Log in <b>'   # mine\nstatus: done\n",
+        "owner: ann",
+        "# US-001E: Log in \\<b>",
+        "**Status**: Completed",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(text.contains("feature: FS-002E"), "{text}");
+    // What the body says counts where somebody has changed it there.
+    let body = written(&item).replace("**Status**: Open", "**Status**: In Progress");
+    assert_eq!(Document::parse(&body).fields_since(&[base]).status, "In Progress");
+    // One that is not YAML any more is nobody's to write.
+    let broken = written(&item).replace("status: not_started", "status: [");
+    let mut document = Document::parse(&broken);
+    document.set_front(&item, 1, "FS-001E", &local);
+    assert_eq!(document.text(), broken);
+}
+
+#[test]
 fn an_imported_story_stands_in_its_file_like_this() {
     let body = "As a user I want to log in.\n\n## Acceptance Criteria\n\n- [ ] a wrong password is refused\n- [x] it is fast\n";
     insta::assert_snapshot!(written(&item(body)));
@@ -237,6 +288,9 @@ proptest! {
         let read = document.fields();
         prop_assert_eq!(&read, &fields, "{}", text);
         prop_assert_eq!(document.metadata("External ID"), Some("github#acme/web#101"));
+        prop_assert_eq!(document.fields_since(&[base_of(&item)]), fields.clone());
+        let front = crate::docs::authored::Authored::parse(&text).unwrap();
+        prop_assert_eq!(front.meta["title"].as_str(), Some(&*text::title(&item.title)), "{}", text);
         prop_assert_eq!(text.matches("**External ID**").count(), 1);
         let (merged, conflicts) = merge(&read, &[base_of(&item)], &fields);
         prop_assert!(conflicts.is_empty() && merged == fields);

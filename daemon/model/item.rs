@@ -24,6 +24,15 @@ impl Platform {
         }
     }
 
+    /// What a front matter calls the number or key of an item.
+    pub fn link_name(self) -> &'static str {
+        match self {
+            Self::GitHub => "issue",
+            Self::Jira => "key",
+            Self::Ado => "id",
+        }
+    }
+
     /// The variables in which a token is looked for, those that are needed together.
     pub fn variables(self) -> &'static [&'static str] {
         match self {
@@ -67,6 +76,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// What a word of SpecWeave's or of people means; one that nobody knows is open.
+    pub fn of_word(word: &str) -> Self {
+        match word.trim().to_lowercase().replace([' ', '-'], "_").as_str() {
+            "active" | "in_progress" | "implementing" | "implemented" | "in_qa" | "in_review" | "review"
+            | "blocked" | "paused" | "ready_for_review" | "started" => Self::InProgress,
+            "complete" | "completed" | "done" | "closed" | "shipped" => Self::Completed,
+            "cancelled" | "canceled" | "abandoned" | "wont_do" | "wont_fix" => Self::Cancelled,
+            "removed" => Self::Removed,
+            _ => Self::Open,
+        }
+    }
+
     /// As SpecWeave's files write it.
     pub fn word(self) -> &'static str {
         match self {

@@ -6,11 +6,12 @@ pub const HEADINGS: [&str; 4] =
 
 /// A title in one line, without control characters.
 pub fn title(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line: String = specweave_jobs::text::plain(&words.join(" ")).replace('\u{fffd}', "");
-    match line.trim() {
-        "" => "(no title)".to_owned(),
-        line => line.to_owned(),
+    // A line break is a blank, and any other control character nothing.
+    let line: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+    let line = specweave_jobs::text::plain(&line).replace('\u{fffd}', "");
+    match line.split_whitespace().collect::<Vec<_>>().join(" ") {
+        line if line.is_empty() => "(no title)".to_owned(),
+        line => line,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A story's file with other values: what changes is changed line by line, and everything else stays to the byte.
 
-use super::{Authored, AuthoredError, SECTIONS, SYNCED_BY, is_link_line, scalar};
+use super::{Authored, AuthoredError, SECTIONS, SYNCED, is_link_line, scalar};
 use crate::docs::front_matter;
 use crate::model::record::{BoxKey, Checkbox, Field, List, Record, keys};
 use crate::model::text::{self, Fence};
@@ -86,8 +86,24 @@ impl Authored {
             all.insert(provider.to_owned(), Value::Object(own));
             self.set_key(&mut edits, &mut meta, key, Some(Value::Object(all)));
         }
-        if self.is_generated() && self.id().is_ok() {
-            self.set_key(&mut edits, &mut meta, SYNCED_BY, Some(Value::from("specweave-jobs")));
+        let text = self.finish(edits, &meta)?;
+        let is_story = self.is_generated() && self.id().is_ok();
+        Ok(if is_story { Self::parse(&text)?.marked_as_synced().unwrap_or(text) } else { text })
+    }
+
+    /// The file with the mark behind its link, if it can stand there.
+    fn marked_as_synced(&self) -> Option<String> {
+        let last = self.key_lines("external")?.last()?;
+        let line = self.lines[last].trim_end_matches(['\n', '\r']);
+        let edit = (last..last + 1, vec![format!("{line}{SYNCED}")]);
+        self.finish(vec![edit], &self.meta).ok()
+    }
+
+    /// The file with these keys in its front matter; without a value, a key goes.
+    pub fn with_keys(&self, keys: &[(&str, Option<Value>)]) -> Result<String, AuthoredError> {
+        let (mut edits, mut meta) = (Vec::new(), self.meta.clone());
+        for (key, value) in keys {
+            self.set_key(&mut edits, &mut meta, key, value.clone());
         }
         self.finish(edits, &meta)
     }

@@ -1,5 +1,6 @@
 //! A story's file: what stands where in it, and how a part is replaced so that every other byte stays. Pure.
 
+use crate::docs::front_matter;
 use crate::docs::story::criteria::{
     blank_lines_cut, counterparts, criterion, is_checked, listed_criteria, mark,
 };
@@ -14,6 +15,8 @@ const NO_TASKS: &str = "> **Note**: This User Story was imported from an externa
 /// A file as it stands: what is ours to change in it, and everything else to the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
+    /// The front matter with its fences and the empty lines behind it; empty where there is none.
+    pub(super) front: String,
     /// Up to the first of our headings.
     preamble: String,
     /// Headings of ours and what stands below each.
@@ -22,6 +25,7 @@ pub struct Document {
 
 impl Document {
     pub fn parse(text: &str) -> Self {
+        let (front, text) = front_matter::split(text);
         let mut preamble = String::new();
         let mut sections: Vec<(&'static str, String)> = Vec::new();
         for line in text.split_inclusive('\n') {
@@ -32,7 +36,7 @@ impl Document {
                 (None, None) => preamble.push_str(line),
             }
         }
-        Self { preamble, sections }
+        Self { front: front.to_owned(), preamble, sections }
     }
 
     /// A new file for an item.
@@ -52,7 +56,7 @@ impl Document {
             preamble.push_str(&format!("**Priority**: {}\n", fields.priority));
         }
         preamble.push('\n');
-        let mut document = Self { preamble, sections: Vec::new() };
+        let mut document = Self { front: String::new(), preamble, sections: Vec::new() };
         document.sections.push(("## Description", format!("\n\n{}\n\n", fields.description)));
         if !fields.criteria.is_empty() {
             document
@@ -65,7 +69,7 @@ impl Document {
     }
 
     pub fn text(&self) -> String {
-        let mut out = self.preamble.clone();
+        let mut out = format!("{}{}", self.front, self.preamble);
         for (heading, body) in &self.sections {
             out.push_str(heading);
             out.push_str(body);

@@ -150,8 +150,8 @@ impl Page<'_> {
             return Ok((Placed::Unchanged, None));
         }
         let mut document = Document::parse(text);
-        let local = document.fields();
         let bases = self.writer.ledger.bases(&item.key);
+        let local = document.fields_since(&bases);
         if bases.is_empty()
             && !moves
             && document.metadata("Updated At") == Some(clock::iso(item.updated).as_str())
@@ -179,6 +179,7 @@ impl Page<'_> {
         let imported_at =
             document.metadata("Imported At").map_or_else(|| clock::iso(clock::now()), str::to_owned);
         document.set_metadata(&story::metadata(item, &imported_at, &place.folder));
+        document.set_front(item, number, &place.folder, &merged);
         let new = document.text();
         // A person's own text is not what the next import may replace.
         let written = Document::parse(&new).fields().prints();
@@ -300,6 +301,7 @@ impl Page<'_> {
         };
         let mut document = Document::new(number, item, remote);
         document.set_metadata(&story::metadata(item, &clock::iso(clock::now()), &place.folder));
+        document.set_front(item, number, &place.folder, remote);
         let text = document.text();
         // What is read back from the file is what the next import compares with.
         let local = Document::parse(&text).fields().prints();

@@ -478,11 +478,6 @@ pub(super) fn number_or_text(reference: &str) -> serde_json::Value {
 
 /// What a front matter says of an item.
 fn item_link(item: &Item) -> serde_json::Value {
-    use crate::model::item::Platform;
-    let name = match item.platform {
-        Platform::GitHub => "issue",
-        Platform::Jira => "key",
-        Platform::Ado => "id",
-    };
+    let name = item.platform.link_name();
     serde_json::json!({name: number_or_text(item.reference()), "url": item.url})
 }

@@ -3,10 +3,10 @@
 
 use super::engine::{Docs, Note, StoryFile, number_or_text};
 use super::plan::{Foreseen, Imported};
-use crate::docs::authored;
+use crate::docs::front_matter;
 use crate::docs::increment::Sources;
 use crate::docs::ledger::Placed;
-use crate::docs::story::Document;
+use crate::docs::story::{self, Document};
 use crate::docs::writer::{Access, SPECS, Wins, Writer, WriterError};
 use crate::model::failure::Failure;
 use crate::model::item::{Item, Platform};
@@ -170,7 +170,7 @@ impl Docs for LivingDocs {
                     continue;
                 };
                 match self.read(&path) {
-                    Ok(Some(text)) if authored::has_front_matter(&text) => found.push((path, Ok(text))),
+                    Ok(Some(text)) if is_authored(&text) => found.push((path, Ok(text))),
                     Ok(_) => {}
                     Err(error) => found.push((path, Err(error.to_string()))),
                 }
@@ -264,7 +264,7 @@ impl Docs for LivingDocs {
     fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
         let kept = self.writer.story(item).map_err(from_writer)?;
         Ok(kept.map(|kept| Imported {
-            fields: Document::parse(&kept.text).fields(),
+            fields: Document::parse(&kept.text).fields_since(&kept.bases),
             path: kept.path,
             text: kept.text,
             bases: kept.bases,
@@ -312,6 +312,11 @@ impl Docs for LivingDocs {
             .filter_map(|one| by_id.get(one.name.as_str()).map(|key| ((*key).to_owned(), one.failure)));
         Ok(failed.collect())
     }
+}
+
+/// Whether a story was written here: it has a front matter, and names no item that it was imported from.
+fn is_authored(text: &str) -> bool {
+    front_matter::is_there(text) && story::named(text).is_none()
 }
 
 /// From which SpecWeave generates stories.

@@ -1,6 +1,6 @@
 //! Words for where a story stands: the files', the trackers', and the few that both sides share. Pure.
 
-use crate::model::item::Platform;
+use crate::model::item::{Platform, Status};
 use crate::trackers::edits::{Category, State};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,12 +19,11 @@ fn shared(category: Category) -> &'static str {
 
 /// SpecWeave's words, and those of people.
 fn category_of(word: &str) -> Category {
-    match word {
-        "active" | "in_progress" | "implementing" | "implemented" | "in_qa" | "in_review" | "review"
-        | "blocked" | "paused" | "ready_for_review" | "started" => Category::InProgress,
-        "complete" | "completed" | "done" | "closed" | "shipped" => Category::Completed,
-        "cancelled" | "canceled" | "abandoned" | "removed" | "wont_do" | "wont_fix" => Category::Cancelled,
-        _ => Category::Open,
+    match Status::of_word(word) {
+        Status::Open => Category::Open,
+        Status::InProgress => Category::InProgress,
+        Status::Completed => Category::Completed,
+        Status::Cancelled | Status::Removed => Category::Cancelled,
     }
 }
 

@@ -1,0 +1,96 @@
+//! The front matter of a story that came from a tracker: what SpecWeave's matcher, its sync and its issue builder look for. It says
+//! what the body says; a value that somebody changes only here is an edit like one in the body. Pure.
+
+use crate::docs::authored::Authored;
+use crate::docs::front_matter;
+use crate::docs::story::document::Document;
+use crate::docs::story::{Base, Field, Fields};
+use crate::model::item::{Item, Status};
+use crate::model::text;
+use serde_json::{Map, Value, json};
+
+/// SpecWeave's word for a status of the body.
+fn word(status: &str) -> &'static str {
+    match Status::of_word(status) {
+        Status::Open => "not_started",
+        Status::InProgress => "in_progress",
+        Status::Completed => "completed",
+        Status::Cancelled | Status::Removed => "cancelled",
+    }
+}
+
+impl Document {
+    /// What the file says, whoever wrote it: where the body still says what it said, a value that was changed in the front
+    /// matter counts.
+    pub fn fields_since(&self, bases: &[Base]) -> Fields {
+        let mut fields = self.fields();
+        let Ok(front) = Authored::parse(&self.front) else { return fields };
+        let body = fields.prints();
+        let stays = |field: Field| {
+            let place = field as usize;
+            bases.iter().any(|base| base.local.0[place] == body.0[place])
+        };
+        let said = |key: &str| front.meta.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        if let Some(title) = said("title").filter(|_| stays(Field::Title)) {
+            fields.title = text::heading(&text::title(title));
+        }
+        if let Some(status) = said("status").filter(|_| stays(Field::Status))
+            && word(status) != word(&fields.status)
+        {
+            fields.status = Status::of_word(status).word().to_owned();
+        }
+        if let Some(priority) = said("priority").filter(|_| stays(Field::Priority)) {
+            fields.priority = priority.to_owned();
+        }
+        fields
+    }
+
+    /// Writes the front matter of an item's file; keys that are not ours stay, and one that cannot be read stays as it is.
+    pub fn set_front(&mut self, item: &Item, number: u32, folder: &str, fields: &Fields) {
+        if self.front.is_empty() {
+            let keys = keys(item, number, folder, fields, Map::new());
+            let said = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));
+            let lines: Vec<String> =
+                said.flat_map(|(key, value)| front_matter::lines_of(key, &value)).collect();
+            self.front = format!("---\n{}\n---\n\n", lines.join("\n"));
+            return;
+        }
+        let Ok(before) = Authored::parse(&self.front) else { return };
+        let external = before.meta.get("external").and_then(Value::as_object).cloned().unwrap_or_default();
+        // A word that means the same stays.
+        let there = before.meta.get("status").and_then(Value::as_str);
+        let stays = there.is_some_and(|there| word(there) == word(&fields.status));
+        let mut keys = keys(item, number, folder, fields, external);
+        keys.retain(|(key, _)| !(stays && *key == "status"));
+        if let Ok(front) = before.with_keys(&keys) {
+            self.front = front;
+        }
+    }
+}
+
+/// What it says; `external` is what it says of other trackers.
+fn keys(
+    item: &Item,
+    number: u32,
+    folder: &str,
+    fields: &Fields,
+    mut external: Map<String, Value>,
+) -> Vec<(&'static str, Option<Value>)> {
+    let reference = item.reference();
+    let link = reference.parse::<u64>().map_or_else(|_| json!(reference), |number| json!(number));
+    let platform = item.platform.word();
+    let url = text::value(&item.url);
+    external.insert(platform.to_owned(), json!({item.platform.link_name(): link, "url": url}));
+    vec![
+        ("id", Some(json!(format!("US-{number:03}E")))),
+        ("feature", Some(json!(folder))),
+        ("title", Some(json!(fields.title.replace("\\<", "<")))),
+        ("status", Some(json!(word(&fields.status)))),
+        ("priority", (!fields.priority.is_empty()).then(|| json!(fields.priority))),
+        ("origin", Some(json!("external"))),
+        ("external_source", Some(json!(platform))),
+        ("external_id", Some(json!(text::value(&item.external_id)))),
+        ("external_url", Some(json!(url))),
+        ("external", Some(Value::Object(external))),
+    ]
+}
