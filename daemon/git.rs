@@ -4,12 +4,14 @@
 mod address;
 mod bounds;
 mod error;
+mod exact;
 mod http;
 pub mod mark;
 mod place;
 mod publisher;
 mod repository;
 mod ssh;
+mod system;
 mod wire;
 
 use crate::net;
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use mark::Mark;
 use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
 use publisher::{Published, Publisher};
-use repository::{Existing, Plan};
+use repository::{Built, Existing, Plan};
 use specweave_jobs::crash;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,9 @@ type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// A pack up to this size is held in memory until it is whole, so that a slow remote holds no thread.
 const SMALL_PACK: usize = 4 * 1024 * 1024;
 
+/// What is said of a clone that ended before it had a commit.
+const UNFINISHED: &str = "an unfinished clone stands at the target; move it away to clone again";
+
 /// A kill waits so long for cancelled steps to end.
 const CLEARING: Duration = Duration::from_millis(400);
 
@@ -52,6 +57,8 @@ const CHUNKS_AHEAD: usize = 16;
 pub struct Cloned {
     /// Large files are pointers; `git lfs pull` is the user's.
     pub uses_lfs: bool,
+    /// Why the user's own git was used, where it was.
+    pub by_git: Option<String>,
 }
 
 /// How a clone went well.
@@ -66,6 +73,8 @@ pub struct Engine {
     http: reqwest::Client,
     secrets: Arc<Secrets>,
     settings: GitSettings,
+    /// Why nothing can be cloned here the fast way.
+    obstacle: Option<String>,
     stall: Duration,
     depth: u32,
     /// Repositories that are built at a time: indexing and checking out is bound by the processor.
@@ -113,11 +122,13 @@ impl Engine {
         project_root: &Path,
         tenure: Tenure,
     ) -> Self {
+        let obstacle = exact::variables(secrets.variables()).or_else(|| exact::settings(&settings));
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             http,
             secrets,
             settings,
+            obstacle,
             stall: net::stall_deadline(),
             depth,
             slots: Semaphore::new(at_a_time),
@@ -155,11 +166,19 @@ impl Engine {
         let found = self.existing(task).await?;
         match found {
             Existing::Whole => return Ok(Success::AlreadyThere),
-            Existing::Other(reason) => return Err(CloneError::Refused(reason)),
+            Existing::Other(reason) | Existing::Unreadable(reason) => {
+                return Err(CloneError::Refused(reason));
+            }
             Existing::Nothing | Existing::Unborn => {}
         }
         remove_folder(&task.partial).await?;
-        let made = self.make(task, found == Existing::Unborn, &place, cancel).await;
+        let unborn = found == Existing::Unborn;
+        let made = match self.make(task, unborn, &place, cancel).await {
+            Err(error) if error.may_go_well_with_git() => {
+                self.make_with_git(task, unborn, error, &place, cancel).await
+            }
+            made => made,
+        };
         // What waits for the disk keeps its turn from nobody who waits for the network.
         drop(turns);
         let result = match made {
@@ -188,49 +207,31 @@ impl Engine {
         place: &Place,
         cancel: &CancellationToken,
     ) -> Result<Option<Cloned>, CloneError> {
-        let route = route(&self.settings.rewritten(&task.address))?;
+        let address = self.settings.rewritten(&task.address);
+        if let Some(reason) = self.obstacle.as_deref().or_else(|| exact::address(&address)) {
+            return Err(CloneError::Inexact(reason.to_owned()));
+        }
+        let route = route(&address)?;
         let opening = async {
             Ok(match &route {
-                Route::Libgit2(_) => None,
                 Route::Http(url, login) => {
                     let (session, refs) = http::Transport::open(self, url, login.as_ref()).await?;
-                    Some((Open::Http(session), refs))
+                    (Open::Http(session), refs)
                 }
                 Route::Ssh(address) => {
                     let (session, refs) = ssh::Transport::open(self, address).await?;
-                    Some((Open::Ssh(Box::new(session)), refs))
+                    (Open::Ssh(Box::new(session)), refs)
                 }
             })
         };
-        let opened = unless_cancelled(cancel, opening).await?;
+        let (session, refs) = unless_cancelled(cancel, opening).await?;
         if unborn {
-            let empty = match (&opened, &route) {
-                (Some((_, refs)), _) => refs.refs.is_empty(),
-                (None, Route::Libgit2(address)) => {
-                    let address = address.clone();
-                    place.blocking(cancel, move || repository::is_empty_remote(&address)).await?
-                }
-                (None, _) => false,
-            };
-            let unfinished = "an unfinished clone stands at the target; move it away to clone again";
-            return if empty { Ok(None) } else { Err(CloneError::Refused(unfinished.into())) };
+            return if refs.refs.is_empty() { Ok(None) } else { Err(CloneError::Refused(UNFINISHED.into())) };
         }
-        match (opened, route) {
-            (Some((session, refs)), _) => self.receive(task, session, refs, place, cancel).await.map(Some),
-            (None, Route::Libgit2(address)) => {
-                // A remote that takes its time, or says nothing, must not hold a turn of the processor.
-                let is_remote = address.starts_with("git:");
-                let permit =
-                    if is_remote { None } else { Some(unless_cancelled(cancel, self.turn()).await?) };
-                let (at, token) = (task.partial.clone(), cancel.clone());
-                let build = move || {
-                    let _permit = permit;
-                    repository::build_with_libgit2(&address, &at, &token)
-                };
-                place.blocking(cancel, build).await.map(Some)
-            }
-            (None, _) => unreachable!("only libgit2 opens no session of ours"),
+        if let Some(reason) = exact::refs(&refs) {
+            return Err(CloneError::Inexact(reason.to_owned()));
         }
+        self.receive(task, session, refs, place, cancel).await.map(Some)
     }
 
     /// A turn at the processor.
@@ -242,7 +243,28 @@ impl Engine {
         let target = task.target.clone();
         let wanted = [task.address.clone(), self.settings.rewritten(&task.address)];
         let same = move |origin: &str| wanted.iter().any(|wanted| same_repository(wanted, origin));
-        blocking(move || Ok(repository::existing(&target, same))).await
+        let (at, is_same) = (target.clone(), same.clone());
+        match blocking(move || Ok(repository::existing(&at, is_same))).await? {
+            Existing::Unreadable(why) => Ok(self.readable_by_git(&target, same, &why).await),
+            found => Ok(found),
+        }
+    }
+
+    /// What git says of a repository whose format libgit2 does not know.
+    async fn readable_by_git(&self, at: &Path, same: impl Fn(&str) -> bool, why: &str) -> Existing {
+        let git = self.git();
+        let Some(said) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
+            return repository::broken(why);
+        };
+        let urls: Vec<String> =
+            said.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect();
+        if !urls.iter().any(|url| same(url)) {
+            return repository::another(&urls);
+        }
+        match git.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]).await {
+            Some(_) => Existing::Whole,
+            None => repository::broken(why),
+        }
     }
 
     async fn receive(
@@ -257,7 +279,7 @@ impl Engine {
             origin: task.address.clone(),
             shallow: Vec::new(),
             single_branch: self.depth > 0,
-            default_branch: self.settings.default_branch.clone(),
+            settings: self.settings.clone(),
             refs,
         };
         let wants = wants(&plan.refs, plan.single_branch);
@@ -317,7 +339,96 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Cloned, CloneError> {
         let (at, token) = (task.partial.clone(), cancel.clone());
-        place.blocking(cancel, move || repository::build(&at, &plan, pack, turn, &token)).await
+        let built = place.blocking(cancel, move || repository::build(&at, &plan, pack, turn, &token)).await?;
+        self.checked_out(task, built, cancel).await
+    }
+
+    /// Has git check out what it alone does as it should be.
+    async fn checked_out(
+        &self,
+        task: &Task,
+        built: Built,
+        cancel: &CancellationToken,
+    ) -> Result<Cloned, CloneError> {
+        let Built { mut uses_lfs, left } = built;
+        if let Some(reason) = &left {
+            let done = self.git().check_out(&task.partial, cancel).await;
+            done.map_err(|error| needs_git(error, reason))?;
+            if uses_lfs {
+                uses_lfs = self.has_pointers(task, cancel).await?;
+            }
+        }
+        Ok(Cloned { uses_lfs, by_git: left })
+    }
+
+    async fn has_pointers(&self, task: &Task, cancel: &CancellationToken) -> Result<bool, CloneError> {
+        let (at, token) = (task.partial.clone(), cancel.clone());
+        unless_cancelled(cancel, blocking(move || Ok(repository::has_pointers(&at, &token)))).await
+    }
+
+    fn git(&self) -> system::Git<'_> {
+        system::Git { secrets: &self.secrets, stall: self.stall }
+    }
+
+    /// Clones with the user's own git what the fast path does not: `why` is what stood in its way.
+    async fn make_with_git(
+        &self,
+        task: &Task,
+        unborn: bool,
+        why: CloneError,
+        place: &Place,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Cloned>, CloneError> {
+        let is_inexact = matches!(why, CloneError::Inexact(_));
+        // A login that was refused is not tried again: git may know another.
+        let login = match Url::parse(&self.settings.rewritten(&task.address)) {
+            Ok(url) if is_inexact => self.secrets.first_login(&url).await,
+            _ => None,
+        };
+        let order =
+            |login| system::Order { address: &task.address, at: &task.partial, depth: self.depth, login };
+        remove_folder(&task.partial).await?;
+        let has_login = login.is_some();
+        let mut cloned = self.git().clone(order(login), cancel).await;
+        if has_login
+            && matches!(cloned, Err(CloneError::Auth(_) | CloneError::Forbidden(_) | CloneError::NotFound(_)))
+        {
+            remove_folder(&task.partial).await?;
+            cloned = self.git().clone(order(None), cancel).await;
+        }
+        match cloned {
+            Ok(()) if unborn => {
+                let at = task.partial.clone();
+                let made = place.blocking(cancel, move || Ok(repository::existing(&at, |_| true))).await?;
+                if made == Existing::Unborn { Ok(None) } else { Err(CloneError::Refused(UNFINISHED.into())) }
+            }
+            Ok(()) => {
+                let uses_lfs = self.has_pointers(task, cancel).await?;
+                Ok(Some(Cloned { uses_lfs, by_git: Some(why.to_string()) }))
+            }
+            Err(CloneError::NoGit) if is_inexact && task.address.starts_with('/') => {
+                self.make_with_libgit2(task, place, cancel).await.map(Some)
+            }
+            Err(error) => Err(worse(why, error)),
+        }
+    }
+
+    /// Clones a repository of this machine where there is no git.
+    async fn make_with_libgit2(
+        &self,
+        task: &Task,
+        place: &Place,
+        cancel: &CancellationToken,
+    ) -> Result<Cloned, CloneError> {
+        let permit = unless_cancelled(cancel, self.turn()).await?;
+        let (address, at, token) = (task.address.clone(), task.partial.clone(), cancel.clone());
+        let settings = self.settings.clone();
+        let build = move || {
+            let _permit = permit;
+            repository::build_with_libgit2(&address, &at, &settings, &token)
+        };
+        let built = place.blocking(cancel, build).await?;
+        self.checked_out(task, built, cancel).await
     }
 
     /// Makes the partial clone durable and gives it its name.
@@ -335,6 +446,34 @@ impl Engine {
                 _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
             },
         }
+    }
+}
+
+/// What is to be told of a repository that git could not clone either: why it had to be git, if there is none; else what says
+/// more of the two.
+fn worse(why: CloneError, error: CloneError) -> CloneError {
+    match (why, error) {
+        (CloneError::Inexact(reason), error) => needs_git(error, &reason),
+        (why, CloneError::NoGit) => why,
+        (_, error @ (CloneError::Cancelled | CloneError::Limited(_) | CloneError::Local { .. })) => error,
+        // Our words name what to do, and git's only that nobody answered it.
+        (
+            why @ (CloneError::Auth(_)
+            | CloneError::Forbidden(_)
+            | CloneError::NotFound(_)
+            | CloneError::Network(_)),
+            _,
+        ) => why,
+        (_, error) => error,
+    }
+}
+
+fn needs_git(error: CloneError, reason: &str) -> CloneError {
+    match error {
+        CloneError::NoGit => CloneError::Refused(format!(
+            "git is needed, as {reason}; it is not installed, or not in the PATH of the command"
+        )),
+        error => error,
     }
 }
 
@@ -367,7 +506,7 @@ impl PackStream {
         depth: u32,
     ) -> Result<Self, CloneError> {
         if !wire::has_side_band(dialect) {
-            return Err(CloneError::NotGit("the server is too old: it has no side band".into()));
+            return Err(CloneError::Inexact("the server has no side band".into()));
         }
         let shallow = wire::read_until_pack(&mut reader, dialect, depth).await?;
         Ok(Self { reader, shallow, process: None })

@@ -35,11 +35,6 @@ pub const SHORT_WAIT: Duration = Duration::from_secs(30);
 /// So many of them, and then the job pauses after all.
 pub const MOST_SHORT_WAITS: u32 = 5;
 
-/// The user's git configuration, as far as it is about the network.
-pub async fn git_settings() -> GitSettings {
-    tokio::task::spawn_blocking(GitSettings::read).await.unwrap_or_default()
-}
-
 /// How long a remote may be silent in the middle of an answer: 30 seconds, or
 /// `SPECWEAVE_JOBS_STALL_SECONDS` of the daemon's environment.
 pub fn stall_deadline() -> Duration {
@@ -68,8 +63,7 @@ pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqw
         .tcp_nodelay(true)
         .pool_max_idle_per_host(64)
         .no_proxy();
-    let authorities =
-        [secrets.setting("GIT_SSL_CAINFO"), secrets.setting("SSL_CERT_FILE"), git.ca_file.as_deref()];
+    let authorities = [secrets.setting("GIT_SSL_CAINFO"), secrets.setting("SSL_CERT_FILE"), git.ca_file()];
     for path in authorities.into_iter().flatten() {
         let pem =
             fs::read(path).map_err(|source| NetError::Certificates { path: path.to_owned(), source })?;
@@ -78,7 +72,7 @@ pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqw
         builder = builder.tls_certs_merge(certificates);
     }
     let none = secrets.setting("NO_PROXY").and_then(reqwest::NoProxy::from_string);
-    let everything = secrets.setting("ALL_PROXY").or(git.proxy.as_deref());
+    let everything = secrets.setting("ALL_PROXY").or(git.proxy());
     if let Some(address) = secrets.setting("HTTPS_PROXY").or(everything) {
         let proxy = reqwest::Proxy::https(address).map_err(NetError::Proxy)?;
         builder = builder.proxy(proxy.no_proxy(none.clone()));

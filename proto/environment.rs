@@ -5,7 +5,8 @@ use crate::v1::EnvironmentVariable;
 use std::collections::BTreeMap;
 
 /// Where things are; kept in the job's journal, so that a restarted job finds the same servers.
-pub const SETTINGS: [&str; 15] = [
+pub const SETTINGS: [&str; 16] = [
+    UMASK,
     "GITHUB_API_URL",
     "AZURE_DEVOPS_ORG_URL",
     "AZURE_DEVOPS_ORG",
@@ -34,16 +35,44 @@ pub const SECRETS: [&str; 7] = [
     "JIRA_API_TOKEN",
 ];
 
-/// What helper programs (ssh, gh, git's credential helpers) need; in memory only.
-pub const HELPERS: [&str; 7] = [
+/// What helper programs (ssh, gh, git's credential helpers) need; in memory only. All that begins with `GIT_` goes with it,
+/// but for [`NOT_FOR_GIT`].
+const HELPERS: [&str; 7] = [
     "HOME",
     "PATH",
     "SSH_AUTH_SOCK",
-    "GIT_SSH_COMMAND",
+    "SSH_ASKPASS",
+    "SSH_ASKPASS_REQUIRE",
     "XDG_CONFIG_HOME",
     "GH_CONFIG_DIR",
-    "GIT_CONFIG_GLOBAL",
 ];
+
+/// Variables of git's that are about the repository in which a command was typed, or write what git says and does into
+/// files; names and beginnings of names.
+const NOT_FOR_GIT: [&str; 13] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_INTERNAL_",
+    "GIT_TRACE",
+    "GIT_CURL_VERBOSE",
+    "GIT_REDIRECT_",
+];
+
+/// Whether a variable is for helper programs.
+pub fn is_for_helpers(name: &str) -> bool {
+    let is_gits = name.starts_with("GIT_") && !NOT_FOR_GIT.iter().any(|other| name.starts_with(other));
+    is_gits || HELPERS.contains(&name)
+}
+
+/// Tells the daemon the umask of the command that asks, in octal.
+pub const UMASK: &str = "SPECWEAVE_JOBS_UMASK";
 
 /// What of a client's environment its daemon gets, and of the daemon's its helper programs.
 pub const OWN: [&str; 10] = [
@@ -65,27 +94,41 @@ pub const MOST_DOTENV: u64 = 1024 * 1024;
 /// A proxy may also be named in lower case.
 const LOWER_CASE_TOO: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
 
-/// The variables of this process that travel.
+/// The variables of this process that travel, and its umask.
 pub fn carried() -> Vec<EnvironmentVariable> {
-    names()
-        .filter_map(|name| {
-            let lower = LOWER_CASE_TOO.contains(&name).then(|| name.to_ascii_lowercase());
-            let value = std::env::var(name).ok().or_else(|| std::env::var(lower?).ok())?;
-            (!value.is_empty()).then(|| EnvironmentVariable { name: name.into(), value })
-        })
+    let named = SETTINGS.into_iter().chain(SECRETS).filter_map(|name| {
+        let lower = LOWER_CASE_TOO.contains(&name).then(|| name.to_ascii_lowercase());
+        let value = std::env::var(name).ok().or_else(|| std::env::var(lower?).ok())?;
+        Some((name.to_owned(), value))
+    });
+    let helpers = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| is_for_helpers(name))?;
+        Some((name, value.into_string().ok()?))
+    });
+    let umask = umask().map(|umask| (UMASK.to_owned(), umask));
+    let all = named.filter(|(name, _)| name != UMASK).chain(helpers).chain(umask);
+    all.filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| EnvironmentVariable { name, value })
         .collect()
+}
+
+/// The umask of this process. It can only be read by setting it, which other threads would notice: the system tells it.
+pub fn umask() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    Some(umask.trim().to_owned())
 }
 
 /// Of what a caller sent, the variables that may travel.
 pub fn accepted(sent: Vec<EnvironmentVariable>) -> BTreeMap<String, String> {
     sent.into_iter()
-        .filter(|variable| names().any(|name| name == variable.name))
+        .filter(|variable| travels(&variable.name))
         .map(|variable| (variable.name, variable.value))
         .collect()
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
-    SETTINGS.into_iter().chain(SECRETS).chain(HELPERS)
+fn travels(name: &str) -> bool {
+    SETTINGS.contains(&name) || SECRETS.contains(&name) || is_for_helpers(name)
 }
 
 /// SpecWeave's reading of `.env`: `KEY=VALUE`, `#` comments, one pair of quotes, no interpolation.

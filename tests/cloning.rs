@@ -157,7 +157,12 @@ fn one_failure_stops_nothing_and_resume_retries_just_what_failed() {
     let id = world.start_clone(names.iter().map(|name| server.repository(name)));
     let job = world.wait(&id);
     assert_eq!(job["state"], "completed_with_warnings");
-    assert_eq!((&job["progress"]["succeeded"], &job["progress"]["failed"]), (&2.into(), &4.into()));
+    assert_eq!(
+        (&job["progress"]["succeeded"], &job["progress"]["failed"]),
+        (&2.into(), &4.into()),
+        "{}",
+        world.run(["--logs", &id]).stdout
+    );
     let failed = result(&world, &id)["failedRepos"].clone();
     let reason = |name: &str| {
         let all = failed.as_array().unwrap();

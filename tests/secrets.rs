@@ -112,7 +112,7 @@ fn gits_credential_helpers_are_asked_after_a_refusal_and_never_prompt() {
     let (mut world, server) = world_with_token();
     plant(&mut world, "gh", "exit 1");
     let script = format!(
-        "[ \"$1 $2\" = 'credential fill' ] || exit 1\n[ \"$GIT_TERMINAL_PROMPT\" = 0 ] || exit 1\ncat > /dev/null\necho username=ada\necho password={TOKEN}"
+        "[ \"$1 $2\" = 'credential fill' ] || PATH=\"${{PATH#*:}}\" exec git \"$@\"\n[ \"$GIT_TERMINAL_PROMPT\" = 0 ] || exit 1\ncat > /dev/null\necho username=ada\necho password={TOKEN}"
     );
     plant(&mut world, "git", &script);
     let id = world.start_clone([server.repository("repo-000")]);

@@ -3,7 +3,6 @@
 use crate::git::{CloneError, ssh};
 use crate::model::repository::split_login;
 use crate::net::secrets::Login;
-use std::path::Path;
 use url::Url;
 
 /// How an address is reached.
@@ -11,7 +10,6 @@ pub enum Route {
     /// With the login that stood in a rewritten address.
     Http(Url, Option<Login>),
     Ssh(ssh::Address),
-    Libgit2(String),
 }
 
 /// Reads an address.
@@ -21,16 +19,6 @@ pub fn route(address: &str) -> Result<Route, CloneError> {
         let url = Url::parse(&address)
             .map_err(|error| CloneError::Refused(format!("the address is not valid: {error}")))?;
         return Ok(Route::Http(url, login.and_then(|(user, secret)| Login::new(user, &secret))));
-    }
-    if Path::new(address).is_absolute() {
-        return if Path::new(address).exists() {
-            Ok(Route::Libgit2(address.to_owned()))
-        } else {
-            Err(CloneError::NotFound(format!("{address} does not exist")))
-        };
-    }
-    if address.starts_with("file://") || address.starts_with("git://") {
-        return Ok(Route::Libgit2(address.to_owned()));
     }
     ssh::Address::parse(address)
         .map(Route::Ssh)

@@ -83,6 +83,14 @@ pub struct Extent {
     pub has_odd_modes: bool,
 }
 
+/// A file that says how others are to be checked out.
+pub struct Attributes {
+    pub oid: Oid,
+    pub is_file: bool,
+}
+
+const ATTRIBUTES: &[u8] = b".gitattributes";
+
 /// A folder that is being looked at.
 struct Open {
     oid: Oid,
@@ -92,10 +100,16 @@ struct Open {
 }
 
 /// Measures the tree of a commit. Each folder is looked at once, however often it stands in the tree.
-pub fn extent(repository: &Repository, root: Oid, cancel: &CancellationToken) -> Result<Extent, CloneError> {
+/// The files with attributes in it are added to `attributes`.
+pub fn extent(
+    repository: &Repository,
+    root: Oid,
+    attributes: &mut Vec<Attributes>,
+    cancel: &CancellationToken,
+) -> Result<Extent, CloneError> {
     let mut known: HashMap<Oid, Extent> = HashMap::new();
     // From the root down to the folder that is looked at.
-    let mut way = vec![look_into(repository, root)?];
+    let mut way = vec![look_into(repository, root, attributes)?];
     loop {
         if cancel.is_cancelled() {
             return Err(CloneError::Cancelled);
@@ -109,7 +123,7 @@ pub fn extent(repository: &Repository, root: Oid, cancel: &CancellationToken) ->
         match known.get(next) {
             None => {
                 let next = *next;
-                way.push(look_into(repository, next)?);
+                way.push(look_into(repository, next, attributes)?);
             }
             Some(below) => {
                 here.extent.paths = here.extent.paths.saturating_add(below.paths);
@@ -130,7 +144,11 @@ pub fn extent(repository: &Repository, root: Oid, cancel: &CancellationToken) ->
     }
 }
 
-fn look_into(repository: &Repository, oid: Oid) -> Result<Open, CloneError> {
+fn look_into(
+    repository: &Repository,
+    oid: Oid,
+    attributes: &mut Vec<Attributes>,
+) -> Result<Open, CloneError> {
     let tree = repository.find_tree(oid)?;
     let mut extent = Extent { paths: tree.len() as u64, depth: 1, has_odd_modes: false };
     let mut below = Vec::new();
@@ -139,6 +157,12 @@ fn look_into(repository: &Repository, oid: Oid) -> Result<Open, CloneError> {
         extent.has_odd_modes |= !usual.contains(&entry.filemode_raw());
         if entry.kind() == Some(ObjectType::Tree) {
             below.push(entry.id());
+        }
+        if entry.name_bytes() == ATTRIBUTES {
+            attributes.push(Attributes {
+                oid: entry.id(),
+                is_file: matches!(entry.filemode(), 0o100644 | 0o100755),
+            });
         }
     }
     Ok(Open { oid, extent, below })

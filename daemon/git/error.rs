@@ -30,6 +30,11 @@ pub enum CloneError {
     Remote(String),
     #[error("{0}")]
     Refused(String),
+    /// The fast path does not do it exactly as git does.
+    #[error("{0}")]
+    Inexact(String),
+    #[error("git is not installed, or not in the PATH of the command")]
+    NoGit,
     #[error("cannot {what}: {source}")]
     Local { what: &'static str, source: io::Error },
     #[error("{}", in_words(.0))]
@@ -57,7 +62,7 @@ impl CloneError {
             Self::Network(_) | Self::Stalled(_) => Reason::Network,
             Self::Limited(_) => Reason::RateLimited,
             Self::NotGit(_) | Self::Remote(_) => Reason::Remote,
-            Self::Refused(_) => Reason::InvalidInput,
+            Self::Refused(_) | Self::Inexact(_) | Self::NoGit => Reason::InvalidInput,
             Self::Local { .. } => Reason::Storage,
             Self::Git(_) if self.is_storage() => Reason::Storage,
             Self::Git(error) if error.class() == git2::ErrorClass::Net => Reason::Network,
@@ -65,6 +70,31 @@ impl CloneError {
             Self::Cancelled => Reason::Internal,
         };
         Failure { host: host_of(address), ..Failure::new(reason, self.to_string()) }
+    }
+
+    /// Whether git itself may clone what the fast path could not.
+    pub fn may_go_well_with_git(&self) -> bool {
+        match self {
+            Self::Auth(_) | Self::Forbidden(_) | Self::NotFound(_) | Self::Remote(_) | Self::Inexact(_) => {
+                true
+            }
+            // What git may trust, or reach, in a way of its own.
+            Self::Network(text) => {
+                let text = text.to_lowercase();
+                ["certificate", "tls", "ssl", "proxy", "invalid http", "unsupported"]
+                    .iter()
+                    .any(|word| text.contains(word))
+            }
+            // An object that is too large for memory is not for git either: the remote may be anybody.
+            Self::Git(error) => !self.is_storage() && error.class() != git2::ErrorClass::NoMemory,
+            Self::Cancelled
+            | Self::Stalled(_)
+            | Self::Limited(_)
+            | Self::NotGit(_)
+            | Self::Refused(_)
+            | Self::NoGit
+            | Self::Local { .. } => false,
+        }
     }
 
     /// Whether the same attempt may go well a moment later.

@@ -5,7 +5,7 @@ use crate::git::{CloneError, Engine, PackStream, Reader};
 use crate::net;
 use crate::net::secrets::Login;
 use futures_util::TryStreamExt;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
 use std::io;
 use std::time::Duration;
@@ -61,15 +61,26 @@ impl<'a> Transport<'a> {
                 _ => break (response, login),
             }
         };
-        let response = check(response, login.is_some())?;
+        let response = check(response, login.is_some()).await?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        if kind != "application/x-git-upload-pack-advertisement" {
+        let essence = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/x-git-upload-pack-advertisement" => {}
             // Azure DevOps answers a bad token with its sign-in page.
-            return Err(if kind.starts_with("text/html") && response.status() != StatusCode::OK {
-                CloneError::Auth("the server answered with a sign-in page".into())
-            } else {
-                CloneError::NotGit(format!("the server answered {kind:?}, which is no git repository"))
-            });
+            "text/html" if response.status() != StatusCode::OK => {
+                return Err(CloneError::Auth("the server answered with a sign-in page".into()));
+            }
+            // Git would take a page for people for the list of refs of an empty repository.
+            "text/html" => {
+                return Err(CloneError::NotGit(format!(
+                    "the server answered {kind:?}, which is no git repository"
+                )));
+            }
+            _ => {
+                return Err(CloneError::Inexact(format!(
+                    "the server answered {kind:?}, as one does that only gives files"
+                )));
+            }
         }
         let mut reader = PacketReader::new(body(response), engine.stall);
         let (dialect, refs) = wire::read_advertisement(&mut reader).await?;
@@ -141,7 +152,7 @@ impl<'a> Transport<'a> {
         }
         let request = net::authorized(request, &self.base, self.login.as_ref(), &self.engine.settings);
         let response = request.send().await.map_err(CloneError::from_http)?;
-        Ok(body(check(response, self.login.is_some())?))
+        Ok(body(check(response, self.login.is_some()).await?))
     }
 }
 
@@ -153,13 +164,44 @@ fn body(response: Response) -> Reader {
     Box::new(StreamReader::new(chunks))
 }
 
-/// One reading of every status.
-fn check(response: Response, with_login: bool) -> Result<Response, CloneError> {
-    let status = response.status();
-    let headers = response.headers();
-    if status.is_success() {
+/// One reading of every status, with what the server says in plain words.
+async fn check(response: Response, with_login: bool) -> Result<Response, CloneError> {
+    if response.status().is_success() {
         return Ok(response);
     }
+    let (status, headers) = (response.status(), response.headers().clone());
+    let said = words(response).await;
+    refused(status, &headers, with_login).map_err(|error| match error {
+        CloneError::Auth(text) if !said.is_empty() => CloneError::Auth(format!("{text}: {said}")),
+        CloneError::Forbidden(text) if !said.is_empty() => CloneError::Forbidden(format!("{text}: {said}")),
+        CloneError::NotFound(text) if !said.is_empty() => CloneError::NotFound(format!("{text}: {said}")),
+        CloneError::Remote(text) if !said.is_empty() => CloneError::Remote(format!("{text}: {said}")),
+        error => error,
+    })
+}
+
+/// The text of a refusal, where it is one for terminals.
+async fn words(mut response: Response) -> String {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    if !kind.starts_with("text/plain") {
+        return String::new();
+    }
+    let mut text = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        text.extend_from_slice(&chunk);
+        if text.len() > MOST_WORDS {
+            break;
+        }
+    }
+    text.truncate(MOST_WORDS);
+    let text = String::from_utf8_lossy(&text);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Of what a server says, so many bytes are kept.
+const MOST_WORDS: usize = 1_000;
+
+fn refused(status: StatusCode, headers: &HeaderMap, with_login: bool) -> Result<Response, CloneError> {
     let wait = net::asked_to_wait(headers);
     match status {
         StatusCode::UNAUTHORIZED if with_login => {

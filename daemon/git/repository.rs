@@ -1,14 +1,18 @@
 //! The repository on disk: made from a pack, or by libgit2 from a local one; and the check of what already
 //! stands at a destination. Everything here blocks.
 
-use crate::git::wire::RemoteRefs;
-use crate::git::{CloneError, Cloned, bounds};
+use crate::git::bounds::{self, Attributes};
+use crate::git::wire::{RemoteRef, RemoteRefs};
+use crate::git::{CloneError, exact};
+use crate::net::git_settings::GitSettings;
 use bytes::Bytes;
 use git2::build::{CheckoutBuilder, CloneLocal, RepoBuilder};
 use git2::{Oid, Repository};
 use specweave_jobs::disk;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +26,16 @@ pub struct Plan {
     pub origin: String,
     /// Only the default branch was asked for.
     pub single_branch: bool,
-    /// The user's name for a first branch.
-    pub default_branch: Option<String>,
+    pub settings: GitSettings,
+}
+
+/// A repository that was made.
+#[derive(Default)]
+pub struct Built {
+    /// Whether its attributes say that large files are kept elsewhere.
+    pub uses_lfs: bool,
+    /// Why its files are not checked out: git itself is to do that.
+    pub left: Option<String>,
 }
 
 /// Makes a repository with its work tree in `at`, an empty or absent folder.
@@ -34,39 +46,49 @@ pub fn build<T>(
     pack: impl Iterator<Item = Result<Bytes, CloneError>>,
     turn: impl FnOnce() -> T,
     cancel: &CancellationToken,
-) -> Result<Cloned, CloneError> {
+) -> Result<Built, CloneError> {
     let mut options = git2::RepositoryInitOptions::new();
     options.no_reinit(true).mkpath(true).external_template(false);
     let branch = head_branch(plan);
-    if let Some(name) = branch.as_deref().or(plan.default_branch.as_deref()) {
+    if let Some(name) = branch.as_deref().or(plan.settings.default_branch()) {
         options.initial_head(name.strip_prefix("refs/heads/").unwrap_or(name));
     }
     let repository = Repository::init_opts(at, &options)?;
     let _turn = if plan.refs.refs.is_empty() && plan.refs.head.is_none() {
         turn()
     } else {
-        index_pack(&repository, pack, turn, cancel)?
+        // What a shallow history leaves out is known only once it is read.
+        index_pack(&repository, pack, plan.shallow.is_empty(), turn, cancel)?
     };
+    let objects = repository.odb()?;
+    let is_missing =
+        |one: &&RemoteRef| plan.shallow.is_empty() && is_taken(&one.name) && !objects.exists(one.oid);
+    if let Some(one) = plan.refs.refs.iter().find(is_missing) {
+        return Err(CloneError::Remote(format!(
+            "the remote did not send all objects: {} is not there",
+            one.name
+        )));
+    }
     if !plan.shallow.is_empty() {
         let text: String = plan.shallow.iter().map(|oid| format!("{oid}\n")).collect();
         write(&repository.path().join("shallow"), text.as_bytes())?;
     }
     write_refs(&repository, plan, branch.as_deref())?;
     write_config(&repository, plan, branch.as_deref())?;
-    check_out(&repository, cancel)?;
-    Ok(Cloned { uses_lfs: uses_lfs(&repository) })
+    check_out(&repository, &plan.settings, cancel)
 }
 
-/// Writes the pack and its index. The one place to change for a faster indexer: everything before it only
+/// Writes the pack and its index, and sees that nothing is missing which an object of a whole pack names. The one place to change for a faster indexer: everything before it only
 /// brings bytes, everything after it only needs the objects.
 fn index_pack<T>(
     repository: &Repository,
     pack: impl Iterator<Item = Result<Bytes, CloneError>>,
+    is_whole: bool,
     turn: impl FnOnce() -> T,
     cancel: &CancellationToken,
 ) -> Result<T, CloneError> {
     let folder = repository.path().join("objects/pack");
-    let mut indexer = git2::Indexer::new(None, &folder, 0o444, false)?;
+    let mut indexer = git2::Indexer::new(None, &folder, 0o444, is_whole)?;
     indexer.progress(|_| !cancel.is_cancelled());
     for bytes in pack {
         if cancel.is_cancelled() {
@@ -97,7 +119,7 @@ fn head_branch(plan: &Plan) -> Option<String> {
         return Some(name.to_owned());
     }
     let head = plan.refs.head?;
-    let configured = plan.default_branch.as_deref().unwrap_or("main");
+    let configured = plan.settings.default_branch().unwrap_or("main");
     let here = |name: &str| {
         let full = format!("refs/heads/{name}");
         plan.refs.refs.iter().any(|r| r.name == full && r.oid == head).then_some(full)
@@ -151,6 +173,11 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
     }
 }
 
+/// Whether a ref of the remote becomes one here.
+fn is_taken(name: &str) -> bool {
+    name.starts_with("refs/heads/") || name.starts_with("refs/tags/")
+}
+
 /// Adds the remote and its branch to the configuration that libgit2 made, in one write.
 fn write_config(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Result<(), CloneError> {
     let short = branch.map(|branch| branch.trim_start_matches("refs/heads/"));
@@ -177,19 +204,31 @@ fn escaped(text: &str) -> String {
 
 /// libgit2's path checks stay on: names that would reach `.git` or leave the tree are refused, symbolic
 /// links are never followed. Hooks and external filters are never run.
-fn check_out(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
+/// Gives the reason where it is left to git.
+fn check_out(
+    repository: &Repository,
+    settings: &GitSettings,
+    cancel: &CancellationToken,
+) -> Result<Built, CloneError> {
     remove_probes(repository)?;
-    let Ok(head) = repository.head() else { return Ok(()) };
-    let extent = bounds::extent(repository, head.peel_to_tree()?.id(), cancel)?;
+    let Ok(head) = repository.head() else { return Ok(Built::default()) };
+    let mut attributes = Vec::new();
+    let extent = bounds::extent(repository, head.peel_to_tree()?.id(), &mut attributes, cancel)?;
+    let left = exact::attributes(repository, &attributes, settings)?;
+    let built = Built { uses_lfs: uses_lfs(repository, &attributes), left };
+    if built.left.is_some() {
+        return Ok(built);
+    }
     let at = repository.workdir().filter(|_| extent.has_odd_modes).map(Path::to_path_buf);
-    let Some(at) = at else { return write_tree(repository, cancel) };
+    let Some(at) = at else { return write_tree(repository, cancel).map(|()| built) };
     // libgit2 gives a file whatever rights the tree names, and the remote may have named anything: nobody else gets near
     // them before they are what git would have made.
     let local = |source| CloneError::Local { what: "set the rights of a clone's files", source };
     let usual = fs::metadata(&at).map_err(local)?.permissions();
     fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).map_err(local)?;
     write_tree(repository, cancel)?;
-    bounds::usual_modes(&at).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)
+    bounds::usual_modes(&at).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)?;
+    Ok(built)
 }
 
 /// libgit2 tries out with files what the file system can do, and does not mind when it cannot remove them.
@@ -220,8 +259,9 @@ fn write_tree(repository: &Repository, cancel: &CancellationToken) -> Result<(),
 pub fn build_with_libgit2(
     address: &str,
     at: &Path,
+    settings: &GitSettings,
     cancel: &CancellationToken,
-) -> Result<Cloned, CloneError> {
+) -> Result<Built, CloneError> {
     let mut callbacks = git2::RemoteCallbacks::new();
     callbacks.transfer_progress(|_| !cancel.is_cancelled());
     let mut fetch = git2::FetchOptions::new();
@@ -236,8 +276,7 @@ pub fn build_with_libgit2(
         Err(_) if cancel.is_cancelled() => return Err(CloneError::Cancelled),
         Err(error) => return Err(error.into()),
     };
-    check_out(&repository, cancel)?;
-    Ok(Cloned { uses_lfs: uses_lfs(&repository) })
+    check_out(&repository, settings, cancel)
 }
 
 /// What stands at a destination.
@@ -250,6 +289,13 @@ pub enum Existing {
     Unborn,
     /// Something else, which is left alone.
     Other(String),
+    /// A repository that libgit2 cannot read, and why; git itself may.
+    Unreadable(String),
+}
+
+/// What is said of a repository that is none any more.
+pub fn broken(why: &str) -> Existing {
+    Existing::Other(format!("a broken repository stands at the target ({why}); move it away to clone again"))
 }
 
 /// Looks at a destination without changing it.
@@ -265,20 +311,17 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
     if fs::symlink_metadata(at.join(".git")).is_err() {
         return Existing::Other("a folder that is no git repository stands at the target".into());
     }
-    let broken = |why: &str| {
-        Existing::Other(format!(
-            "a broken repository stands at the target ({why}); move it away to clone again"
-        ))
-    };
     let repository = match Repository::open(at) {
         Ok(repository) => repository,
-        Err(error) => return broken(error.message()),
+        Err(error) => return Existing::Unreadable(error.message().to_owned()),
     };
-    let origin = repository.find_remote("origin").ok();
-    let origin = origin.as_ref().and_then(|origin| origin.url().ok()).unwrap_or("");
-    if !same_origin(origin) {
-        let from = if origin.is_empty() { "no remote" } else { origin };
-        return Existing::Other(format!("another repository stands at the target (its origin is {from})"));
+    // Whatever its owner calls its remote by now.
+    let names = repository.remotes().ok();
+    let names = names.iter().flat_map(|names| names.iter()).flatten().flatten();
+    let remotes = names.filter_map(|name| repository.find_remote(name).ok());
+    let urls: Vec<String> = remotes.filter_map(|remote| Some(remote.url().ok()?.to_owned())).collect();
+    if !urls.iter().any(|url| same_origin(url)) {
+        return another(&urls);
     }
     match repository.head() {
         // Its remote has branches, but not the one that it calls its default.
@@ -290,36 +333,64 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
         Ok(head) => match head.peel_to_commit().and_then(|commit| commit.tree()) {
             Err(error) => broken(error.message()),
             Ok(tree) if tree.is_empty() => Existing::Whole,
+            // A lock beside it is that of a git at work.
             Ok(_) if !repository.path().join("index").exists() => broken("nothing was checked out"),
-            Ok(_) if repository.path().join("index.lock").exists() => broken("its checkout was interrupted"),
             Ok(_) => Existing::Whole,
         },
     }
+}
+
+pub fn another(urls: &[String]) -> Existing {
+    let from = urls.first().map_or("no remote", String::as_str);
+    Existing::Other(format!("another repository stands at the target (its origin is {from})"))
 }
 
 fn has_remote_branches(repository: &Repository) -> bool {
     repository.references_glob("refs/remotes/origin/*").is_ok_and(|mut refs| refs.next().is_some())
 }
 
-/// Whether the remote that libgit2 reads itself has anything to clone.
-pub fn is_empty_remote(address: &str) -> Result<bool, CloneError> {
-    let mut remote = git2::Remote::create_detached(address)?;
-    remote.connect(git2::Direction::Fetch)?;
-    Ok(remote.list()?.is_empty())
+/// Whether the attributes of a tree name git-lfs. They are read from the commit: in the work tree they might be links to
+/// anything.
+fn uses_lfs(repository: &Repository, attributes: &[Attributes]) -> bool {
+    attributes.iter().filter(|one| one.is_file).any(|one| {
+        let size =
+            repository.odb().and_then(|objects| objects.read_header(one.oid)).map_or(0, |(size, _)| size);
+        let blob = || repository.find_blob(one.oid).ok().filter(|_| size <= ATTRIBUTES_LIMIT);
+        blob().is_some_and(|blob| String::from_utf8_lossy(blob.content()).contains("filter=lfs"))
+    })
 }
 
-/// Looks into the commit, not the work tree, where the file might be a link to anything.
-fn uses_lfs(repository: &Repository) -> bool {
-    let attributes = || {
-        let tree = repository.head().ok()?.peel_to_tree().ok()?;
-        let entry = tree.get_name(".gitattributes")?;
-        let is_file = matches!(entry.filemode(), 0o100644 | 0o100755);
-        let (size, _) = repository.odb().ok()?.read_header(entry.id()).ok()?;
-        let small = is_file && size <= ATTRIBUTES_LIMIT;
-        small.then(|| repository.find_blob(entry.id()).ok())?
+/// Whether large files of a clone that git has checked out stand there as pointers; where nothing is certain, they do not.
+pub fn has_pointers(at: &Path, cancel: &CancellationToken) -> bool {
+    let found = || -> Result<bool, CloneError> {
+        let repository = Repository::open(at)?;
+        let tree = repository.head()?.peel_to_tree()?;
+        let mut attributes = Vec::new();
+        bounds::extent(&repository, tree.id(), &mut attributes, cancel)?;
+        if !uses_lfs(&repository, &attributes) {
+            return Ok(false);
+        }
+        let objects = repository.odb()?;
+        let mut found = false;
+        tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
+            let is_small = || objects.read_header(entry.id()).is_ok_and(|(size, _)| size < POINTER_LIMIT);
+            if entry.kind() == Some(git2::ObjectType::Blob) && is_small() {
+                let path =
+                    at.join(OsStr::from_bytes(folder.as_bytes())).join(OsStr::from_bytes(entry.name_bytes()));
+                found = disk::read_regular(&path, POINTER_LIMIT as u64)
+                    .is_ok_and(|text| text.starts_with(POINTER));
+            }
+            if found { git2::TreeWalkResult::Abort } else { git2::TreeWalkResult::Ok }
+        })
+        .or_else(|error| if found { Ok(()) } else { Err(error) })?;
+        Ok(found)
     };
-    attributes().is_some_and(|blob| String::from_utf8_lossy(blob.content()).contains("filter=lfs"))
+    found().unwrap_or(false)
 }
+
+/// What stands in the place of a large file, and the most bytes that it has.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+const POINTER_LIMIT: usize = 1024;
 
 /// Larger attributes are not looked through.
 const ATTRIBUTES_LIMIT: usize = 1024 * 1024;

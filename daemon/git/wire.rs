@@ -52,11 +52,13 @@ pub struct PacketReader<R> {
     from: R,
     stall: Duration,
     line: Vec<u8>,
+    /// The last that the remote said beside the pack.
+    said: String,
 }
 
 impl<R: AsyncRead + Unpin> PacketReader<R> {
     pub fn new(from: R, stall: Duration) -> Self {
-        Self { from, stall, line: Vec::new() }
+        Self { from, stall, line: Vec::new(), said: String::new() }
     }
 
     /// The last [`Packet::Data`] as text, without the line break at its end.
@@ -294,7 +296,12 @@ pub async fn read_pack<R: AsyncRead + Unpin>(
     reader: &mut PacketReader<R>,
 ) -> Result<Option<bytes::Bytes>, CloneError> {
     loop {
-        match reader.next().await? {
+        let next = reader.next().await.map_err(|error| match error {
+            // A server that ends has often said why; it was asked for no progress.
+            CloneError::Network(_) if !reader.said.is_empty() => CloneError::Remote(reader.said.clone()),
+            error => error,
+        });
+        match next? {
             Packet::Flush => return Ok(None),
             Packet::Delimiter => {}
             Packet::Data => {
@@ -302,6 +309,12 @@ pub async fn read_pack<R: AsyncRead + Unpin>(
                 match line.first() {
                     // An empty piece only says that the remote still works.
                     Some(1) if line.len() > 1 => return Ok(Some(line.slice(1..))),
+                    Some(2) => {
+                        let words = words(&line[1..]);
+                        if !words.is_empty() {
+                            reader.said = words;
+                        }
+                    }
                     Some(3) => {
                         return Err(CloneError::Remote(words(&line[1..])));
                     }
@@ -345,7 +358,7 @@ fn words(message: &[u8]) -> String {
 
 fn refuse_sha256<'a>(mut capabilities: impl Iterator<Item = &'a String>) -> Result<(), CloneError> {
     if capabilities.any(|capability| capability == "object-format=sha256") {
-        Err(CloneError::Refused("the repository uses SHA-256 object names, which are not supported".into()))
+        Err(CloneError::Inexact("it uses SHA-256 object names".into()))
     } else {
         Ok(())
     }

@@ -93,5 +93,5 @@ async fn a_remote_that_reports_an_error_is_quoted_and_one_that_talks_nonsense_is
     }
     let sha256 = lines(&["version 2\n", "object-format=sha256\n", "0000"]);
     let error = read_advertisement(&mut reader(&sha256)).await.unwrap_err();
-    assert!(matches!(error, CloneError::Refused(_)));
+    assert!(matches!(error, CloneError::Inexact(_)));
 }

@@ -32,8 +32,11 @@ impl Source {
         if text.starts_with('/') {
             return Ok(Self::Address(text.to_owned()));
         }
-        if text.contains("://") {
-            return Err(bad());
+        if let Some((scheme, rest)) = text.split_once("://") {
+            // Whatever the user's configuration makes of it; git knows which programs it has for others.
+            let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+            let fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_scheme);
+            return if fits && !rest.is_empty() { Ok(Self::Address(text.to_owned())) } else { Err(bad()) };
         }
         if text.contains(':') {
             return Ok(Self::Address(text.to_owned()));
@@ -113,13 +116,23 @@ pub fn split_login(address: &str) -> (String, Option<(String, String)>) {
         return (url.into(), None);
     }
     let _ = url.set_username("");
-    // A token alone stands where the user would.
-    let login = match password {
-        Some(password) => (user, password),
-        None => (String::new(), user),
-    };
-    (url.into(), Some(login))
+    match password {
+        Some(password) => (url.into(), Some((user, password))),
+        // A token alone stands where the user would.
+        None if is_token(&user) => (url.into(), Some((String::new(), user))),
+        None => (address.to_owned(), None),
+    }
 }
+
+/// Whether a name in an address is a token: one that says so at its beginning, or is too long for anybody's name.
+fn is_token(text: &str) -> bool {
+    const BEGINNINGS: [&str; 10] =
+        ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "gldt-", "ATBB", "ATCTT"];
+    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning)) || text.len() >= LONGEST_NAME
+}
+
+/// Azure DevOps' tokens have 52 characters and more.
+const LONGEST_NAME: usize = 40;
 
 /// A repository as a listing describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,10 +181,18 @@ mod tests {
             Source::parse("acme/api-*").unwrap(),
             Source::GitHubGlob { owner: "acme".into(), glob: "api-*".into() }
         );
-        for address in ["https://h/a/b.git", "git@h:a/b", "ssh://h/a/b", "file:///srv/a", "/srv/a/b.git"] {
+        for address in [
+            "https://h/a/b.git",
+            "git@h:a/b",
+            "ssh://h/a/b",
+            "file:///srv/a",
+            "/srv/a/b.git",
+            "git+ssh://h/a",
+            "work://a/b",
+        ] {
             assert_eq!(Source::parse(address).unwrap(), Source::Address(address.into()));
         }
-        for bad in ["acme", "", "a/b/c", "../x", "ftp://h/x", "ext::sh -c x://", "a b/c", "a/b;rm"] {
+        for bad in ["acme", "", "a/b/c", "../x", "://h/x", "ext::sh -c x://", "a b/c", "a/b;rm"] {
             assert!(Source::parse(bad).is_err(), "{bad}");
         }
     }
@@ -181,7 +202,10 @@ mod tests {
         let (clean, login) = split_login("https://bob:t%40k@h/a/b.git");
         assert_eq!(clean, "https://h/a/b.git");
         assert_eq!(login, Some(("bob".into(), "t@k".into())));
-        assert_eq!(split_login("https://tok@h/a").1, Some((String::new(), "tok".into())));
+        assert_eq!(split_login("https://ghp_x@h/a").1, Some((String::new(), "ghp_x".into())));
+        let long = format!("https://{}@h/a", "x".repeat(52));
+        assert_eq!(split_login(&long), ("https://h/a".into(), Some((String::new(), "x".repeat(52)))));
+        assert_eq!(split_login("https://acme@h/a"), ("https://acme@h/a".into(), None));
         assert_eq!(split_login("git@h:a/b"), ("git@h:a/b".into(), None));
         assert_eq!(split_login("ssh://bob:pw@h/a"), ("ssh://bob@h/a".into(), None));
         assert_eq!(split_login("ssh://git@h/a"), ("ssh://git@h/a".into(), None));

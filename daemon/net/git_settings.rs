@@ -1,68 +1,103 @@
-//! What of the user's git configuration a clone obeys: rewritten addresses, proxy, authorities, extra
-//! headers, the name of a first branch. Read once a run; a broken file counts as empty, as it must not stop
-//! a clone that does not need it.
+//! The user's git configuration, as git itself reads it for the caller: rewritten addresses, proxy, authorities, extra headers,
+//! the name of a first branch. Read once a run.
 
+use crate::net::secrets::Secrets;
 use std::path::Path;
 use url::Url;
 
+/// Every key and value in effect outside of a repository, in the order in which git reads them.
 #[derive(Clone, Debug, Default)]
 pub struct GitSettings {
-    /// `url.<base>.insteadOf`: (prefix, base).
-    instead_of: Vec<(String, String)>,
-    pub proxy: Option<String>,
-    pub ca_file: Option<String>,
-    /// `http.<url>.extraHeader`: (url prefix, header).
-    extra_headers: Vec<(String, String)>,
-    pub default_branch: Option<String>,
+    entries: Vec<(String, String)>,
+    /// Why git cannot read them.
+    pub broken: Option<String>,
 }
 
 impl GitSettings {
-    /// Reads the system's and the user's files. Blocks.
-    pub fn read() -> Self {
-        git2::Config::open_default().map(|config| Self::from(&config)).unwrap_or_default()
-    }
-
-    /// Reads one file.
-    #[cfg(test)]
-    fn read_file(path: &Path) -> Self {
-        git2::Config::open(path).map(|config| Self::from(&config)).unwrap_or_default()
-    }
-
-    fn from(config: &git2::Config) -> Self {
-        let mut settings = Self {
-            proxy: config.get_string("http.proxy").ok(),
-            ca_file: config.get_path("http.sslcainfo").ok().and_then(existing),
-            default_branch: config.get_string("init.defaultbranch").ok(),
-            ..Self::default()
+    /// Asks git, which knows every scope, include and variable; without one, libgit2 reads the files that it knows.
+    pub async fn read(secrets: &Secrets) -> Self {
+        let mut git = secrets.helper("git");
+        git.args(["config", "--list", "-z"]).env("GIT_DIR", "/dev/null");
+        let output = match git.output().await {
+            Ok(output) => output,
+            Err(_) => {
+                let read = || git2::Config::open_default().map(|config| Self::from_libgit2(&config));
+                return tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).unwrap_or_default();
+            }
         };
-        each(config, "^url\\..*\\.insteadof$", |name, value| {
-            let base = name.strip_prefix("url.")?.strip_suffix(".insteadof")?;
-            settings.instead_of.push((value.to_owned(), base.to_owned()));
-            Some(())
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Self { broken: Some(said), ..Self::default() };
+        }
+        Self::parse(&output.stdout)
+    }
+
+    /// Reads what `git config --list -z` says.
+    fn parse(listed: &[u8]) -> Self {
+        let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+        let entries = entries.map(|entry| {
+            let text = String::from_utf8_lossy(entry);
+            // A key without a value is true.
+            let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
+            (key.to_owned(), value.to_owned())
         });
-        each(config, "^http\\.(.*\\.)?extraheader$", |name, value| {
-            let middle = name.strip_prefix("http.")?.strip_suffix("extraheader")?;
-            let url = middle.strip_suffix('.').unwrap_or("");
-            settings.extra_headers.push((url.to_owned(), value.to_owned()));
-            Some(())
-        });
+        Self { entries: entries.collect(), broken: None }
+    }
+
+    fn from_libgit2(config: &git2::Config) -> Self {
+        let mut settings = Self::default();
+        if let Ok(mut entries) = config.entries(None) {
+            while let Some(Ok(entry)) = entries.next() {
+                if let Ok(name) = entry.name() {
+                    let value = entry.value().unwrap_or("true");
+                    settings.entries.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
         settings
+    }
+
+    /// All of them: a key's section and name are in lower case.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The value of a key: the last one counts.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.entries().filter(|(known, _)| *known == key).last().map(|(_, value)| value)
+    }
+
+    /// Values of keys that begin and end so, with what stands between.
+    fn between<'s>(&'s self, start: &'s str, end: &'s str) -> impl Iterator<Item = (&'s str, &'s str)> {
+        self.entries()
+            .filter_map(move |(key, value)| Some((key.strip_prefix(start)?.strip_suffix(end)?, value)))
+    }
+
+    pub fn proxy(&self) -> Option<&str> {
+        self.value("http.proxy")
+    }
+
+    pub fn ca_file(&self) -> Option<&str> {
+        self.value("http.sslcainfo").filter(|path| Path::new(path).is_file())
+    }
+
+    pub fn default_branch(&self) -> Option<&str> {
+        self.value("init.defaultbranch")
     }
 
     /// `address` as git would ask for it: the longest matching prefix is replaced.
     pub fn rewritten(&self, address: &str) -> String {
-        self.instead_of
-            .iter()
-            .filter(|(prefix, _)| address.starts_with(prefix.as_str()))
-            .max_by_key(|(prefix, _)| prefix.len())
-            .map(|(prefix, base)| format!("{base}{}", &address[prefix.len()..]))
+        self.between("url.", ".insteadof")
+            .filter(|(_, prefix)| address.starts_with(prefix))
+            .max_by_key(|(_, prefix)| prefix.len())
+            .map(|(base, prefix)| format!("{base}{}", &address[prefix.len()..]))
             .unwrap_or_else(|| address.to_owned())
     }
 
     /// The headers that requests to `url` shall have: (name, value).
     pub fn extra_headers(&self, url: &Url) -> Vec<(&str, &str)> {
-        self.extra_headers
-            .iter()
+        self.between("http.", "extraheader")
+            .map(|(middle, header)| (middle.strip_suffix('.').unwrap_or(""), header))
             .filter(|(prefix, _)| prefix.is_empty() || is_below(url, prefix))
             .filter_map(|(_, header)| header.split_once(':'))
             .map(|(name, value)| (name.trim(), value.trim()))
@@ -79,32 +114,16 @@ fn is_below(url: &Url, prefix: &str) -> bool {
     prefix.origin() == url.origin() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn existing(path: std::path::PathBuf) -> Option<String> {
-    Path::new(&path).is_file().then(|| path.to_string_lossy().into_owned())
-}
-
-fn each(config: &git2::Config, pattern: &str, mut take: impl FnMut(&str, &str) -> Option<()>) {
-    let Ok(mut entries) = config.entries(Some(pattern)) else { return };
-    while let Some(Ok(entry)) = entries.next() {
-        if let (Ok(name), Ok(value)) = (entry.name(), entry.value()) {
-            take(name, value);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_longest_rewrite_wins_and_headers_go_only_where_they_belong() {
-        let path = std::env::temp_dir().join(format!("gitconfig-{:x}", specweave_jobs::disk::random()));
-        let text = "[url \"ssh://git@Host/\"]\n insteadOf = https://host/\n\
-                    [url \"file:///mirror/\"]\n insteadOf = https://host/acme/\n\
-                    [http \"https://one.example/team\"]\n extraHeader = X-Key: k1\n";
-        std::fs::write(&path, text).unwrap();
-        let settings = GitSettings::read_file(&path);
-        std::fs::remove_file(&path).unwrap();
+        let listed = "url.ssh://git@Host/.insteadof\nhttps://host/\0url.file:///mirror/.insteadof\nhttps://host/acme/\0\
+                      http.https://one.example/team.extraheader\nX-Key: k1\0core.bare\0";
+        let settings = GitSettings::parse(listed.as_bytes());
+        assert_eq!(settings.value("core.bare"), Some("true"));
 
         assert_eq!(settings.rewritten("https://host/acme/x.git"), "file:///mirror/x.git");
         assert_eq!(settings.rewritten("https://host/other/x"), "ssh://git@Host/other/x");

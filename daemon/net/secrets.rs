@@ -138,6 +138,11 @@ impl Secrets {
         for (_, login) in &caller.logins {
             redactor.learn(login.secret.reveal());
         }
+        for value in
+            variables.iter().filter(|(name, _)| name.starts_with("GIT_CONFIG_")).map(|(_, value)| value)
+        {
+            learn_configured(&redactor, value);
+        }
         Self { logins: std::mem::take(&mut caller.logins), variables, redactor, asked: Default::default() }
     }
 
@@ -292,22 +297,9 @@ impl Secrets {
         Some(Login { user: field("username=").unwrap_or("").to_owned(), secret })
     }
 
-    /// A program that may know a secret, with an environment of the daemon's choice, what the caller sent for such
-    /// programs, and no way to ask a person.
+    /// A program that may know a secret, with [`Self::program`]'s environment and no way to ask a person.
     pub fn helper(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        // Nothing of the project's, in which the daemon may lie when it runs in the foreground.
-        command.env_clear().current_dir("/");
-        for name in environment::OWN {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        for name in environment::HELPERS {
-            if let Some(value) = self.variables.get(name) {
-                command.env(name, value);
-            }
-        }
+        let mut command = self.program(program);
         command
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GCM_INTERACTIVE", "never")
@@ -318,6 +310,35 @@ impl Secrets {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        command
+    }
+
+    /// What the caller sent besides its secrets: git's variables and the settings.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
+    /// A program of the caller's PATH with an environment of the daemon's choice and what the caller sent for such programs.
+    pub fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        // Nothing of the project's, in which the daemon may lie when it runs in the foreground.
+        command.env_clear().current_dir("/");
+        for name in environment::OWN {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        for (name, value) in &self.variables {
+            if environment::is_for_helpers(name) {
+                command.env(name, value);
+            }
+        }
+        for name in NETWORK {
+            if let Some(value) = self.setting(name) {
+                // Some programs read only the one, some only the other.
+                command.env(name, value).env(name.to_ascii_lowercase(), value);
+            }
+        }
         command
     }
 
@@ -335,6 +356,10 @@ impl Secrets {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
+
+/// How programs reach servers, and whom they trust.
+const NETWORK: [&str; 6] =
+    ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 fn is_atlassian(url: &Url) -> bool {
     url.scheme() == "https" && url.host_str().is_some_and(|host| host.ends_with(".atlassian.net"))
@@ -366,6 +391,18 @@ fn may_carry_secrets(url: &Url) -> bool {
 
 fn same_origin(base: &str, url: &Url) -> bool {
     Url::parse(base).is_ok_and(|base| base.origin() == url.origin())
+}
+
+/// A header or an address of git's configuration may hold a secret.
+fn learn_configured(redactor: &Redactor, value: &str) {
+    if let Some((_, Some((_, secret)))) =
+        value.find("http").map(|at| crate::model::repository::split_login(&value[at..]))
+    {
+        redactor.learn(&secret);
+    }
+    if let Some(credentials) = value.to_lowercase().find("authorization:").map(|at| &value[at..]) {
+        redactor.learn(credentials.rsplit(' ').next().unwrap_or_default());
+    }
 }
 
 /// A service's base address and the secrets that go there.

@@ -6,11 +6,12 @@ mod kind;
 pub mod outputs;
 mod targets;
 
-use crate::git::{self, CloneError, Engine, Success, mark};
+use crate::git::{self, CloneError, Cloned, Engine, Success, mark};
 use crate::job::order::CloneOrder;
 use crate::job::{Done, Event, ItemState, MOST_ITEMS, Plan};
 use crate::model::failure::{Failure, Reason};
 use crate::net;
+use crate::net::git_settings::GitSettings;
 use crate::net::secrets::{Caller, Secrets};
 use crate::trackers::TrackerError;
 use crate::trackers::server::Session;
@@ -56,7 +57,7 @@ fn at_a_time(order: &CloneOrder) -> usize {
 
 /// Shows what a request would clone.
 pub async fn preview(order: &CloneOrder, secrets: &Secrets) -> Result<Selection, PreviewError> {
-    let settings = net::git_settings().await;
+    let settings = GitSettings::read(secrets).await;
     let http = net::client(secrets, &settings, net::Use::Git)?;
     Ok(discover::discover(order, &Session::quiet(http), secrets).await?)
 }
@@ -71,7 +72,7 @@ pub enum PreviewError {
 
 /// Runs a clone job from wherever it stands.
 pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> {
-    let settings = net::git_settings().await;
+    let settings = GitSettings::read(&context.secrets).await;
     let http = net::client(&context.secrets, &settings, net::Use::Git)
         .map_err(|error| Stop::fail(Reason::Network, net::chain(&error)))?;
     let config = match (context.job.items(), earlier_config(context)?) {
@@ -155,8 +156,14 @@ impl Run<'_> {
                 Event::ItemDone { item, how: Done::Before }
             }
             // A clone of this job that stands there already got its name just before the daemon died.
-            Ok(Success::Cloned(_) | Success::AlreadyThere) => {
-                context.log(format!("Cloned: {} ({place}/{total})", repository.name));
+            Ok(success) => {
+                let way = match &success {
+                    Success::Cloned(Cloned { by_git: Some(reason), .. }) => {
+                        format!(" by git itself: {}", context.secrets.redactor().clean(reason))
+                    }
+                    _ => String::new(),
+                };
+                context.log(format!("Cloned: {} ({place}/{total}){way}", repository.name));
                 Event::ItemDone { item, how: Done::Now }
             }
             Err(error) => {

@@ -16,6 +16,7 @@ use crate::job::{Event, Plan};
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Platform;
 use crate::net;
+use crate::net::git_settings::GitSettings;
 use crate::net::secrets::Secrets;
 use crate::store::mac::PlaceKey;
 use crate::trackers::server::Session;
@@ -72,7 +73,7 @@ pub async fn preview(
     order: &ImportOrder,
     secrets: &Secrets,
 ) -> Result<Vec<Preview>, ImportError> {
-    let settings = net::git_settings().await;
+    let settings = GitSettings::read(secrets).await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
     let wanted = Wanted::new(order);
     let mut previews = Vec::new();
@@ -140,7 +141,7 @@ async fn open(
 
 /// Runs an import from wherever it stands.
 pub async fn run(context: &Context, order: &ImportOrder) -> Result<Finish, Stop> {
-    let settings = net::git_settings().await;
+    let settings = GitSettings::read(&context.secrets).await;
     let http = net::client(&context.secrets, &settings, net::Use::Trackers)
         .map_err(|error| Stop::fail(Reason::Network, net::chain(&error)))?;
     let session = context.session(http);

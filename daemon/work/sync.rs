@@ -24,6 +24,7 @@ use crate::job::{Event, Plan as JobPlan, PlannedItem};
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Platform;
 use crate::net;
+use crate::net::git_settings::GitSettings;
 use crate::net::secrets::Secrets;
 use crate::store::mac::PlaceKey;
 use crate::trackers::edits::Editor;
@@ -126,7 +127,7 @@ pub async fn preview(
 ) -> Result<Preview, SyncError> {
     let profile = Profile::find(project, order, secrets)?;
     let _turn = turn::DOCS.try_read().map_err(|_| SyncError::Busy)?;
-    let settings = net::git_settings().await;
+    let settings = GitSettings::read(secrets).await;
     let session = Session::quiet(net::client(secrets, &settings, net::Use::Trackers)?);
     let editor = open(&session, secrets, &profile).await?;
     let (platform, name) = (profile.source.platform, profile.source.name.as_str());
@@ -190,7 +191,7 @@ pub async fn run(context: &Context, order: &SyncOrder) -> Result<Finish, Stop> {
     let redactor = context.secrets.redactor();
     let profile = Profile::find(&context.project, order, &context.secrets)
         .map_err(|error| Stop::fail(Reason::InvalidInput, redactor.clean(&error.to_string())))?;
-    let settings = net::git_settings().await;
+    let settings = GitSettings::read(&context.secrets).await;
     let http = net::client(&context.secrets, &settings, net::Use::Trackers)
         .map_err(|error| Stop::fail(Reason::Network, net::chain(&error)))?;
     let session = context.session(http);

@@ -1,0 +1,296 @@
+//! The user's own git, for what the fast path does not do exactly as git does: run as a child in a process group of its own,
+//! with the caller's environment, no way to ask a person, and its secret where only it can read it.
+
+use crate::git::CloneError;
+use crate::net::secrets::{Login, Secrets};
+use specweave_jobs::environment;
+use std::io;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+/// Says the login that stands in its environment, once git asks.
+const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$SPECWEAVE_JOBS_GIT_USER\" \"$SPECWEAVE_JOBS_GIT_SECRET\"; }; f";
+
+/// Of what git says, so much is kept: its end.
+const MOST_SAID: usize = 64 * 1024;
+
+/// A process that was asked to end gets so long.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// One repository that git is to clone.
+pub struct Order<'a> {
+    pub address: &'a str,
+    pub at: &'a Path,
+    /// Commits of history; 0 for all.
+    pub depth: u32,
+    pub login: Option<Login>,
+}
+
+/// A git that was started, and how it is watched.
+pub struct Git<'a> {
+    pub secrets: &'a Secrets,
+    /// A silence of this length is a remote that hangs.
+    pub stall: Duration,
+}
+
+impl Git<'_> {
+    /// Clones into a folder that does not exist yet.
+    pub async fn clone(&self, order: Order<'_>, cancel: &CancellationToken) -> Result<(), CloneError> {
+        let Order { address, at, depth, login } = order;
+        let mut command = self.command();
+        if let Some(Login { user, secret }) = &login {
+            // An empty one first: what the user has set knows another login, or none.
+            command.args(["-c", "credential.helper=", "-c", &format!("credential.helper={HELPER}")]);
+            let user = if user.is_empty() { "git" } else { user };
+            command.env("SPECWEAVE_JOBS_GIT_USER", user).env("SPECWEAVE_JOBS_GIT_SECRET", secret.reveal());
+        }
+        let stall = self.stall.as_secs().max(1).to_string();
+        command.args(["-c", "http.lowSpeedLimit=1", "-c", &format!("http.lowSpeedTime={stall}")]);
+        command.args(["clone", "--progress", "--no-recurse-submodules"]);
+        if depth > 0 {
+            command.args(["--depth", &depth.to_string()]);
+        }
+        // A path alone would be copied whole.
+        let is_path = depth > 0 && address.starts_with('/');
+        let address = if is_path { format!("file://{address}") } else { address.to_owned() };
+        command.arg("--").arg(address).arg(at);
+        self.run(command, cancel).await
+    }
+
+    /// Checks out what HEAD names in a repository without a work tree yet.
+    pub async fn check_out(&self, at: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
+        let mut command = self.command();
+        command.arg("-C").arg(at).args(["checkout", "--force", "--progress", "HEAD", "--"]);
+        self.run(command, cancel).await
+    }
+
+    /// What git says about a repository; nothing where it fails or there is none.
+    pub async fn ask(&self, at: &Path, question: &[&str]) -> Option<String> {
+        let mut git = self.secrets.helper("git");
+        git.arg("-C").arg(at).args(question).stdin(Stdio::null());
+        let output = tokio::time::timeout(self.stall, git.output()).await.ok()?.ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.secrets.program("git");
+        // Nobody is there to answer; what the caller has set to answer for him is asked.
+        for (name, answer) in
+            [("GIT_TERMINAL_PROMPT", "0"), ("GCM_INTERACTIVE", "never"), ("SSH_ASKPASS_REQUIRE", "never")]
+        {
+            command.env(name, answer);
+        }
+        command.args(["-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let umask =
+            self.secrets.setting(environment::UMASK).and_then(|umask| u32::from_str_radix(umask, 8).ok());
+        let in_child = move || {
+            // Whatever kills the daemon ends what it has started.
+            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+            if let Some(umask) = umask {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask & 0o777));
+            }
+            Ok(())
+        };
+        // SAFETY: both are plain system calls, which may stand between fork and exec.
+        unsafe { command.pre_exec(in_child) };
+        command
+    }
+
+    /// Runs it to its end, or to the end of anybody's patience.
+    async fn run(&self, mut command: Command, cancel: &CancellationToken) -> Result<(), CloneError> {
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => CloneError::NoGit,
+            _ => CloneError::Local { what: "start git", source: error },
+        })?;
+        let group = child.id();
+        let ended = tokio::select! {
+            () = cancel.cancelled() => Err(CloneError::Cancelled),
+            ended = self.watched(&mut child) => ended,
+        };
+        let (status, said) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                end_group(&mut child, group).await;
+                return Err(error);
+            }
+        };
+        if status.success() { Ok(()) } else { Err(failure(&said, status)) }
+    }
+
+    /// Its end and the last of what it said. Progress counts as life.
+    async fn watched(&self, child: &mut Child) -> Result<(ExitStatus, String), CloneError> {
+        let mut stderr = child.stderr.take().expect("it is piped");
+        let (mut said, mut piece) = (Vec::new(), [0; 8 * 1024]);
+        // A server that counts what it will send says nothing for a while.
+        let patience = self.stall * 2;
+        loop {
+            match tokio::time::timeout(patience, stderr.read(&mut piece)).await {
+                Err(_) => return Err(CloneError::Stalled(patience)),
+                Ok(Ok(0) | Err(_)) => break,
+                Ok(Ok(count)) => said.extend_from_slice(&piece[..count]),
+            }
+            if said.len() > 2 * MOST_SAID {
+                said.drain(..said.len() - MOST_SAID);
+            }
+        }
+        let status =
+            child.wait().await.map_err(|source| CloneError::Local { what: "wait for git", source })?;
+        Ok((status, String::from_utf8_lossy(&said).into_owned()))
+    }
+}
+
+/// Ends a process and all that it has started.
+async fn end_group(child: &mut Child, group: Option<u32>) {
+    let group = group.and_then(|id| rustix::process::Pid::from_raw(id as i32));
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+        if tokio::time::timeout(GRACE, child.wait()).await.is_ok() && signal == rustix::process::Signal::KILL
+        {
+            return;
+        }
+    }
+}
+
+/// What its words mean.
+fn failure(said: &str, status: ExitStatus) -> CloneError {
+    let text = reason(said).unwrap_or_else(|| format!("git ended with {status}"));
+    let lower = said.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["no space left", "read-only file system", "quota exceeded"]) {
+        return CloneError::Local { what: "clone", source: io::Error::other(text) };
+    }
+    if has(&["returned error: 429", "too many requests"]) {
+        return CloneError::Limited(Duration::from_secs(60));
+    }
+    let auth = [
+        "could not read username",
+        "could not read password",
+        "authentication failed",
+        "permission denied",
+        "host key",
+    ];
+    if has(&auth) {
+        return CloneError::Auth(text);
+    }
+    if has(&["returned error: 403"]) {
+        return CloneError::Forbidden(text);
+    }
+    if has(&["not found", "does not exist", "does not appear to be"]) {
+        return CloneError::NotFound(text);
+    }
+    let network = [
+        "could not resolve",
+        "connection refused",
+        "timed out",
+        "connection reset",
+        "failed to connect",
+        "couldn't connect",
+        "returned error: 5",
+    ];
+    if has(&network) { CloneError::Network(text) } else { CloneError::Remote(text) }
+}
+
+/// The line that says why: the remote's own words, else the last of what went wrong.
+pub fn reason(said: &str) -> Option<String> {
+    let lines: Vec<&str> = said.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let is_noise = |line: &&&str| {
+        let line = line.trim_start_matches("remote: ");
+        [
+            "Cloning into",
+            "warning:",
+            "hint:",
+            "Please make sure",
+            "and the repository exists",
+            "Warning:",
+            "Receiving ",
+            "Resolving ",
+            "Updating ",
+            "Enumerating ",
+            "Counting ",
+            "Compressing ",
+            "Total ",
+            "Filtering ",
+            "Submodule ",
+            "done.",
+            "You can inspect",
+            "and retry with",
+        ]
+        .iter()
+        .any(|start| line.starts_with(start))
+            || line.is_empty()
+    };
+    let told: Vec<&&str> = lines.iter().filter(|line| !is_noise(line)).collect();
+    let remote: Vec<&str> =
+        told.iter().filter_map(|line| line.strip_prefix("remote: ")).map(str::trim).collect();
+    let own = |line: &&&&str| line.starts_with("fatal: ") || line.starts_with("error: ");
+    let fatal =
+        told.iter().rev().find(own).map(|line| line.split_once(": ").map_or(**line, |(_, text)| text));
+    let other = told.iter().rev().find(|line| !own(line) && !line.starts_with("remote:")).map(|line| **line);
+    // That something ended early, or that it could not be read, is not why.
+    const CONSEQUENCES: [&str; 8] = [
+        "Could not read from remote",
+        "the remote end hung up",
+        "early EOF",
+        "fetch-pack: ",
+        "expected flush",
+        "unexpected disconnect",
+        "unable to read sideband",
+        "protocol error",
+    ];
+    let is_consequence = |line: &&str| CONSEQUENCES.iter().any(|start| line.starts_with(start));
+    let cause = told
+        .iter()
+        .filter(|line| own(line))
+        .map(|line| line.split_once(": ").map_or(**line, |(_, text)| text));
+    let cause = cause.filter(|line| !is_consequence(line)).last();
+    let words = if remote.is_empty() { other.map(str::to_owned) } else { Some(remote.join(" ")) };
+    match (words, cause) {
+        (Some(words), Some(cause)) if !remote.is_empty() => Some(format!("{words} ({cause})")),
+        (_, Some(cause)) => Some(cause.to_owned()),
+        (Some(words), None) => Some(words),
+        (None, None) => fatal.map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    #[test]
+    fn the_line_that_says_why_is_found_among_the_others() {
+        for (said, wanted) in [
+            (
+                "Cloning into 'x'...\ngit@h: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n",
+                "git@h: Permission denied (publickey).",
+            ),
+            (
+                "Cloning into 'x'...\nremote: The project you were looking for could not be found.\nfatal: Could not read from remote repository.\n",
+                "The project you were looking for could not be found.",
+            ),
+            (
+                "Cloning into 'x'...\nfatal: unable to access 'https://h/x/': SSL certificate problem\n",
+                "unable to access 'https://h/x/': SSL certificate problem",
+            ),
+            (
+                "remote: Enumerating objects: 5, done.\rReceiving objects: 1%\rerror: RPC failed; curl 56\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output\n",
+                "RPC failed; curl 56",
+            ),
+            ("fatal: early EOF\n", "early EOF"),
+        ] {
+            assert_eq!(reason(said).as_deref(), Some(wanted), "{said}");
+        }
+        assert_eq!(reason("Cloning into 'x'...\n"), None);
+    }
+}
