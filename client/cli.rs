@@ -254,6 +254,12 @@ pub struct CloneArgs {
     /// Only so many commits of history
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub depth: Option<u32>,
+    /// Where they go below repositories/: owner/name, or host/every/group/name [default: owner]
+    #[arg(long, value_name = "LAYOUT", value_parser = ["owner", "host"])]
+    pub layout: Option<String>,
+    /// Clone owner/repo and listings over ssh
+    #[arg(long)]
+    pub ssh: bool,
     /// Say what would be cloned, and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -9,6 +9,7 @@ use crate::net::git_settings::GitSettings;
 use crate::net::secrets::{Login, Secrets};
 use base64::Engine as _;
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use specweave_jobs::disk;
 use std::time::Duration;
 use std::{fs, io};
 use url::Url;
@@ -71,6 +72,9 @@ pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqw
             .map_err(|source| NetError::NoCertificates { path: path.to_owned(), source })?;
         builder = builder.tls_certs_merge(certificates);
     }
+    for certificate in secrets.setting("SSL_CERT_DIR").map(certificates_in).unwrap_or_default() {
+        builder = builder.tls_certs_merge([certificate]);
+    }
     let none = secrets.setting("NO_PROXY").and_then(reqwest::NoProxy::from_string);
     let everything = secrets.setting("ALL_PROXY").or(git.proxy());
     if let Some(address) = secrets.setting("HTTPS_PROXY").or(everything) {
@@ -82,6 +86,15 @@ pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqw
         builder = builder.proxy(proxy.no_proxy(none));
     }
     builder.build().map_err(NetError::Client)
+}
+
+/// The certificates in the files of a folder; what is none is passed over, as every program does that reads such a folder.
+fn certificates_in(folder: &str) -> Vec<reqwest::Certificate> {
+    let files = disk::read_folder(std::path::Path::new(folder)).unwrap_or_default();
+    let paths = files.into_iter().map(|(name, _)| std::path::Path::new(folder).join(name));
+    // They are links by the names that OpenSSL looks for.
+    let texts = paths.filter(|path| path.is_file()).filter_map(|path| fs::read(path).ok());
+    texts.filter_map(|text| reqwest::Certificate::from_pem_bundle(&text).ok()).flatten().collect()
 }
 
 /// The basic authorization of a login; marked so that no log shows it.

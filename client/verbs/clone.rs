@@ -26,8 +26,9 @@ fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {
     let mut sources = arguments.sources;
     if let Some(path) = &arguments.from {
         let text = read(path)?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        sources.extend(lines.map(str::to_owned));
+        // Windows' editors begin a file with a mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        sources.extend(text.lines().filter_map(listed));
     }
     let sources = sources.into_iter().map(absolute).collect::<Result<_, _>>()?;
     Ok(CloneSpec {
@@ -42,7 +43,21 @@ fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {
         include_forks: arguments.include_forks,
         concurrency: arguments.concurrency.unwrap_or(0),
         depth: arguments.depth.unwrap_or(0),
+        layout: match arguments.layout.as_deref() {
+            Some("host") => Layout::Host,
+            _ => Layout::Owner,
+        } as i32,
+        ssh: arguments.ssh,
     })
+}
+
+/// The source of a line: `#` begins a comment, at its beginning or behind a blank.
+fn listed(line: &str) -> Option<String> {
+    let line = line.trim();
+    let comment = line.match_indices('#').map(|(at, _)| at);
+    let is_comment = |at: &usize| line[..*at].chars().next_back().is_none_or(char::is_whitespace);
+    let end = comment.filter(is_comment).min().unwrap_or(line.len());
+    Some(line[..end].trim_end().to_owned()).filter(|source| !source.is_empty())
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -172,15 +172,6 @@ pub fn variables(variables: &BTreeMap<String, String>) -> Option<String> {
     if umask.is_some() {
         return Some("the command's umask is not the daemon's".to_owned());
     }
-    if ["SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSL_CERT_FILE"]
-        .iter()
-        .filter(|name| variables.contains_key(**name))
-        .count()
-        > 1
-        || variables.contains_key("SSL_CERT_DIR")
-    {
-        return Some("it is said in several ways which certificates are trusted".to_owned());
-    }
     let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
     let is_plain = |address: &String| address.starts_with("http://") && !address.contains('@');
     if proxies.iter().filter_map(|name| variables.get(*name)).any(|address| !is_plain(address)) {

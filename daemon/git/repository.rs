@@ -144,7 +144,12 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
         };
         // A tag whose commits a shallow pack does not have would be a dangling ref.
         if git2::Reference::is_valid_name(&name) && objects.exists(remote.oid) {
-            packed.push((name, remote.oid, remote.peeled));
+            let peeled = match remote.peeled {
+                // Not every server tells what a tag is of, and the file says that all of them are told.
+                None if name.starts_with("refs/tags/") => peeled(repository, remote.oid),
+                told => told,
+            };
+            packed.push((name, remote.oid, peeled));
         }
     }
     if let (Some(branch), Some(head)) = (branch, plan.refs.head) {
@@ -171,6 +176,12 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
         (None, Some(head)) => Ok(repository.set_head_detached(head)?),
         (_, None) => Ok(()),
     }
+}
+
+/// What an annotated tag is of; nothing for any other object.
+fn peeled(repository: &Repository, oid: Oid) -> Option<Oid> {
+    let tag = repository.find_tag(oid).ok()?;
+    Some(tag.as_object().peel(git2::ObjectType::Any).ok()?.id()).filter(|of| *of != oid)
 }
 
 /// Whether a ref of the remote becomes one here.

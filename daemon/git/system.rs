@@ -202,65 +202,62 @@ fn failure(said: &str, status: ExitStatus) -> CloneError {
     if has(&network) { CloneError::Network(text) } else { CloneError::Remote(text) }
 }
 
+/// Lines that tell how far it is, or what to do, and not why.
+const NOISE: [&str; 18] = [
+    "Cloning into",
+    "warning:",
+    "Warning:",
+    "hint:",
+    "Please make sure",
+    "and the repository exists",
+    "Receiving ",
+    "Resolving ",
+    "Updating ",
+    "Enumerating ",
+    "Counting ",
+    "Compressing ",
+    "Total ",
+    "Filtering ",
+    "Submodule ",
+    "done.",
+    "You can inspect",
+    "and retry with",
+];
+
+/// That something ended early, or could not be read: what came of the reason.
+const CONSEQUENCES: [&str; 8] = [
+    "Could not read from remote",
+    "the remote end hung up",
+    "early EOF",
+    "fetch-pack: ",
+    "expected flush",
+    "unexpected disconnect",
+    "unable to read sideband",
+    "protocol error",
+];
+
 /// The line that says why: the remote's own words, else the last of what went wrong.
 pub fn reason(said: &str) -> Option<String> {
-    let lines: Vec<&str> = said.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
-    let is_noise = |line: &&&str| {
-        let line = line.trim_start_matches("remote: ");
-        [
-            "Cloning into",
-            "warning:",
-            "hint:",
-            "Please make sure",
-            "and the repository exists",
-            "Warning:",
-            "Receiving ",
-            "Resolving ",
-            "Updating ",
-            "Enumerating ",
-            "Counting ",
-            "Compressing ",
-            "Total ",
-            "Filtering ",
-            "Submodule ",
-            "done.",
-            "You can inspect",
-            "and retry with",
-        ]
-        .iter()
-        .any(|start| line.starts_with(start))
-            || line.is_empty()
-    };
-    let told: Vec<&&str> = lines.iter().filter(|line| !is_noise(line)).collect();
-    let remote: Vec<&str> =
-        told.iter().filter_map(|line| line.strip_prefix("remote: ")).map(str::trim).collect();
-    let own = |line: &&&&str| line.starts_with("fatal: ") || line.starts_with("error: ");
-    let fatal =
-        told.iter().rev().find(own).map(|line| line.split_once(": ").map_or(**line, |(_, text)| text));
-    let other = told.iter().rev().find(|line| !own(line) && !line.starts_with("remote:")).map(|line| **line);
-    // That something ended early, or that it could not be read, is not why.
-    const CONSEQUENCES: [&str; 8] = [
-        "Could not read from remote",
-        "the remote end hung up",
-        "early EOF",
-        "fetch-pack: ",
-        "expected flush",
-        "unexpected disconnect",
-        "unable to read sideband",
-        "protocol error",
-    ];
-    let is_consequence = |line: &&str| CONSEQUENCES.iter().any(|start| line.starts_with(start));
-    let cause = told
-        .iter()
-        .filter(|line| own(line))
-        .map(|line| line.split_once(": ").map_or(**line, |(_, text)| text));
-    let cause = cause.filter(|line| !is_consequence(line)).last();
-    let words = if remote.is_empty() { other.map(str::to_owned) } else { Some(remote.join(" ")) };
-    match (words, cause) {
-        (Some(words), Some(cause)) if !remote.is_empty() => Some(format!("{words} ({cause})")),
-        (_, Some(cause)) => Some(cause.to_owned()),
+    let begins = |line: &str, starts: &[&str]| starts.iter().any(|start| line.starts_with(start));
+    let (mut remote, mut other, mut cause, mut consequence) = (Vec::new(), None, None, None);
+    for line in said.split(['\n', '\r']).map(str::trim) {
+        let words = line.strip_prefix("remote:").map(str::trim);
+        if words.unwrap_or(line).is_empty() || begins(words.unwrap_or(line), &NOISE) {
+            continue;
+        }
+        match (words, line.strip_prefix("fatal: ").or(line.strip_prefix("error: "))) {
+            (Some(words), _) => remote.push(words),
+            (None, Some(words)) if begins(words, &CONSEQUENCES) => consequence = Some(words),
+            (None, Some(words)) => cause = Some(words),
+            // What ssh or another helper says, the last of it.
+            (None, None) => other = Some(line),
+        }
+    }
+    let remote = Some(remote.join(" ")).filter(|words| !words.is_empty());
+    match (remote, cause) {
+        (Some(words), Some(cause)) => Some(format!("{words} ({cause})")),
         (Some(words), None) => Some(words),
-        (None, None) => fatal.map(str::to_owned),
+        (None, cause) => cause.or(other).or(consequence).map(str::to_owned),
     }
 }
 

@@ -41,6 +41,20 @@ pub struct CloneOrder {
     pub concurrency: Option<u32>,
     /// Commits of history; all without it.
     pub depth: Option<u32>,
+    pub layout: Layout,
+    /// Whether what a listing or an owner names is cloned over ssh.
+    pub ssh: bool,
+}
+
+/// Where clones go below `repositories/`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// `owner/name`.
+    #[default]
+    Owner,
+    /// `host/every/group/name`.
+    Host,
 }
 
 /// Where an import begins.
@@ -303,6 +317,12 @@ impl CloneOrder {
             include_forks: spec.include_forks,
             concurrency: Some(spec.concurrency).filter(|number| *number > 0),
             depth: Some(spec.depth).filter(|number| *number > 0),
+            layout: match v1::Layout::try_from(spec.layout) {
+                Ok(v1::Layout::Unspecified | v1::Layout::Owner) => Layout::Owner,
+                Ok(v1::Layout::Host) => Layout::Host,
+                Err(_) => return Err(OrderError::Unknown),
+            },
+            ssh: spec.ssh,
         };
         let names_something = !order.sources.is_empty()
             || order.github_org.is_some()
@@ -326,6 +346,11 @@ impl CloneOrder {
             include_forks: self.include_forks,
             concurrency: self.concurrency.unwrap_or_default(),
             depth: self.depth.unwrap_or_default(),
+            layout: match self.layout {
+                Layout::Owner => v1::Layout::Owner,
+                Layout::Host => v1::Layout::Host,
+            } as i32,
+            ssh: self.ssh,
         }
     }
 }

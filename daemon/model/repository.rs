@@ -147,17 +147,60 @@ pub struct Listed {
     pub fork: bool,
 }
 
-/// Owner and name as an address suggests them: its last two parts.
-pub fn described(address: &str) -> Listed {
-    let path = match Url::parse(address) {
-        Ok(url) => url.path().to_owned(),
-        Err(_) if address.starts_with('/') => address.to_owned(),
-        Err(_) => address.split_once(':').map_or("", |(_, path)| path).to_owned(),
+/// The host of an address, and the folders of its path, the repository's own last.
+fn taken_apart(address: &str) -> (Option<String>, Vec<String>) {
+    let (host, path) = match Url::parse(address) {
+        Ok(url) if url.has_host() => (url.host_str().map(str::to_owned), url.path().to_owned()),
+        Ok(url) => (None, url.path().to_owned()),
+        Err(_) if address.starts_with('/') => (None, address.to_owned()),
+        Err(_) => match address.split_once(':') {
+            Some((account, path)) => (account.rsplit('@').next().map(str::to_owned), path.to_owned()),
+            None => (None, String::new()),
+        },
     };
     let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let mut parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
-    let last = parts.pop().unwrap_or_default();
-    let name = last.strip_suffix(".git").unwrap_or(&last).to_owned();
+    // A repository's own folder in its work tree.
+    if parts.len() > 1 && parts.last().is_some_and(|part| part == ".git") {
+        parts.pop();
+    }
+    if let Some(last) = parts.last_mut()
+        && let Some(bare) = last.strip_suffix(".git").filter(|bare| !bare.is_empty())
+    {
+        *last = bare.to_owned();
+    }
+    (host, parts)
+}
+
+/// Every folder above a repository on its host, the host first; empty for one of this machine.
+pub fn whole_place(address: &str) -> Vec<String> {
+    let (Some(host), mut parts) = taken_apart(address) else { return Vec::new() };
+    parts.pop();
+    parts.retain(|part| part != "_git");
+    parts.insert(0, host);
+    parts
+}
+
+/// The address of a repository of GitHub or Azure DevOps over ssh; `None` for one of another server.
+pub fn over_ssh(address: &str) -> Option<String> {
+    let (host, parts) = taken_apart(address);
+    match (host?.as_str(), &parts[..]) {
+        ("dev.azure.com", [org, project, git, name]) if git == "_git" => {
+            Some(format!("git@ssh.dev.azure.com:v3/{org}/{}/{}", encoded(project), encoded(name)))
+        }
+        (host, [owner, name]) => Some(format!("git@{host}:{owner}/{name}.git")),
+        _ => None,
+    }
+}
+
+fn encoded(part: &str) -> String {
+    part.replace(' ', "%20")
+}
+
+/// Owner and name as an address suggests them: its last two parts.
+pub fn described(address: &str) -> Listed {
+    let (_, mut parts) = taken_apart(address);
+    let name = parts.pop().unwrap_or_default();
     let mut project = None;
     // https://dev.azure.com/<org>/<project>/_git/<name>
     if parts.last().is_some_and(|part| part == "_git") {
@@ -224,6 +267,15 @@ mod tests {
             ("acme".into(), "ui".into(), Some("Nova CAD".into()))
         );
         assert_eq!(told("/srv/git/api.git"), ("git".into(), "api".into(), None));
+        assert_eq!(told("/srv/git/api/.git"), ("git".into(), "api".into(), None));
+        let place = |address: &str| whole_place(address).join("/");
+        assert_eq!(place("https://gitlab.example/group/be/common/api.git"), "gitlab.example/group/be/common");
+        assert_eq!(place("git@gitlab.example:group/api.git"), "gitlab.example/group");
+        assert_eq!(place("/srv/git/api.git"), "");
+        let ssh = |address: &str| over_ssh(address).unwrap_or_default();
+        assert_eq!(ssh("https://github.com/acme/api.git"), "git@github.com:acme/api.git");
+        let azure = "git@ssh.dev.azure.com:v3/acme/Nova%20CAD/ui";
+        assert_eq!(ssh("https://dev.azure.com/acme/Nova%20CAD/_git/ui"), azure);
         assert_eq!(told("https://host/api.git"), ("local".into(), "api".into(), None));
     }
 }

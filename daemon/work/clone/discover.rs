@@ -3,7 +3,7 @@
 use super::targets::{Refusal, Target, place};
 use crate::job::order::{AdoProject, CloneOrder};
 use crate::model::patterns::{Filter, PatternError, Patterns};
-use crate::model::repository::{Listed, Source, described};
+use crate::model::repository::{Listed, Source, described, over_ssh};
 use crate::net::secrets::Secrets;
 use crate::trackers::github::GitHub;
 use crate::trackers::server::Session;
@@ -42,7 +42,8 @@ pub async fn discover(
         match source {
             Source::GitHub { owner, name } => {
                 let address = format!("{}/{owner}/{name}.git", secrets.github_web());
-                named.push(Listed { owner, name, project: None, address, archived: false, fork: false });
+                let (project, archived, fork) = (None, false, false);
+                named.push(found.addressed(Listed { owner, name, project, address, archived, fork }));
             }
             Source::Address(address) => named.push(described(&address)),
             Source::GitHubGlob { owner, glob } => globs.push((owner, glob)),
@@ -72,7 +73,7 @@ pub async fn discover(
         found.take(&what, listed, |_| true);
     }
     let Found { listed, notes, .. } = found;
-    let (targets, refusals) = place(listed);
+    let (targets, refusals) = place(listed, order.layout);
     if targets.is_empty() && refusals.is_empty() {
         return Err(DiscoverError::Empty(notes.join("; ")));
     }
@@ -98,6 +99,14 @@ impl Found<'_> {
         self.listed.extend(kept);
     }
 
+    /// A repository by the address that was asked for.
+    fn addressed(&self, listed: Listed) -> Listed {
+        match over_ssh(&listed.address).filter(|_| self.order.ssh) {
+            Some(address) => Listed { address, ..listed },
+            None => listed,
+        }
+    }
+
     fn take(&mut self, what: &str, listed: Vec<Listed>, also: impl Fn(&str) -> bool) {
         let looked_at = listed.len();
         let (mut archived, mut forks, mut unmatched) = (0, 0, 0);
@@ -109,6 +118,7 @@ impl Found<'_> {
             } else if repository.fork && !self.order.include_forks {
                 forks += 1;
             } else {
+                let repository = self.addressed(repository);
                 self.listed.push(repository);
             }
         }

@@ -3,7 +3,7 @@
 use super::discover::DiscoverError;
 use super::outputs::Config;
 use crate::job::Job;
-use crate::job::order::CloneOrder;
+use crate::job::order::{CloneOrder, Layout};
 use crate::work::command::CommandLine;
 use crate::work::config::read_config;
 use crate::work::kind::{Kind, Preview, Refusal, Scope, Why, why_not};
@@ -75,6 +75,8 @@ impl Kind for CloneOrder {
             .option("--exclude", self.unwanted.texts())
             .option("--concurrency", self.concurrency.map(|number| number.to_string()))
             .option("--depth", self.depth.map(|number| number.to_string()))
+            .option("--layout", (self.layout == Layout::Host).then_some("host"))
+            .flag("--ssh", self.ssh)
             .flag("--include-archived", self.include_archived)
             .flag("--include-forks", self.include_forks);
         line.text()

@@ -1,6 +1,7 @@
 //! Where each repository goes below `repositories/`, and which ones have no place there. Pure.
 
-use crate::model::repository::Listed;
+use crate::job::order::Layout;
+use crate::model::repository::{Listed, whole_place};
 use std::collections::{HashMap, HashSet};
 
 /// A repository to clone.
@@ -22,7 +23,7 @@ pub struct Refusal {
 }
 
 /// Gives every repository its place below `repositories/`, and refuses those that have none.
-pub fn place(listed: Vec<Listed>) -> (Vec<Target>, Vec<Refusal>) {
+pub fn place(listed: Vec<Listed>, layout: Layout) -> (Vec<Target>, Vec<Refusal>) {
     let (mut targets, mut refusals) = (Vec::new(), Vec::new());
     // Lower-cased, as some file systems do not tell cases apart.
     let mut taken: HashMap<String, (String, String)> = HashMap::new();
@@ -40,33 +41,54 @@ pub fn place(listed: Vec<Listed>) -> (Vec<Target>, Vec<Refusal>) {
             refusals.push(Refusal { name: shown, reason });
             continue;
         }
-        let mut path = format!("repositories/{owner}/{name}");
-        match taken.get(&path.to_lowercase()) {
-            Some((_, other)) if crate::git::same_repository(other, &address) => continue,
-            Some(_) if project.is_some() => {
-                path = format!("repositories/{owner}/{}/{name}", project.unwrap_or_default());
-            }
-            _ => {}
+        let places = places(&owner, &name, project.as_deref(), &address, layout);
+        let is_known = |path: &String| {
+            taken
+                .get(&path.to_lowercase())
+                .is_some_and(|(_, other)| crate::git::same_repository(other, &address))
+        };
+        if places.iter().any(is_known) {
+            continue;
         }
-        match taken.get(&path.to_lowercase()) {
-            Some((_, other)) if crate::git::same_repository(other, &address) => continue,
-            Some((standing, other)) => {
-                let difference = if *standing == path { "is" } else { "differs only in case from" };
-                let reason = format!("its place {path} {difference} the place of {other}");
-                refusals.push(Refusal { name: shown, reason });
-            }
-            None if is_nested(&path.to_lowercase(), &taken, &ancestors) => {
-                let reason = format!("its place {path} lies inside another repository's, or around it");
-                refusals.push(Refusal { name: shown, reason });
-            }
-            None => {
+        let free = places.iter().find(|path| {
+            let path = path.to_lowercase();
+            !taken.contains_key(&path) && !is_nested(&path, &taken, &ancestors)
+        });
+        match free {
+            Some(path) => {
                 taken.insert(path.to_lowercase(), (path.clone(), address.clone()));
                 ancestors.extend(above(&path.to_lowercase()).map(str::to_owned));
-                targets.push(Target { owner, name, path, address });
+                targets.push(Target { owner, name, path: path.clone(), address });
+            }
+            None => {
+                let path = &places[0];
+                let reason = match taken.get(&path.to_lowercase()) {
+                    Some((standing, other)) => {
+                        let difference = if standing == path { "is" } else { "differs only in case from" };
+                        format!("its place {path} {difference} the place of {other}")
+                    }
+                    None => format!("its place {path} lies inside another repository's, or around it"),
+                };
+                refusals.push(Refusal { name: shown, reason });
             }
         }
     }
     (targets, refusals)
+}
+
+/// The places of a repository, the shortest first: where that is another's, the next tells them apart.
+fn places(owner: &str, name: &str, project: Option<&str>, address: &str, layout: Layout) -> Vec<String> {
+    let whole = whole_place(address);
+    let below = |folders: &[String]| format!("repositories/{}/{name}", folders.join("/"));
+    let mut places = vec![format!("repositories/{owner}/{name}")];
+    places.extend(project.map(|project| format!("repositories/{owner}/{project}/{name}")));
+    if whole.len() > 1 && whole.iter().all(|part| unsafe_component(part).is_none()) {
+        match layout {
+            Layout::Host => places = vec![below(&whole)],
+            Layout::Owner => places.extend([below(&whole[1..]), below(&whole)]),
+        }
+    }
+    places
 }
 
 /// Whether a place lies inside one that is taken, or around one.
@@ -79,27 +101,17 @@ fn above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
-/// Why a text cannot be one folder's name, on any of the systems that a project may be moved to.
+/// Why a text cannot be one folder's name here. What only other systems cannot have, as `aux`, is a name like others: a
+/// repository that is called so is made where it can be.
 fn unsafe_component(text: &str) -> Option<&'static str> {
-    const RESERVED: [&str; 4] = ["con", "prn", "aux", "nul"];
     let lower = text.to_lowercase();
-    let stem = lower.split('.').next().unwrap_or("");
-    let numbered = (stem.starts_with("com") || stem.starts_with("lpt"))
-        && stem.len() == 4
-        && stem.ends_with(|c: char| c.is_ascii_digit());
     match text {
         "" => Some("it is empty"),
         "." | ".." => Some("it leads elsewhere"),
-        _ if text.starts_with('-') => Some("a command would take it for an option"),
         _ if text.contains(['/', '\\', '\0']) => Some("it has a path separator"),
         _ if text != specweave_jobs::text::plain(text) => Some("it has control characters"),
         _ if text.len() > 200 => Some("it is too long"),
-        _ if lower == ".git" || lower.starts_with(".git/") || lower == "git~1" => Some("git itself uses it"),
-        _ if RESERVED.contains(&stem) || numbered => Some("it is reserved"),
-        _ if text.ends_with(['.', ' ']) || text.starts_with(' ') => {
-            Some("it begins or ends with a dot or space")
-        }
-        _ if text.contains(['<', '>', ':', '"', '|', '?', '*']) => Some("it has a reserved character"),
+        _ if matches!(lower.as_str(), ".git" | "git~1") => Some("git itself uses it"),
         _ if lower.contains(".partial-") => Some("unfinished clones are named so"),
         _ => None,
     }
