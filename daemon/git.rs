@@ -3,6 +3,7 @@
 
 mod address;
 mod bounds;
+mod by_git;
 mod error;
 mod exact;
 mod http;
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use mark::Mark;
 use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
 use publisher::{Published, Publisher};
-use repository::{Built, Existing, Plan};
+use repository::{Existing, Plan};
 use specweave_jobs::crash;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -250,23 +251,6 @@ impl Engine {
         }
     }
 
-    /// What git says of a repository whose format libgit2 does not know.
-    async fn readable_by_git(&self, at: &Path, same: impl Fn(&str) -> bool, why: &str) -> Existing {
-        let git = self.git();
-        let Some(said) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
-            return repository::broken(why);
-        };
-        let urls: Vec<String> =
-            said.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect();
-        if !urls.iter().any(|url| same(url)) {
-            return repository::another(&urls);
-        }
-        match git.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]).await {
-            Some(_) => Existing::Whole,
-            None => repository::broken(why),
-        }
-    }
-
     async fn receive(
         &self,
         task: &Task,
@@ -343,94 +327,6 @@ impl Engine {
         self.checked_out(task, built, cancel).await
     }
 
-    /// Has git check out what it alone does as it should be.
-    async fn checked_out(
-        &self,
-        task: &Task,
-        built: Built,
-        cancel: &CancellationToken,
-    ) -> Result<Cloned, CloneError> {
-        let Built { mut uses_lfs, left } = built;
-        if let Some(reason) = &left {
-            let done = self.git().check_out(&task.partial, cancel).await;
-            done.map_err(|error| needs_git(error, reason))?;
-            if uses_lfs {
-                uses_lfs = self.has_pointers(task, cancel).await?;
-            }
-        }
-        Ok(Cloned { uses_lfs, by_git: left })
-    }
-
-    async fn has_pointers(&self, task: &Task, cancel: &CancellationToken) -> Result<bool, CloneError> {
-        let (at, token) = (task.partial.clone(), cancel.clone());
-        unless_cancelled(cancel, blocking(move || Ok(repository::has_pointers(&at, &token)))).await
-    }
-
-    fn git(&self) -> system::Git<'_> {
-        system::Git { secrets: &self.secrets, stall: self.stall }
-    }
-
-    /// Clones with the user's own git what the fast path does not: `why` is what stood in its way.
-    async fn make_with_git(
-        &self,
-        task: &Task,
-        unborn: bool,
-        why: CloneError,
-        place: &Place,
-        cancel: &CancellationToken,
-    ) -> Result<Option<Cloned>, CloneError> {
-        let is_inexact = matches!(why, CloneError::Inexact(_));
-        // A login that was refused is not tried again: git may know another.
-        let login = match Url::parse(&self.settings.rewritten(&task.address)) {
-            Ok(url) if is_inexact => self.secrets.first_login(&url).await,
-            _ => None,
-        };
-        let order =
-            |login| system::Order { address: &task.address, at: &task.partial, depth: self.depth, login };
-        remove_folder(&task.partial).await?;
-        let has_login = login.is_some();
-        let mut cloned = self.git().clone(order(login), cancel).await;
-        if has_login
-            && matches!(cloned, Err(CloneError::Auth(_) | CloneError::Forbidden(_) | CloneError::NotFound(_)))
-        {
-            remove_folder(&task.partial).await?;
-            cloned = self.git().clone(order(None), cancel).await;
-        }
-        match cloned {
-            Ok(()) if unborn => {
-                let at = task.partial.clone();
-                let made = place.blocking(cancel, move || Ok(repository::existing(&at, |_| true))).await?;
-                if made == Existing::Unborn { Ok(None) } else { Err(CloneError::Refused(UNFINISHED.into())) }
-            }
-            Ok(()) => {
-                let uses_lfs = self.has_pointers(task, cancel).await?;
-                Ok(Some(Cloned { uses_lfs, by_git: Some(why.to_string()) }))
-            }
-            Err(CloneError::NoGit) if is_inexact && task.address.starts_with('/') => {
-                self.make_with_libgit2(task, place, cancel).await.map(Some)
-            }
-            Err(error) => Err(worse(why, error)),
-        }
-    }
-
-    /// Clones a repository of this machine where there is no git.
-    async fn make_with_libgit2(
-        &self,
-        task: &Task,
-        place: &Place,
-        cancel: &CancellationToken,
-    ) -> Result<Cloned, CloneError> {
-        let permit = unless_cancelled(cancel, self.turn()).await?;
-        let (address, at, token) = (task.address.clone(), task.partial.clone(), cancel.clone());
-        let settings = self.settings.clone();
-        let build = move || {
-            let _permit = permit;
-            repository::build_with_libgit2(&address, &at, &settings, &token)
-        };
-        let built = place.blocking(cancel, build).await?;
-        self.checked_out(task, built, cancel).await
-    }
-
     /// Makes the partial clone durable and gives it its name.
     async fn publish(&self, task: &Task, cloned: Cloned) -> Result<Success, CloneError> {
         let fail = |source| CloneError::Local { what: "give the clone its name", source };
@@ -446,34 +342,6 @@ impl Engine {
                 _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
             },
         }
-    }
-}
-
-/// What is to be told of a repository that git could not clone either: why it had to be git, if there is none; else what says
-/// more of the two.
-fn worse(why: CloneError, error: CloneError) -> CloneError {
-    match (why, error) {
-        (CloneError::Inexact(reason), error) => needs_git(error, &reason),
-        (why, CloneError::NoGit) => why,
-        (_, error @ (CloneError::Cancelled | CloneError::Limited(_) | CloneError::Local { .. })) => error,
-        // Our words name what to do, and git's only that nobody answered it.
-        (
-            why @ (CloneError::Auth(_)
-            | CloneError::Forbidden(_)
-            | CloneError::NotFound(_)
-            | CloneError::Network(_)),
-            _,
-        ) => why,
-        (_, error) => error,
-    }
-}
-
-fn needs_git(error: CloneError, reason: &str) -> CloneError {
-    match error {
-        CloneError::NoGit => CloneError::Refused(format!(
-            "git is needed, as {reason}; it is not installed, or not in the PATH of the command"
-        )),
-        error => error,
     }
 }
 

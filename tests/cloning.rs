@@ -433,13 +433,11 @@ fn names_that_would_leave_the_project_are_refused_and_the_others_still_clone() {
     let server = GitServer::http(&root);
     let evil = format!("{}/acme/%2e%2e%2fescape.git", server.url());
     let control = format!("{}/acme/%1b%5b2Jx.git", server.url());
-    let reserved = format!("{}/acme/con.git", server.url());
-    let cased = format!("{}/ACME/REPO-000.git", server.url());
-    let id = world.start_clone([&server.repository("repo-000"), &evil, &control, &reserved, &cased]);
+    let id = world.start_clone([&server.repository("repo-000"), &evil, &control]);
     let job = world.wait(&id);
-    assert_eq!((&job["progress"]["succeeded"], &job["progress"]["failed"]), (&1.into(), &4.into()));
+    assert_eq!((&job["progress"]["succeeded"], &job["progress"]["failed"]), (&1.into(), &2.into()));
     let shown = world.run(["--id", &id]).ok().stdout;
-    for reason in ["path separator", "control characters", "reserved", "differs only in case"] {
+    for reason in ["path separator", "control characters"] {
         assert!(shown.contains(reason), "no {reason:?} in {shown}");
     }
     assert!(!shown.contains('\u{1b}'));
@@ -528,9 +526,9 @@ fn a_dry_run_shows_what_would_happen_and_changes_nothing() {
     let root = world.dir.join("remotes");
     make_many(&root, 2);
     let server = GitServer::http(&root);
-    let bad = format!("{}/acme/con.git", server.url());
+    let bad = format!("{}/acme/%2e%2e%2fescape.git", server.url());
     let said = world.run(["clone", "--dry-run", &server.repository("repo-000"), &bad]).ok();
-    said.says("repositories/acme/repo-000").says("reserved").says("Nothing was changed");
+    said.says("repositories/acme/repo-000").says("path separator").says("Nothing was changed");
     assert!(!world.project.join("repositories").exists());
     assert!(!world.state().join("jobs").exists());
     assert_eq!(server.requests(""), 0);

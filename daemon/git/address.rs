@@ -3,6 +3,9 @@
 use crate::git::{CloneError, ssh};
 use crate::model::repository::split_login;
 use crate::net::secrets::Login;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// How an address is reached.
@@ -23,6 +26,28 @@ pub fn route(address: &str) -> Result<Route, CloneError> {
     ssh::Address::parse(address)
         .map(Route::Ssh)
         .ok_or_else(|| CloneError::Refused("the address is of no kind that can be cloned".into()))
+}
+
+/// Where a repository of this machine lies.
+pub fn local_path(address: &str) -> Option<PathBuf> {
+    match address.strip_prefix("file://") {
+        Some(rest) => {
+            let path = rest.find('/').map_or(rest, |at| &rest[at..]);
+            let decoded = percent_encoding::percent_decode_str(path);
+            Some(PathBuf::from(OsString::from_vec(decoded.collect())))
+        }
+        None => address.starts_with('/').then(|| PathBuf::from(address)),
+    }
+}
+
+/// Whether something stands where git would look for a repository under this name.
+pub fn may_be_repository(path: &Path) -> bool {
+    let with_end = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    [path.to_path_buf(), with_end(".git"), with_end(".bundle")].iter().any(|path| path.exists())
 }
 
 /// The host of an address; empty for one of this machine.

@@ -137,11 +137,14 @@ pub fn extent(
             return Err(CloneError::Refused(format!("its folders are more than {MOST_DEPTH} deep")));
         }
         if way.last().is_some_and(|here| here.extent.paths > MOST_PATHS) {
-            return Err(CloneError::Refused(format!(
-                "its tree has more than {MOST_PATHS} files and folders"
-            )));
+            return Err(CloneError::Refused(many_paths()));
         }
     }
+}
+
+/// What is said of a tree that is too large.
+pub fn many_paths() -> String {
+    format!("its tree has more than {MOST_PATHS} files and folders")
 }
 
 fn look_into(

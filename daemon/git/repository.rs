@@ -360,6 +360,18 @@ fn has_remote_branches(repository: &Repository) -> bool {
     repository.references_glob("refs/remotes/origin/*").is_ok_and(|mut refs| refs.next().is_some())
 }
 
+/// Sees that the work tree of a repository which git has made stays within bounds; whether libgit2 can read it at all.
+pub fn is_bounded(at: &Path, cancel: &CancellationToken) -> Result<bool, CloneError> {
+    let head = Repository::open(at).and_then(|repository| {
+        let tree = repository.head()?.peel_to_tree()?.id();
+        Ok((repository, tree))
+    });
+    match head {
+        Ok((repository, tree)) => bounds::extent(&repository, tree, &mut Vec::new(), cancel).map(|_| true),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Whether the attributes of a tree name git-lfs. They are read from the commit: in the work tree they might be links to
 /// anything.
 fn uses_lfs(repository: &Repository, attributes: &[Attributes]) -> bool {

@@ -38,7 +38,7 @@ pub struct Git<'a> {
 }
 
 impl Git<'_> {
-    /// Clones into a folder that does not exist yet.
+    /// Clones into a folder that does not exist yet, and leaves the work tree empty.
     pub async fn clone(&self, order: Order<'_>, cancel: &CancellationToken) -> Result<(), CloneError> {
         let Order { address, at, depth, login } = order;
         let mut command = self.command();
@@ -50,7 +50,7 @@ impl Git<'_> {
         }
         let stall = self.stall.as_secs().max(1).to_string();
         command.args(["-c", "http.lowSpeedLimit=1", "-c", &format!("http.lowSpeedTime={stall}")]);
-        command.args(["clone", "--progress", "--no-recurse-submodules"]);
+        command.args(["clone", "--progress", "--no-checkout", "--no-recurse-submodules"]);
         if depth > 0 {
             command.args(["--depth", &depth.to_string()]);
         }
@@ -61,8 +61,11 @@ impl Git<'_> {
         self.run(command, cancel).await
     }
 
-    /// Checks out what HEAD names in a repository without a work tree yet.
+    /// Checks out what HEAD names, if it names anything yet, in a repository without a work tree.
     pub async fn check_out(&self, at: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
+        if self.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.is_none() {
+            return Ok(());
+        }
         let mut command = self.command();
         command.arg("-C").arg(at).args(["checkout", "--force", "--progress", "HEAD", "--"]);
         self.run(command, cancel).await
@@ -74,6 +77,23 @@ impl Git<'_> {
         git.arg("-C").arg(at).args(question).stdin(Stdio::null());
         let output = tokio::time::timeout(self.stall, git.output()).await.ok()?.ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether the tree of HEAD has more than so many files and folders.
+    pub async fn has_more_paths(&self, at: &Path, most: u64) -> bool {
+        let mut git = self.secrets.helper("git");
+        git.arg("-C").arg(at).args(["ls-tree", "-r", "-t", "-z", "--name-only", "HEAD"]).stdin(Stdio::null());
+        git.stderr(Stdio::null());
+        let Ok(mut child) = git.spawn() else { return false };
+        let mut stdout = child.stdout.take().expect("it is piped");
+        let (mut count, mut piece) = (0, vec![0; 64 * 1024]);
+        while let Ok(read @ 1..) = stdout.read(&mut piece).await {
+            count += piece[..read].iter().filter(|byte| **byte == 0).count() as u64;
+            if count > most {
+                return true;
+            }
+        }
+        false
     }
 
     fn command(&self) -> Command {
