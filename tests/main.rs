@@ -6,6 +6,7 @@ mod contract;
 mod crashes;
 mod dependencies;
 mod doctor;
+mod exactness;
 mod hostile;
 mod house;
 mod imports;
