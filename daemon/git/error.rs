@@ -26,6 +26,9 @@ pub enum CloneError {
     Limited(Duration),
     #[error("{0}")]
     NotGit(String),
+    /// The server answered with a page for people, which git would take for an empty repository.
+    #[error("{0}")]
+    Page(String),
     #[error("{0}")]
     Remote(String),
     #[error("{0}")]
@@ -61,7 +64,7 @@ impl CloneError {
             Self::NotFound(_) => Reason::NotFound,
             Self::Network(_) | Self::Stalled(_) => Reason::Network,
             Self::Limited(_) => Reason::RateLimited,
-            Self::NotGit(_) | Self::Remote(_) => Reason::Remote,
+            Self::NotGit(_) | Self::Page(_) | Self::Remote(_) => Reason::Remote,
             Self::Refused(_) | Self::Inexact(_) | Self::NoGit => Reason::InvalidInput,
             Self::Local { .. } => Reason::Storage,
             Self::Git(_) if self.is_storage() => Reason::Storage,
@@ -75,9 +78,12 @@ impl CloneError {
     /// Whether git itself may clone what the fast path could not.
     pub fn may_go_well_with_git(&self) -> bool {
         match self {
-            Self::Auth(_) | Self::Forbidden(_) | Self::NotFound(_) | Self::Remote(_) | Self::Inexact(_) => {
-                true
-            }
+            Self::Auth(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::NotGit(_)
+            | Self::Remote(_)
+            | Self::Inexact(_) => true,
             // What git may trust, or reach, in a way of its own.
             Self::Network(text) => {
                 let text = text.to_lowercase();
@@ -90,7 +96,7 @@ impl CloneError {
             Self::Cancelled
             | Self::Stalled(_)
             | Self::Limited(_)
-            | Self::NotGit(_)
+            | Self::Page(_)
             | Self::Refused(_)
             | Self::NoGit
             | Self::Local { .. } => false,

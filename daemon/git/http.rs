@@ -70,9 +70,8 @@ impl<'a> Transport<'a> {
             "text/html" if response.status() != StatusCode::OK => {
                 return Err(CloneError::Auth("the server answered with a sign-in page".into()));
             }
-            // Git would take a page for people for the list of refs of an empty repository.
             "text/html" => {
-                return Err(CloneError::NotGit(format!(
+                return Err(CloneError::Page(format!(
                     "the server answered {kind:?}, which is no git repository"
                 )));
             }
