@@ -73,7 +73,7 @@ pub enum Success {
 pub struct Engine {
     http: reqwest::Client,
     secrets: Arc<Secrets>,
-    settings: GitSettings,
+    settings: Arc<GitSettings>,
     /// Why nothing can be cloned here the fast way.
     obstacle: Option<String>,
     stall: Duration,
@@ -128,7 +128,7 @@ impl Engine {
         Self {
             http,
             secrets,
-            settings,
+            settings: Arc::new(settings),
             obstacle,
             stall: net::stall_deadline(),
             depth,

@@ -54,9 +54,9 @@ fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {
 /// The source of a line: `#` begins a comment, at its beginning or behind a blank.
 fn listed(line: &str) -> Option<String> {
     let line = line.trim();
-    let comment = line.match_indices('#').map(|(at, _)| at);
+    let mut marks = line.match_indices('#').map(|(at, _)| at);
     let is_comment = |at: &usize| line[..*at].chars().next_back().is_none_or(char::is_whitespace);
-    let end = comment.filter(is_comment).min().unwrap_or(line.len());
+    let end = marks.find(is_comment).unwrap_or(line.len());
     Some(line[..end].trim_end().to_owned()).filter(|source| !source.is_empty())
 }
 

@@ -91,6 +91,21 @@ pub struct Attributes {
 
 const ATTRIBUTES: &[u8] = b".gitattributes";
 
+/// Larger attributes are not looked through.
+const MOST_ATTRIBUTES: usize = 1024 * 1024;
+
+impl Attributes {
+    /// What stands in the commit, as in the work tree it might be a link to anything; nothing of a link, or of what is too
+    /// large.
+    pub fn content(&self, repository: &Repository) -> Result<Option<Vec<u8>>, git2::Error> {
+        let (size, _) = repository.odb()?.read_header(self.oid)?;
+        if !self.is_file || size > MOST_ATTRIBUTES {
+            return Ok(None);
+        }
+        Ok(Some(repository.find_blob(self.oid)?.content().to_vec()))
+    }
+}
+
 /// A folder that is being looked at.
 struct Open {
     oid: Oid,

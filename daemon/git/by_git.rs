@@ -43,15 +43,12 @@ impl Engine {
             let done = self.git().check_out(&task.partial, cancel).await;
             done.map_err(|error| needs_git(error, reason))?;
             if uses_lfs {
-                uses_lfs = self.has_pointers(task, cancel).await?;
+                let at = task.partial.clone();
+                let looking = blocking(move || Ok(repository::has_pointers(&at)));
+                uses_lfs = unless_cancelled(cancel, looking).await?;
             }
         }
         Ok(Cloned { uses_lfs, by_git: left })
-    }
-
-    async fn has_pointers(&self, task: &Task, cancel: &CancellationToken) -> Result<bool, CloneError> {
-        let (at, token) = (task.partial.clone(), cancel.clone());
-        unless_cancelled(cancel, blocking(move || Ok(repository::has_pointers(&at, &token)))).await
     }
 
     fn git(&self) -> system::Git<'_> {
@@ -68,7 +65,8 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Option<Cloned>, CloneError> {
         let is_inexact = matches!(why, CloneError::Inexact(_));
-        let local = address::local_path(&self.settings.rewritten(&task.address));
+        let address = self.settings.rewritten(&task.address);
+        let local = address::local_path(&address);
         if let Some(path) = local.as_ref().filter(|path| !address::may_be_repository(path)) {
             return Err(CloneError::NotFound(format!("{} does not exist", path.display())));
         }
@@ -78,7 +76,7 @@ impl Engine {
             None => None,
         };
         // A login that was refused is not tried again: git may know another.
-        let login = match Url::parse(&self.settings.rewritten(&task.address)) {
+        let login = match Url::parse(&address) {
             Ok(url) if is_inexact => self.secrets.first_login(&url).await,
             _ => None,
         };
@@ -101,17 +99,16 @@ impl Engine {
             }
             Ok(()) => {
                 let (at, token) = (task.partial.clone(), cancel.clone());
-                let is_read = place.blocking(cancel, move || repository::is_bounded(&at, &token)).await?;
-                if !is_read {
+                let measured = place.blocking(cancel, move || repository::measured(&at, &token)).await?;
+                if measured.is_none() {
                     let counting =
                         async { Ok(self.git().has_more_paths(&task.partial, bounds::MOST_PATHS).await) };
                     if unless_cancelled(cancel, counting).await? {
                         return Err(CloneError::Refused(bounds::many_paths()));
                     }
                 }
-                self.git().check_out(&task.partial, cancel).await?;
-                let uses_lfs = self.has_pointers(task, cancel).await?;
-                Ok(Some(Cloned { uses_lfs, by_git: Some(why.to_string()) }))
+                let built = Built { uses_lfs: measured.unwrap_or_default(), left: Some(why.to_string()) };
+                self.checked_out(task, built, cancel).await.map(Some)
             }
             Err(CloneError::NoGit) if is_inexact && task.address.starts_with('/') => {
                 self.make_with_libgit2(task, place, cancel).await.map(Some)

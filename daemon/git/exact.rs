@@ -11,7 +11,7 @@ use specweave_jobs::environment;
 use std::collections::{BTreeMap, HashSet};
 
 /// Variables of git's that change nothing about a clone, or that the fast path obeys; names and beginnings of names.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 18] = [
     // Read with the configuration.
     "GIT_CONFIG_",
     // Obeyed.
@@ -28,7 +28,6 @@ const VARIABLES: [&str; 19] = [
     "GIT_PAGER",
     "GIT_PS1_",
     "GIT_MERGE_",
-    "GIT_PAGER_IN_USE",
     "GIT_CEILING_DIRECTORIES",
     "GIT_DISCOVERY_ACROSS_FILESYSTEM",
     "GIT_OPTIONAL_LOCKS",
@@ -38,7 +37,7 @@ const VARIABLES: [&str; 19] = [
 ];
 
 /// Sections of a configuration of which nothing is about a clone.
-const SECTIONS: [&str; 50] = [
+const SECTIONS: [&str; 52] = [
     "user",
     "author",
     "committer",
@@ -89,6 +88,9 @@ const SECTIONS: [&str; 50] = [
     "repack",
     "trace2",
     "uploadpack",
+    "safe",
+    // A filter counts where a tree names it.
+    "filter",
 ];
 
 /// Keys that change nothing about a clone, or that the fast path obeys.
@@ -173,8 +175,7 @@ pub fn variables(variables: &BTreeMap<String, String>) -> Option<String> {
         return Some("the command's umask is not the daemon's".to_owned());
     }
     let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
-    let is_plain = |address: &String| address.starts_with("http://") && !address.contains('@');
-    if proxies.iter().filter_map(|name| variables.get(*name)).any(|address| !is_plain(address)) {
+    if proxies.iter().filter_map(|name| variables.get(*name)).any(|address| !is_plain_proxy(address)) {
         return Some("its proxy is not a plain one".to_owned());
     }
     variables
@@ -195,15 +196,7 @@ pub fn settings(settings: &GitSettings) -> Option<String> {
         let section = key.split('.').next().unwrap_or(key);
         let is_rewrite = section == "url" && (key.ends_with(".insteadof") || key.ends_with(".pushinsteadof"));
         let is_header = section == "http" && key.ends_with(".extraheader") && !value.is_empty();
-        // They count where a tree names them.
-        let is_filter = section == "filter";
-        SECTIONS.contains(&section)
-            || KEYS.contains(&key)
-            || section == "safe"
-            || is_rewrite
-            || is_header
-            || is_filter
-            || is_usual(key, value)
+        SECTIONS.contains(&section) || KEYS.contains(&key) || is_rewrite || is_header || is_usual(key, value)
     };
     if let Some((key, _)) = settings.entries().find(|(key, value)| !is_known(key, value)) {
         return Some(format!("{key} is set"));
@@ -211,9 +204,12 @@ pub fn settings(settings: &GitSettings) -> Option<String> {
     if settings.entries().filter(|(key, _)| key.ends_with("extraheader")).count() > 1 {
         return Some("http.extraHeader is set several times".to_owned());
     }
-    let proxy = settings.value("http.proxy").unwrap_or("");
-    (!proxy.is_empty() && (!proxy.starts_with("http://") || proxy.contains('@')))
-        .then(|| "http.proxy is not a plain one".to_owned())
+    let proxy = settings.proxy().filter(|proxy| !proxy.is_empty());
+    proxy.filter(|proxy| !is_plain_proxy(proxy)).map(|_| "http.proxy is not a plain one".to_owned())
+}
+
+fn is_plain_proxy(address: &str) -> bool {
+    address.starts_with("http://") && !address.contains('@')
 }
 
 /// What of an address, as git rewrites it, the fast path does not read exactly as git does.
@@ -288,9 +284,6 @@ const ATTRIBUTES: [&str; 9] = [
     "crlf",
 ];
 
-/// Larger attributes are not looked through.
-const MOST_ATTRIBUTES: usize = 1024 * 1024;
-
 /// What of a tree's attributes makes git write files in another way than they are.
 pub fn attributes(
     repository: &Repository,
@@ -298,13 +291,10 @@ pub fn attributes(
     settings: &GitSettings,
 ) -> Result<Option<String>, CloneError> {
     for one in found {
-        let odd = || Ok(Some("its attributes are none that can be read".to_owned()));
-        let (size, _) = repository.odb()?.read_header(one.oid)?;
-        if !one.is_file || size > MOST_ATTRIBUTES {
-            return odd();
-        }
-        let blob = repository.find_blob(one.oid)?;
-        let Ok(text) = std::str::from_utf8(blob.content()) else { return odd() };
+        let content = one.content(repository)?;
+        let Some(text) = content.as_deref().and_then(|content| std::str::from_utf8(content).ok()) else {
+            return Ok(Some("its attributes are none that can be read".to_owned()));
+        };
         if let Some(attribute) = text.lines().find_map(|line| converting(line, settings)) {
             return Ok(Some(format!("its attributes say how files are to be checked out: {attribute}")));
         }

@@ -170,13 +170,16 @@ async fn check(response: Response, with_login: bool) -> Result<Response, CloneEr
     }
     let (status, headers) = (response.status(), response.headers().clone());
     let said = words(response).await;
-    refused(status, &headers, with_login).map_err(|error| match error {
-        CloneError::Auth(text) if !said.is_empty() => CloneError::Auth(format!("{text}: {said}")),
-        CloneError::Forbidden(text) if !said.is_empty() => CloneError::Forbidden(format!("{text}: {said}")),
-        CloneError::NotFound(text) if !said.is_empty() => CloneError::NotFound(format!("{text}: {said}")),
-        CloneError::Remote(text) if !said.is_empty() => CloneError::Remote(format!("{text}: {said}")),
-        error => error,
-    })
+    let mut error = refused(status, &headers, with_login);
+    if let CloneError::Auth(text)
+    | CloneError::Forbidden(text)
+    | CloneError::NotFound(text)
+    | CloneError::Remote(text) = &mut error
+        && !said.is_empty()
+    {
+        text.push_str(&format!(": {said}"));
+    }
+    Err(error)
 }
 
 /// The text of a refusal, where it is one for terminals.
@@ -200,38 +203,37 @@ async fn words(mut response: Response) -> String {
 /// Of what a server says, so many bytes are kept.
 const MOST_WORDS: usize = 1_000;
 
-fn refused(status: StatusCode, headers: &HeaderMap, with_login: bool) -> Result<Response, CloneError> {
+/// What a status that is no success means.
+fn refused(status: StatusCode, headers: &HeaderMap, with_login: bool) -> CloneError {
     let wait = net::asked_to_wait(headers);
     match status {
         StatusCode::UNAUTHORIZED if with_login => {
-            Err(CloneError::Auth("Authentication failed - the token was refused".into()))
+            CloneError::Auth("Authentication failed - the token was refused".into())
         }
         StatusCode::UNAUTHORIZED => {
             let wants = headers.get(WWW_AUTHENTICATE).is_some();
-            Err(CloneError::Auth(if wants {
+            CloneError::Auth(if wants {
                 "Authentication failed - no credentials were found for this server".into()
             } else {
                 "Authentication failed".into()
-            }))
+            })
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::FORBIDDEN
             if wait.is_some() || status == StatusCode::TOO_MANY_REQUESTS =>
         {
-            Err(CloneError::Limited(wait.unwrap_or(Duration::from_secs(60))))
+            CloneError::Limited(wait.unwrap_or(Duration::from_secs(60)))
         }
-        StatusCode::FORBIDDEN => Err(CloneError::Forbidden("Permission denied".into())),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(CloneError::NotFound(if with_login {
+        StatusCode::FORBIDDEN => CloneError::Forbidden("Permission denied".into()),
+        StatusCode::NOT_FOUND | StatusCode::GONE => CloneError::NotFound(if with_login {
             "repository not found, or the token may not see it".into()
         } else {
             "repository not found, or it is private and no credentials were found".into()
-        })),
+        }),
         // Azure DevOps answers a bad token by leading to its sign-in page.
-        status if status.is_redirection() => Err(CloneError::Auth(format!(
+        status if status.is_redirection() => CloneError::Auth(format!(
             "Authentication failed - the server answered {status} instead of the repository"
-        ))),
-        status if status.is_server_error() => {
-            Err(CloneError::Network(format!("the server answered {status}")))
-        }
-        status => Err(CloneError::Remote(format!("the server answered {status}"))),
+        )),
+        status if status.is_server_error() => CloneError::Network(format!("the server answered {status}")),
+        status => CloneError::Remote(format!("the server answered {status}")),
     }
 }

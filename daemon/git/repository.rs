@@ -15,6 +15,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What a finished clone is made of, besides its pack.
@@ -26,7 +27,7 @@ pub struct Plan {
     pub origin: String,
     /// Only the default branch was asked for.
     pub single_branch: bool,
-    pub settings: GitSettings,
+    pub settings: Arc<GitSettings>,
 }
 
 /// A repository that was made.
@@ -360,39 +361,34 @@ fn has_remote_branches(repository: &Repository) -> bool {
     repository.references_glob("refs/remotes/origin/*").is_ok_and(|mut refs| refs.next().is_some())
 }
 
-/// Sees that the work tree of a repository which git has made stays within bounds; whether libgit2 can read it at all.
-pub fn is_bounded(at: &Path, cancel: &CancellationToken) -> Result<bool, CloneError> {
+/// Sees that the work tree of a repository which git has made stays within bounds; whether it uses git-lfs, or nothing where
+/// libgit2 cannot read it at all.
+pub fn measured(at: &Path, cancel: &CancellationToken) -> Result<Option<bool>, CloneError> {
     let head = Repository::open(at).and_then(|repository| {
         let tree = repository.head()?.peel_to_tree()?.id();
         Ok((repository, tree))
     });
-    match head {
-        Ok((repository, tree)) => bounds::extent(&repository, tree, &mut Vec::new(), cancel).map(|_| true),
-        Err(_) => Ok(false),
-    }
+    let Ok((repository, tree)) = head else { return Ok(None) };
+    let mut attributes = Vec::new();
+    bounds::extent(&repository, tree, &mut attributes, cancel)?;
+    Ok(Some(uses_lfs(&repository, &attributes)))
 }
 
-/// Whether the attributes of a tree name git-lfs. They are read from the commit: in the work tree they might be links to
-/// anything.
+/// Whether the attributes of a tree name git-lfs.
 fn uses_lfs(repository: &Repository, attributes: &[Attributes]) -> bool {
-    attributes.iter().filter(|one| one.is_file).any(|one| {
-        let size =
-            repository.odb().and_then(|objects| objects.read_header(one.oid)).map_or(0, |(size, _)| size);
-        let blob = || repository.find_blob(one.oid).ok().filter(|_| size <= ATTRIBUTES_LIMIT);
-        blob().is_some_and(|blob| String::from_utf8_lossy(blob.content()).contains("filter=lfs"))
-    })
+    let content = |one: &Attributes| one.content(repository).ok().flatten();
+    attributes
+        .iter()
+        .filter_map(content)
+        .any(|content| String::from_utf8_lossy(&content).contains("filter=lfs"))
 }
 
-/// Whether large files of a clone that git has checked out stand there as pointers; where nothing is certain, they do not.
-pub fn has_pointers(at: &Path, cancel: &CancellationToken) -> bool {
-    let found = || -> Result<bool, CloneError> {
+/// Whether large files of a clone that uses git-lfs stand there as pointers, once git has checked it out; where nothing is
+/// certain, they do not.
+pub fn has_pointers(at: &Path) -> bool {
+    let found = || -> Result<bool, git2::Error> {
         let repository = Repository::open(at)?;
         let tree = repository.head()?.peel_to_tree()?;
-        let mut attributes = Vec::new();
-        bounds::extent(&repository, tree.id(), &mut attributes, cancel)?;
-        if !uses_lfs(&repository, &attributes) {
-            return Ok(false);
-        }
         let objects = repository.odb()?;
         let mut found = false;
         tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
@@ -414,9 +410,6 @@ pub fn has_pointers(at: &Path, cancel: &CancellationToken) -> bool {
 /// What stands in the place of a large file, and the most bytes that it has.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 const POINTER_LIMIT: usize = 1024;
-
-/// Larger attributes are not looked through.
-const ATTRIBUTES_LIMIT: usize = 1024 * 1024;
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CloneError> {
     fs::write(path, bytes).map_err(|source| CloneError::Local { what: "write the repository", source })

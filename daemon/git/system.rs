@@ -176,10 +176,8 @@ async fn end_group(child: &mut Child, group: Option<u32>) {
         if let Some(group) = group {
             let _ = rustix::process::kill_process_group(group, signal);
         }
-        if tokio::time::timeout(GRACE, child.wait()).await.is_ok() && signal == rustix::process::Signal::KILL
-        {
-            return;
-        }
+        // What it has started may outlive it: the second signal is for those.
+        let _ = tokio::time::timeout(GRACE, child.wait()).await;
     }
 }
 

@@ -117,6 +117,11 @@ impl Parent {
 /// How a label begins that says whose story an item is.
 pub const MARKER: &str = "sw-";
 
+/// A reference as files have it: a number where it is one.
+pub fn number_or_text(reference: &str) -> serde_json::Value {
+    reference.parse::<u64>().map_or_else(|_| reference.into(), Into::into)
+}
+
 impl Item {
     /// What its tracker names it by: a number, a key.
     pub fn reference(&self) -> &str {

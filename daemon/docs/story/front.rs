@@ -5,7 +5,7 @@ use crate::docs::authored::Authored;
 use crate::docs::front_matter;
 use crate::docs::story::document::Document;
 use crate::docs::story::{Base, Field, Fields};
-use crate::model::item::{Item, Status};
+use crate::model::item::{Item, Status, number_or_text};
 use crate::model::text;
 use serde_json::{Map, Value, json};
 
@@ -76,8 +76,7 @@ fn keys(
     fields: &Fields,
     mut external: Map<String, Value>,
 ) -> Vec<(&'static str, Option<Value>)> {
-    let reference = item.reference();
-    let link = reference.parse::<u64>().map_or_else(|_| json!(reference), |number| json!(number));
+    let link = number_or_text(item.reference());
     let platform = item.platform.word();
     let url = text::value(&item.url);
     external.insert(platform.to_owned(), json!({item.platform.link_name(): link, "url": url}));

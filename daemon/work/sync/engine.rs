@@ -15,7 +15,7 @@ use crate::docs::writer::Wins;
 use crate::job::PlannedItem;
 use crate::model::conflict_file;
 use crate::model::failure::{Failure, Reason};
-use crate::model::item::Item;
+use crate::model::item::{Item, number_or_text};
 use crate::trackers::TrackerError;
 use crate::trackers::edits::{Editor, Group, WriteError};
 use crate::work::Stop;
@@ -469,11 +469,6 @@ fn link_to(item: &Item, path: &str, base: crate::work::sync::merge::Base) -> Lin
         path: path.to_owned(),
         ..Link::to(&item.key)
     }
-}
-
-/// A reference as files have it: a number where it is one.
-pub(super) fn number_or_text(reference: &str) -> serde_json::Value {
-    reference.parse::<u64>().map_or_else(|_| reference.into(), Into::into)
 }
 
 /// What a front matter says of an item.

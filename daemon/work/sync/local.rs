@@ -1,7 +1,7 @@
 //! The living docs of a project as a sync sees them: stories with front matter, stories that were imported, and what
 //! increments are told.
 
-use super::engine::{Docs, Note, StoryFile, number_or_text};
+use super::engine::{Docs, Note, StoryFile};
 use super::plan::{Foreseen, Imported};
 use crate::docs::front_matter;
 use crate::docs::increment::Sources;
@@ -9,7 +9,7 @@ use crate::docs::ledger::Placed;
 use crate::docs::story::{self, Document};
 use crate::docs::writer::{Access, SPECS, Wins, Writer, WriterError};
 use crate::model::failure::Failure;
-use crate::model::item::{Item, Platform};
+use crate::model::item::{Item, Platform, number_or_text};
 use crate::store::mac::PlaceKey;
 use crate::work::config::pretty;
 use serde_json::{Map, Value, json};
@@ -195,20 +195,10 @@ impl Docs for LivingDocs {
         if let Some(folder) = place.parent() {
             disk::make_folders(folder, 0o777)?;
         }
-        let mode = mode_of(&place);
-        let is_same = || match expected {
-            None => true,
-            Some(expected) => {
-                disk::read_regular(&place, MOST_STORY).is_ok_and(|now| now == expected.as_bytes())
-            }
-        };
-        if !is_same() {
-            return Ok(false);
+        let written = replace(&place, expected.map(str::as_bytes), text.as_bytes())?;
+        if written {
+            crash::point("sync-story-written");
         }
-        let fill = |out: &mut dyn io::Write| out.write_all(text.as_bytes());
-        // Looked at again just before the name is given: an editor may have saved in between.
-        let written = disk::replace_if(&place, mode, fill, |_| Ok(true), is_same)?;
-        crash::point("sync-story-written");
         Ok(written)
     }
 
@@ -236,7 +226,7 @@ impl Docs for LivingDocs {
             Ok(())
         } else {
             // Where SpecWeave was faster, the next sync tells it.
-            replace(&path, &bytes, &pretty(&metadata))
+            replace(&path, Some(&bytes), &pretty(&metadata)).map(drop)
         }
     }
 
@@ -255,7 +245,7 @@ impl Docs for LivingDocs {
         for (name, before, text) in [(SPEC, &expected.spec, &new.spec), (TASKS, &expected.tasks, &new.tasks)]
         {
             if before != text {
-                replace(&folder.join(name), before.as_bytes(), text.as_bytes())?;
+                replace(&folder.join(name), Some(before.as_bytes()), text.as_bytes())?;
             }
         }
         Ok(())
@@ -323,11 +313,16 @@ fn is_authored(text: &str) -> bool {
 const SPEC: &str = "spec.md";
 const TASKS: &str = "tasks.md";
 
-/// Puts `new` in the place of `before`, unless something else stands there by now.
-fn replace(path: &Path, before: &[u8], new: &[u8]) -> io::Result<()> {
-    let is_same = || disk::read_regular(path, MOST_STORY).is_ok_and(|now| now == before);
+/// Puts `new` in the place of `before`, or of whatever stands there; whether it was still that.
+fn replace(path: &Path, before: Option<&[u8]>, new: &[u8]) -> io::Result<bool> {
+    let is_same =
+        || before.is_none_or(|before| disk::read_regular(path, MOST_STORY).is_ok_and(|now| now == before));
+    if !is_same() {
+        return Ok(false);
+    }
     let fill = |out: &mut dyn io::Write| out.write_all(new);
-    disk::replace_if(path, mode_of(path), fill, |_| Ok(true), is_same).map(|_| ())
+    // Looked at again just before the name is given: an editor may have saved in between.
+    disk::replace_if(path, mode_of(path), fill, |_| Ok(true), is_same)
 }
 
 /// The rights that a file has, or is to have.

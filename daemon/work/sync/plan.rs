@@ -121,7 +121,7 @@ impl Plan {
 
     /// Links whose story is not here; gives how many links of stories there are.
     fn without_story(&mut self, view: &View, terms: &Terms, pairs: &Pairs) -> usize {
-        let paired: BTreeSet<&str> = pairs.items.values().map(|item| item.key.as_str()).collect();
+        let paired = pairs.paired();
         let mut linked = 0;
         for (key, link) in view.store.links().filter(|(_, link)| !link.imported) {
             linked += usize::from(!link.orphaned);
@@ -135,7 +135,7 @@ impl Plan {
 
     /// Tells of items that were made from stories which are not here.
     fn note_others(&mut self, view: &View, pairs: &Pairs) {
-        let paired: BTreeSet<&str> = pairs.items.values().map(|item| item.key.as_str()).collect();
+        let paired = pairs.paired();
         let is_others = |item: &&Item| {
             item.marker().is_some()
                 && !paired.contains(item.key.as_str())

@@ -1,10 +1,10 @@
 //! What is made in the tracker: announced on the disk, sent once, and looked for where no answer came.
 
 use super::pairs::not_taken;
-use super::{Ended, Engine, Went, number_or_text};
+use super::{Ended, Engine, Went};
 use crate::docs::authored::Authored;
 use crate::model::failure::Reason;
-use crate::model::item::{Item, Platform};
+use crate::model::item::{Item, Platform, number_or_text};
 use crate::model::record::{Field, Record};
 use crate::model::story_key::marker;
 use crate::trackers::TrackerError;

@@ -88,6 +88,11 @@ impl<'a> Marks<'a> {
 }
 
 impl<'a> Pairs<'a> {
+    /// The keys of the items that are some story's here.
+    pub fn paired(&self) -> BTreeSet<&'a str> {
+        self.items.values().map(|item| item.key.as_str()).collect()
+    }
+
     fn take(&mut self, key: &'a str, item: &'a Item) {
         if self.taken.insert(item.key.as_str()) {
             self.items.insert(key, item);
