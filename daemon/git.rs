@@ -18,6 +18,7 @@ mod wire;
 use crate::net;
 use crate::net::git_settings::GitSettings;
 use crate::net::secrets::Secrets;
+use crate::net::silence;
 use crate::store::tenure::Tenure;
 use address::{Route, route};
 use bytes::Bytes;
@@ -137,6 +138,11 @@ impl Engine {
             publisher: Publisher::start(project_root, tenure),
             v2_servers: Mutex::default(),
         }
+    }
+
+    /// The answer to a request, unless the server is silent.
+    async fn sent(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CloneError> {
+        silence::broken_within(self.stall, request.send()).await?.map_err(CloneError::from_http)
     }
 
     fn known_v2(&self, url: &Url) -> Option<Arc<[String]>> {

@@ -92,6 +92,10 @@ pub enum Event {
     },
     /// Failed items wait again.
     Retried,
+    /// What these items had brought is gone, so that they wait again.
+    Lost {
+        items: Vec<u32>,
+    },
     Ended(Outcome),
 }
 
@@ -282,6 +286,16 @@ impl Job {
                     Some(_) => Err(Refused::ItemHasEnded(*item)),
                 }
             }
+            Event::Lost { items } => {
+                let is_successful = |item: &&u32| {
+                    let state = self.items().and_then(|known| known.item_state(**item));
+                    matches!(state, Some(ItemState::Done | ItemState::Before))
+                };
+                match items.iter().find(|item| !is_successful(item)) {
+                    None => Ok(()),
+                    Some(item) => Err(Refused::NoSuchItem(*item)),
+                }
+            }
             Event::PageDone(PageDone { source, .. }) | Event::SourceEnded { source, .. } => {
                 match self.sources().and_then(|sources| sources.get(*source)) {
                     Some(known) if known.end.is_none() => Ok(()),
@@ -329,6 +343,12 @@ impl Job {
                 if let Some(Plan::Items(items)) = &mut self.plan {
                     items.succeed(item, how);
                 }
+            }
+            Event::Lost { items: lost } => {
+                if let Some(Plan::Items(items)) = &mut self.plan {
+                    items.lose(lost);
+                }
+                self.run_base = self.plan.as_ref().map_or(0, Plan::current);
             }
             Event::ItemFailed { item, failure } => {
                 if let Some(Plan::Items(items)) = &mut self.plan {

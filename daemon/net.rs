@@ -1,9 +1,10 @@
 //! The HTTP client of one job: one pool of connections and TLS sessions, the system's certificates, the
-//! caller's proxies and authorities, and a deadline on every silence.
+//! caller's proxies and authorities. Who asks bounds each silence: see [`silence`].
 
 pub mod deadline;
 pub mod git_settings;
 pub mod secrets;
+pub mod silence;
 
 use crate::net::git_settings::GitSettings;
 use crate::net::secrets::{Login, Secrets};
@@ -58,7 +59,6 @@ pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqw
         .gzip(purpose == Use::Trackers)
         .user_agent(concat!("git/2 (specweave-jobs ", env!("CARGO_PKG_VERSION"), ")"))
         .connect_timeout(CONNECT_DEADLINE)
-        .read_timeout(stall_deadline())
         // Followed by hand, so that logins and extra headers are chosen anew for each server.
         .redirect(reqwest::redirect::Policy::none())
         .tcp_nodelay(true)
@@ -203,11 +203,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub fn cause(error: &reqwest::Error) -> String {
     let innermost = innermost(error);
     if error.is_timeout() {
-        return if error.is_connect() {
-            format!("no connection within {} s", CONNECT_DEADLINE.as_secs())
-        } else {
-            format!("stalled: no byte for {} s", stall_deadline().as_secs())
-        };
+        return format!("no connection within {} s", CONNECT_DEADLINE.as_secs());
     }
     if std::ptr::addr_eq(innermost, error as &dyn std::error::Error) {
         return error.to_string().split(" for url").next().unwrap_or_default().to_owned();

@@ -145,6 +145,36 @@ fn https_is_verified_against_the_callers_authorities() {
 }
 
 #[test]
+fn what_was_cloned_and_is_gone_is_cloned_again_by_a_resume() {
+    let (world, server, names) = World::with_remotes(5);
+    server.fault("repo-004", Fault::Status(404));
+    let id = world.start_clone(names.iter().map(|name| server.repository(name)));
+    assert_eq!(world.wait(&id)["state"], "completed_with_warnings");
+    fs::remove_dir_all(clone_of(&world, "repo-001")).unwrap();
+    fs::remove_dir_all(clone_of(&world, "repo-002").join(".git")).unwrap();
+    let kept = server.requests("repo-000");
+    server.heal("repo-004");
+    world.run(["--resume", &id]).ok();
+    let job = world.wait(&id);
+    assert_eq!(
+        (&job["state"], &job["progress"]["succeeded"], &job["progress"]["failed"]),
+        (&"completed_with_warnings".into(), &4.into(), &1.into()),
+        "{job}"
+    );
+    world.run(["--logs", &id]).ok().says("Gone since they were cloned, and cloned again: repo-001, repo-002");
+    assert_eq!(server.requests("repo-000"), kept, "what stands there is not asked for again");
+    for name in ["repo-000", "repo-001", "repo-003", "repo-004"] {
+        assert_whole(&clone_of(&world, name), &world.dir.join(format!("remotes/acme/{name}.git")));
+    }
+    // A folder without a repository may be a person's.
+    fs::remove_dir_all(clone_of(&world, "repo-002")).unwrap();
+    world.run(["--resume", &id]).ok();
+    let job = world.wait(&id);
+    assert_eq!((&job["state"], &job["progress"]["succeeded"]), (&"completed".into(), &5.into()), "{job}");
+    assert_whole(&clone_of(&world, "repo-002"), &world.dir.join("remotes/acme/repo-002.git"));
+}
+
+#[test]
 fn one_failure_stops_nothing_and_resume_retries_just_what_failed() {
     let world = World::new();
     let root = world.dir.join("remotes");

@@ -4,10 +4,10 @@
 use crate::world::git_server::Fault;
 use crate::world::{World, eventually, read};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file system of a few hundred kilobytes, unmounted with the test.
+/// A small file system, unmounted with the test.
 struct SmallDisk {
     at: PathBuf,
     /// The world's folder, which cannot be removed before the disk is unmounted.
@@ -16,14 +16,13 @@ struct SmallDisk {
 
 impl SmallDisk {
     /// `None`, loudly, where this user may not mount one.
-    fn mount(world: &World) -> Option<Self> {
-        let at = &world.state();
+    fn mount(world: &World, at: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
-        let mounted = mount(["-t", "tmpfs", "-o", "size=300k", "tmpfs", at.to_str().unwrap()]);
+        let mounted = mount(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", at.to_str().unwrap()]);
         if !mounted {
             eprintln!("SKIPPED: only root can mount the small disk that this test fills");
         }
-        mounted.then(|| Self { at: at.clone(), dir: world.dir.clone() })
+        mounted.then(|| Self { at: at.to_owned(), dir: world.dir.clone() })
     }
 
     /// As a kernel does that has seen an error: whoever has a file open may still write to it.
@@ -76,7 +75,7 @@ fn assert_nothing_is_truncated(world: &World, id: &str) {
 /// A job that pauses when `close` has made the disk refuse, and ends after `open`.
 fn a_job_outlives<T>(close: impl Fn(&SmallDisk) -> T, open: impl Fn(&SmallDisk, T)) {
     let (world, server, names) = World::with_remotes(40);
-    let Some(disk) = SmallDisk::mount(&world) else { return };
+    let Some(disk) = SmallDisk::mount(&world, &world.state(), "300k") else { return };
     // It is to go before its disk does: the lock that proves its daemon is on that.
     let world = world;
     names.iter().for_each(|name| server.fault(name, Fault::Slow));
@@ -117,4 +116,23 @@ fn a_full_disk_pauses_jobs_and_room_lets_them_go_on() {
 #[test]
 fn a_read_only_state_folder_pauses_jobs_and_a_writable_one_lets_them_go_on() {
     a_job_outlives(SmallDisk::close, |disk, ()| disk.open());
+}
+
+#[test]
+fn a_full_disk_pauses_a_job_also_while_git_itself_clones() {
+    let (mut world, server, names) = World::with_remotes(2);
+    let configuration = world.dir.join("gitconfig");
+    std::fs::write(&configuration, "[core]\n\tautocrlf = input\n").unwrap();
+    world.set("GIT_CONFIG_GLOBAL", configuration.display().to_string());
+    let Some(disk) = SmallDisk::mount(&world, &world.project.join("repositories"), "2m") else { return };
+    let world = world;
+    let filler = disk.fill();
+    let id = world.start_clone(names.iter().map(|name| server.repository(name)));
+    let job = world.until(&id, "the pause", |job| job["state"] == "paused");
+    assert_eq!(job["pause"]["reason"], "storage", "{job}");
+    std::fs::remove_file(filler).unwrap();
+    world.run(["--resume", &id]).ok();
+    let job = world.wait_through_pauses(&id);
+    assert_eq!(job["state"], "completed", "{}", world.run(["--logs", &id]).stdout);
+    world.run(["--logs", &id]).ok().says("by git itself: ").says("No space left on device");
 }

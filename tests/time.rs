@@ -80,6 +80,6 @@ fn a_suspended_daemon_is_neither_replaced_nor_its_job_taken_for_dead() {
         signal(suspended, Signal::CONT);
     }
     names.iter().for_each(|name| server.heal(name));
-    assert_eq!(world.wait(&id)["state"], "completed");
+    assert_eq!(world.wait(&id)["state"], "completed", "{}", world.run(["--logs", &id]).stdout);
     assert_eq!(world.daemon_pid(), Some(daemon));
 }

@@ -3,6 +3,7 @@
 use crate::git::address::host_of;
 use crate::model::failure::{Failure, Reason};
 use crate::net;
+use crate::net::silence::Silence;
 use std::io;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub enum CloneError {
     NotFound(String),
     #[error("{0}")]
     Network(String),
-    #[error("stalled: no byte for {} s", .0.as_secs())]
-    Stalled(Duration),
+    #[error(transparent)]
+    Stalled(#[from] Silence),
     #[error("the server asks to wait {} s", .0.as_secs())]
     Limited(Duration),
     #[error("{0}")]
@@ -123,15 +124,11 @@ impl CloneError {
     pub(super) fn from_stream(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Network("the connection broke: it ended early".into()),
-            io::ErrorKind::TimedOut => Self::Stalled(net::stall_deadline()),
             _ => Self::Network(format!("the connection broke: {error}")),
         }
     }
 
     pub(super) fn from_http(error: reqwest::Error) -> Self {
-        if error.is_timeout() && !error.is_connect() {
-            return Self::Stalled(net::stall_deadline());
-        }
         Self::Network(net::cause(&error))
     }
 }

@@ -4,6 +4,7 @@ use crate::git::wire::{self, Dialect, PacketReader, RemoteRefs};
 use crate::git::{CloneError, Engine, PackStream, Reader};
 use crate::net;
 use crate::net::secrets::Login;
+use crate::net::silence;
 use futures_util::TryStreamExt;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
@@ -133,7 +134,7 @@ impl<'a> Transport<'a> {
         address.set_query(Some("service=git-upload-pack"));
         let request = engine.http.get(address).header(VERSION_HEADER.0, VERSION_HEADER.1);
         let request = net::authorized(request, url, login, &engine.settings);
-        request.send().await.map_err(CloneError::from_http)
+        engine.sent(request).await
     }
 
     async fn post(&self, body_bytes: Vec<u8>) -> Result<Reader, CloneError> {
@@ -150,16 +151,15 @@ impl<'a> Transport<'a> {
             request = request.header(VERSION_HEADER.0, VERSION_HEADER.1);
         }
         let request = net::authorized(request, &self.base, self.login.as_ref(), &self.engine.settings);
-        let response = request.send().await.map_err(CloneError::from_http)?;
+        let response = self.engine.sent(request).await?;
         Ok(body(check(response, self.login.is_some()).await?))
     }
 }
 
 fn body(response: Response) -> Reader {
-    let chunks = response.bytes_stream().map_err(|error| {
-        let kind = if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionReset };
-        io::Error::new(kind, net::cause(&error))
-    });
+    let chunks = response
+        .bytes_stream()
+        .map_err(|error| io::Error::new(io::ErrorKind::ConnectionReset, net::cause(&error)));
     Box::new(StreamReader::new(chunks))
 }
 
@@ -189,7 +189,7 @@ async fn words(mut response: Response) -> String {
         return String::new();
     }
     let mut text = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
+    while let Ok(Ok(Some(chunk))) = silence::broken_within(net::stall_deadline(), response.chunk()).await {
         text.extend_from_slice(&chunk);
         if text.len() > MOST_WORDS {
             break;

@@ -3,6 +3,7 @@
 
 use crate::git::CloneError;
 use crate::net::secrets::{Login, Secrets};
+use crate::net::silence;
 use specweave_jobs::environment;
 use std::io;
 use std::path::Path;
@@ -154,10 +155,9 @@ impl Git<'_> {
         // A server that counts what it will send says nothing for a while.
         let patience = self.stall * 2;
         loop {
-            match tokio::time::timeout(patience, stderr.read(&mut piece)).await {
-                Err(_) => return Err(CloneError::Stalled(patience)),
-                Ok(Ok(0) | Err(_)) => break,
-                Ok(Ok(count)) => said.extend_from_slice(&piece[..count]),
+            match silence::broken_within(patience, stderr.read(&mut piece)).await? {
+                Ok(0) | Err(_) => break,
+                Ok(count) => said.extend_from_slice(&piece[..count]),
             }
             if said.len() > 2 * MOST_SAID {
                 said.drain(..said.len() - MOST_SAID);
@@ -181,13 +181,24 @@ async fn end_group(child: &mut Child, group: Option<u32>) {
     }
 }
 
+/// What git says of a disk that takes nothing more.
+const NO_ROOM: [(&str, io::ErrorKind); 4] = [
+    ("out of diskspace", io::ErrorKind::StorageFull),
+    ("no space left", io::ErrorKind::StorageFull),
+    ("read-only file system", io::ErrorKind::ReadOnlyFilesystem),
+    ("quota exceeded", io::ErrorKind::QuotaExceeded),
+];
+
 /// What its words mean.
 fn failure(said: &str, status: ExitStatus) -> CloneError {
     let text = reason(said).unwrap_or_else(|| format!("git ended with {status}"));
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if has(&["no space left", "read-only file system", "quota exceeded"]) {
-        return CloneError::Local { what: "clone", source: io::Error::other(text) };
+    // A remote may have no room either, and says so behind its mark.
+    let mut here = lower.split(['\n', '\r']).filter(|line| !line.starts_with("remote:"));
+    let kind = here.find_map(|line| NO_ROOM.iter().find(|(words, _)| line.contains(words)));
+    if let Some((_, kind)) = kind {
+        return CloneError::Local { what: "clone", source: io::Error::new(*kind, text) };
     }
     if has(&["returned error: 429", "too many requests"]) {
         return CloneError::Limited(Duration::from_secs(60));

@@ -2,6 +2,7 @@
 //! that others opened, and knows neither HTTP nor ssh.
 
 use crate::git::CloneError;
+use crate::net::silence;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -89,10 +90,9 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     }
 
     async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), CloneError> {
-        match tokio::time::timeout(self.stall, self.from.read_exact(buffer)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(CloneError::from_stream(error)),
-            Err(_) => Err(CloneError::Stalled(self.stall)),
+        match silence::broken_within(self.stall, self.from.read_exact(buffer)).await? {
+            Ok(_) => Ok(()),
+            Err(error) => Err(CloneError::from_stream(error)),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::shared_vec::SharedVec;
 use crate::model::failure::{Failure, Reason};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::v1::Action;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// An item as it is planned.
@@ -199,6 +200,19 @@ impl Items {
     fn end(&mut self, item: u32, state: ItemState) {
         self.states.set(item as usize, state);
         self.waiting -= 1;
+    }
+
+    /// Successful items wait again.
+    pub(super) fn lose(&mut self, lost: Vec<u32>) {
+        let lost: BTreeSet<u32> = lost.into_iter().collect();
+        for item in &lost {
+            self.before -= usize::from(self.item_state(*item) == Some(ItemState::Before));
+            self.states.set(*item as usize, ItemState::Waiting);
+        }
+        self.waiting += lost.len();
+        let mut order = SharedVec::default();
+        self.succeeded().filter(|item| !lost.contains(item)).for_each(|item| order.push(item));
+        self.order = order;
     }
 
     pub(super) fn retry(&mut self) {

@@ -4,6 +4,7 @@
 use crate::net;
 use crate::net::deadline::Deadline;
 use crate::net::secrets::Login;
+use crate::net::silence;
 use crate::trackers::edits::WriteError;
 use crate::trackers::pace::Gate;
 use crate::trackers::{TrackerError, classify};
@@ -300,12 +301,11 @@ impl Server {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Reply, TrackerError> {
-        let network = |error: reqwest::Error| TrackerError::Network(net::cause(&error));
         let mut redirects = 0;
         let mut answer = loop {
             let request = self.session.http.request(method.clone(), address.clone());
             let request = request.headers(self.headers.clone()).headers(headers.clone()).body(body.clone());
-            let answer = self.authorized(request, &address).send().await.map_err(network)?;
+            let answer = heard(self.authorized(request, &address).send()).await?;
             // A token goes nowhere else: what leads to another server is read as it is.
             let to = net::redirected(&answer).filter(|to| to.origin() == address.origin());
             match to {
@@ -317,7 +317,7 @@ impl Server {
         };
         let (status, headers) = (answer.status(), answer.headers().clone());
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(network)? {
+        while let Some(chunk) = heard(answer.chunk()).await? {
             if body.len() + chunk.len() > MOST_BYTES {
                 let cause = format!("it is larger than {MOST_BYTES} bytes");
                 return Err(TrackerError::Malformed { what: address.path().to_owned(), cause });
@@ -347,6 +347,13 @@ impl Server {
             () = Deadline::after(wait).reached() => Ok(()),
         }
     }
+}
+
+/// What the server says, unless it is silent.
+async fn heard<T>(saying: impl Future<Output = reqwest::Result<T>>) -> Result<T, TrackerError> {
+    let said = silence::broken_within(net::stall_deadline(), saying).await;
+    let said = said.map_err(|silence| TrackerError::Network(silence.to_string()))?;
+    said.map_err(|error| TrackerError::Network(net::cause(&error)))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use outputs::{Config, Repository, Summary};
-use specweave_jobs::{clock, crash};
+use specweave_jobs::{clock, crash, disk};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,6 +94,7 @@ pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> 
     );
     let ended = AtomicUsize::new(context.job.items().map_or(0, |items| items.current()));
     let run = Run { engine, config, ended, context };
+    run.find_lost().await?;
     run.clone_waiting(order).await?;
     run.conclude().await
 }
@@ -107,11 +108,33 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Looks at what earlier runs have cloned: what no longer stands there is cloned again.
+    async fn find_lost(&self) -> Result<(), Stop> {
+        let Some(Plan::Items(items)) = self.context.plan() else { return Ok(()) };
+        let mut cloned: Vec<(u32, PathBuf)> = items
+            .succeeded()
+            .filter_map(|item| Some((item, self.folder(self.config.repositories.get(item as usize)?))))
+            .collect();
+        cloned.sort_unstable();
+        let looking = tokio::task::spawn_blocking(move || {
+            cloned.retain(|(_, folder)| !disk::exists(&folder.join(".git")));
+            cloned
+        });
+        let gone = looking.await.map_err(|panic| Stop::fail(Reason::Internal, panic.to_string()))?;
+        let lost: Vec<u32> = gone.into_iter().map(|(item, _)| item).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = lost.iter().map(|item| items.name(*item)).collect();
+        self.context.log(format!("Gone since they were cloned, and cloned again: {}", names.join(", ")));
+        self.ended.fetch_sub(lost.len(), Ordering::Relaxed);
+        self.context.checkpoint(Event::Lost { items: lost }).await
+    }
+
     async fn clone_waiting(&self, order: &CloneOrder) -> Result<(), Stop> {
         let context = self.context;
-        let items = context.job.items();
-        let waiting =
-            |item: u32| items.is_none_or(|items| items.item_state(item) == Some(ItemState::Waiting));
+        let Some(Plan::Items(items)) = context.plan() else { return Err(Stop::Cancelled) };
+        let waiting = |item: u32| items.item_state(item) == Some(ItemState::Waiting);
         let count = self.config.repositories.len();
         for (place, refused) in self.config.refused.iter().enumerate() {
             let item = (count + place) as u32;

@@ -2,22 +2,32 @@
 //! others from beginning.
 
 use std::cell::Cell;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
 
+#[derive(Default)]
 struct Worlds {
     open: usize,
+    /// Tests that wait to be alone. Nothing else begins before them, or they would wait for a chance to the end.
+    wait_alone: usize,
     closed_to_others: bool,
 }
 
-static WORLDS: Mutex<Worlds> = Mutex::new(Worlds { open: 0, closed_to_others: false });
+static WORLDS: LazyLock<Mutex<Worlds>> = LazyLock::new(Mutex::default);
 static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
     static IS_ALONE: Cell<bool> = const { Cell::new(false) };
+    /// Worlds that this thread has opened: who has one already may have another, or neither test would ever end.
+    static OWN: Cell<usize> = const { Cell::new(0) };
 }
 
 fn worlds() -> MutexGuard<'static, Worlds> {
     WORLDS.lock().unwrap_or_else(|broken| broken.into_inner())
+}
+
+/// Waits as long as it `is_in_the_way`.
+fn wait_while(is_in_the_way: impl Fn(&Worlds) -> bool) -> MutexGuard<'static, Worlds> {
+    CHANGED.wait_while(worlds(), |worlds| is_in_the_way(worlds)).unwrap_or_else(|broken| broken.into_inner())
 }
 
 /// One world's place among the others.
@@ -25,9 +35,10 @@ pub struct Place(());
 
 impl Place {
     pub fn take() -> Self {
-        let closed = |worlds: &mut Worlds| worlds.closed_to_others && !IS_ALONE.get();
-        let mut worlds = CHANGED.wait_while(worlds(), closed).unwrap_or_else(|broken| broken.into_inner());
+        let begins = !IS_ALONE.get() && OWN.get() == 0;
+        let mut worlds = wait_while(|worlds| begins && (worlds.closed_to_others || worlds.wait_alone > 0));
         worlds.open += 1;
+        OWN.set(OWN.get() + 1);
         Self(())
     }
 }
@@ -35,6 +46,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         worlds().open -= 1;
+        OWN.set(OWN.get().saturating_sub(1));
         CHANGED.notify_all();
     }
 }
@@ -44,8 +56,9 @@ pub struct Alone(());
 
 impl Alone {
     pub fn wait() -> Self {
-        let busy = |worlds: &mut Worlds| worlds.open > 0 || worlds.closed_to_others;
-        let mut worlds = CHANGED.wait_while(worlds(), busy).unwrap_or_else(|broken| broken.into_inner());
+        worlds().wait_alone += 1;
+        let mut worlds = wait_while(|worlds| worlds.open > 0 || worlds.closed_to_others);
+        worlds.wait_alone -= 1;
         worlds.closed_to_others = true;
         IS_ALONE.set(true);
         Self(())
