@@ -2,7 +2,7 @@
 
 use crate::world::git_server::{Fault, GitServer};
 use crate::world::repositories::{Size, assert_whole, make, make_many};
-use crate::world::{World, files_below, read};
+use crate::world::{World, eventually, files_below, read};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -394,7 +394,7 @@ fn a_kill_is_answered_at_once_while_a_large_pack_is_worked_on() {
         let said = world.run(["--kill", &id]);
         assert!(said.took < Duration::from_secs(1), "{said:?}");
         let partial = clone_of(&world, &format!("big.partial-{id}"));
-        crate::world::eventually("the partial clone is gone", || !partial.exists());
+        eventually("the partial clone is gone", || !partial.exists());
         if said.status == Some(0) && !clone_of(&world, "big").exists() {
             world.run(["--resume", &id]).ok();
         }
@@ -510,7 +510,7 @@ fn a_short_limit_stays_inside_the_job_and_a_long_one_pauses_it_until_it_opens() 
         .says("Paused (1):")
         .says("Reason: Rate limited (resumes in")
         .says(&format!("--resume {id}"));
-    assert_eq!(world.mirror()["jobs"][1]["status"], "paused");
+    eventually("the list tells of it", || world.mirror()["jobs"][1]["status"] == "paused");
     // Sooner than the remote asked, because a person said so.
     world.run(["--resume", &id]).ok();
     assert_eq!(world.wait(&id)["state"], "completed");

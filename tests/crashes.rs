@@ -5,11 +5,12 @@ use crate::world::git_server::{Fault, GitServer};
 use crate::world::recorded::lay_out;
 use crate::world::trackers::{Issue, LATER_TOKEN, TOKEN, Trackers, seed};
 use crate::world::{World, eventually, files_below, is_thorough, read};
+use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 /// A kind of work, with its servers.
 trait Kind: Sync {
@@ -136,14 +137,14 @@ impl Kind for Syncs {
         let texts: BTreeMap<String, String> = docs
             .map(|path| {
                 let text = read(&path);
-                let numbers = regex::Regex::new(r"(127.0.0.1:\d+|\d{4}-\d\d-\d\dT[\d:.]+Z|issues/\d+|edit/\d+|PAY-\d+|[Nn]umber\W+\d+|Id\W+\d+|Url\W+\S+|ADO-\d+|#\d+)").unwrap();
+                static NUMBERS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(127.0.0.1:\d+|\d{4}-\d\d-\d\dT[\d:.]+Z|issues/\d+|edit/\d+|PAY-\d+|[Nn]umber\W+\d+|Id\W+\d+|Url\W+\S+|ADO-\d+|#\d+)").unwrap());
                 let mut kept: Vec<&str> = text.lines().filter(number).collect();
                 if path.ends_with("metadata.json") {
                     // Its entries stand in the order in which they came.
                     kept = kept.into_iter().map(|line| line.trim_end_matches(',')).collect();
                     kept.sort_unstable();
                 }
-                (path.strip_prefix(&specs).unwrap().display().to_string(), numbers.replace_all(&kept.join("\n"), "N").into_owned())
+                (path.strip_prefix(&specs).unwrap().display().to_string(), NUMBERS.replace_all(&kept.join("\n"), "N").into_owned())
             })
             .collect();
         let mut items: Vec<String> = trackers
@@ -330,7 +331,7 @@ fn end_state(world: &World, kind: &dyn Kind) -> Value {
     let id = jobs[0]["id"].as_str().unwrap().to_owned();
     let folder = world.state().join("jobs").join(&id);
     let json_of = |path: &Path| -> Value { serde_json::from_str(&read(path)).unwrap_or_default() };
-    let began = regex::Regex::new(r#"began[\\"]*:\d+"#).unwrap();
+    static BEGAN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"began[\\"]*:\d+"#).unwrap());
     let mut events: Vec<String> = read(&folder.join("journal.jsonl"))
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone())
@@ -347,7 +348,7 @@ fn end_state(world: &World, kind: &dyn Kind) -> Value {
             kinds.iter().any(|kind| event.get(kind).is_some())
         })
         // When a reading began is a moment, too.
-        .map(|event| began.replace_all(&event.to_string(), "").into_owned())
+        .map(|event| BEGAN.replace_all(&event.to_string(), "").into_owned())
         .collect();
     events.sort();
     let is_the_daemons = |path: &String| path.contains("jobs-daemon/");
@@ -367,8 +368,8 @@ fn end_state(world: &World, kind: &dyn Kind) -> Value {
         "left": kind.left(world),
     });
     let text = state.to_string().replace(&id, "ID").replace(world.dir.to_str().unwrap(), "DIR");
-    let port = regex::Regex::new(r"127\.0\.0\.1:\d+").unwrap();
-    let text = port.replace_all(&text, "SERVER");
+    static PORT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"127\.0\.0\.1:\d+").unwrap());
+    let text = PORT.replace_all(&text, "SERVER");
     let mut state: Value = serde_json::from_str(&text).unwrap();
     forget_moments(&mut state);
     state
@@ -441,7 +442,7 @@ fn run(kind: &dyn Kind, set: (&str, &str)) -> Value {
 
 /// Every time that a step is reached; of one that is reached for each of many files, the first, the last and some between.
 fn which(times: usize) -> impl Iterator<Item = usize> {
-    let most = if is_thorough() { 20 } else { 2 };
+    let most = if is_thorough() { 6 } else { 2 };
     let all = times.min(most);
     (0..all).map(move |place| if all < most { place + 1 } else { 1 + place * (times - 1) / (most - 1) })
 }

@@ -1,6 +1,6 @@
 //! One daemon per project, reachable, and gone when it should be.
 
-use crate::world::{World, eventually, lives, read, signal, wait};
+use crate::world::{World, eventually, lives, read, signal, suspend, wait};
 use rustix::process::Signal;
 use std::fs;
 use std::io::Read;
@@ -238,7 +238,7 @@ fn a_daemon_that_does_not_answer_does_not_hang_a_listing() {
     let world = World::new();
     world.run(["daemon", "start"]).ok();
     let pid = world.daemon_pid().unwrap();
-    signal(pid, Signal::STOP);
+    suspend(pid);
     let said = world.finish_within(world.command::<&str>([]), Duration::from_secs(20)).ok();
     said.complains("showing what it wrote last");
     signal(pid, Signal::CONT);
