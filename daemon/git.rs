@@ -142,7 +142,8 @@ impl Engine {
 
     /// The answer to a request, unless the server is silent.
     async fn sent(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CloneError> {
-        silence::broken_within(self.stall, request.send()).await?.map_err(CloneError::from_http)
+        let answer = silence::broken_within(self.stall, request.send()).await?;
+        answer.map_err(|error| CloneError::Network(net::cause(&error)))
     }
 
     fn known_v2(&self, url: &Url) -> Option<Arc<[String]>> {

@@ -11,6 +11,7 @@ use crate::net::secrets::{Login, Secrets};
 use base64::Engine as _;
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use specweave_jobs::disk;
+use std::sync::LazyLock;
 use std::time::Duration;
 use std::{fs, io};
 use url::Url;
@@ -40,8 +41,12 @@ pub const MOST_SHORT_WAITS: u32 = 5;
 /// How long a remote may be silent in the middle of an answer: 30 seconds, or
 /// `SPECWEAVE_JOBS_STALL_SECONDS` of the daemon's environment.
 pub fn stall_deadline() -> Duration {
-    let seconds = std::env::var("SPECWEAVE_JOBS_STALL_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(30))
+    // It bounds every piece of every answer.
+    static DEADLINE: LazyLock<Duration> = LazyLock::new(|| {
+        let seconds = std::env::var("SPECWEAVE_JOBS_STALL_SECONDS").ok().and_then(|text| text.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(30))
+    });
+    *DEADLINE
 }
 
 /// What a client is for.

@@ -81,3 +81,9 @@ impl Stop {
         Self::Pause { reason: PauseReason::Network, message, resume_at }
     }
 }
+
+/// Work that waits for the disk, on a thread that may.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Stop::fail(Reason::Internal, format!("internal error: {panic}")))
+}

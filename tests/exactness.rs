@@ -167,7 +167,7 @@ fn make(world: &World, random: &mut Random, folder: &Path, name: &str) {
 }
 
 /// Identity and, beside it, what a user has set.
-fn configure(world: &mut World, more: &str) {
+pub fn configure(world: &mut World, more: &str) {
     let path = world.dir.join("home/.gitconfig");
     fs::write(path, format!("[user]\n\tname = Ann\n\temail = ann@example.invalid\n{more}")).unwrap();
 }

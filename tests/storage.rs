@@ -1,6 +1,8 @@
 //! A state folder that takes no more: jobs pause with that reason, the daemon answers, nothing is truncated, and all
 //! goes on by itself when there is room again.
 
+use crate::cloning::has_git;
+use crate::exactness::configure;
 use crate::world::git_server::Fault;
 use crate::world::{World, eventually, read};
 use serde_json::Value;
@@ -120,10 +122,11 @@ fn a_read_only_state_folder_pauses_jobs_and_a_writable_one_lets_them_go_on() {
 
 #[test]
 fn a_full_disk_pauses_a_job_also_while_git_itself_clones() {
+    if !has_git() {
+        return;
+    }
     let (mut world, server, names) = World::with_remotes(2);
-    let configuration = world.dir.join("gitconfig");
-    std::fs::write(&configuration, "[core]\n\tautocrlf = input\n").unwrap();
-    world.set("GIT_CONFIG_GLOBAL", configuration.display().to_string());
+    configure(&mut world, "[core]\n\tautocrlf = input\n");
     let Some(disk) = SmallDisk::mount(&world, &world.project.join("repositories"), "2m") else { return };
     let world = world;
     let filler = disk.fill();

@@ -2,7 +2,6 @@
 
 use crate::git::address::host_of;
 use crate::model::failure::{Failure, Reason};
-use crate::net;
 use crate::net::silence::Silence;
 use std::io;
 use std::time::Duration;
@@ -126,9 +125,5 @@ impl CloneError {
             io::ErrorKind::UnexpectedEof => Self::Network("the connection broke: it ended early".into()),
             _ => Self::Network(format!("the connection broke: {error}")),
         }
-    }
-
-    pub(super) fn from_http(error: reqwest::Error) -> Self {
-        Self::Network(net::cause(&error))
     }
 }

@@ -76,7 +76,7 @@ impl Git<'_> {
     pub async fn ask(&self, at: &Path, question: &[&str]) -> Option<String> {
         let mut git = self.secrets.helper("git");
         git.arg("-C").arg(at).args(question).stdin(Stdio::null());
-        let output = tokio::time::timeout(self.stall, git.output()).await.ok()?.ok()?;
+        let output = silence::broken_within(self.stall, git.output()).await.ok()?.ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 

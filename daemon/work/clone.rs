@@ -17,7 +17,7 @@ use crate::trackers::TrackerError;
 use crate::trackers::server::Session;
 use crate::work::config::ConfigError;
 use crate::work::config::FailedEntry;
-use crate::work::{Context, Finish, Stop};
+use crate::work::{Context, Finish, Stop, blocking};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -92,8 +92,7 @@ pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> 
         root,
         tenure,
     );
-    let ended = AtomicUsize::new(context.job.items().map_or(0, |items| items.current()));
-    let run = Run { engine, config, ended, context };
+    let run = Run { engine, config, ended: AtomicUsize::default(), context };
     run.find_lost().await?;
     run.clone_waiting(order).await?;
     run.conclude().await
@@ -116,18 +115,16 @@ impl Run<'_> {
             .filter_map(|item| Some((item, self.folder(self.config.repositories.get(item as usize)?))))
             .collect();
         cloned.sort_unstable();
-        let looking = tokio::task::spawn_blocking(move || {
-            cloned.retain(|(_, folder)| !disk::exists(&folder.join(".git")));
-            cloned
-        });
-        let gone = looking.await.map_err(|panic| Stop::fail(Reason::Internal, panic.to_string()))?;
-        let lost: Vec<u32> = gone.into_iter().map(|(item, _)| item).collect();
+        let is_gone = |folder: &PathBuf| !disk::exists(&folder.join(".git"));
+        let looking = move || -> Vec<u32> {
+            cloned.into_iter().filter(|(_, folder)| is_gone(folder)).map(|(item, _)| item).collect()
+        };
+        let lost = blocking(looking).await?;
         if lost.is_empty() {
             return Ok(());
         }
         let names: Vec<&str> = lost.iter().map(|item| items.name(*item)).collect();
         self.context.log(format!("Gone since they were cloned, and cloned again: {}", names.join(", ")));
-        self.ended.fetch_sub(lost.len(), Ordering::Relaxed);
         self.context.checkpoint(Event::Lost { items: lost }).await
     }
 
@@ -135,6 +132,7 @@ impl Run<'_> {
         let context = self.context;
         let Some(Plan::Items(items)) = context.plan() else { return Err(Stop::Cancelled) };
         let waiting = |item: u32| items.item_state(item) == Some(ItemState::Waiting);
+        self.ended.store(items.current(), Ordering::Relaxed);
         let count = self.config.repositories.len();
         for (place, refused) in self.config.refused.iter().enumerate() {
             let item = (count + place) as u32;

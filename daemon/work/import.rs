@@ -24,7 +24,7 @@ use crate::trackers::{Source, TrackerError, Window, ado, github, jira};
 use crate::work::config::ConfigError;
 use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::turn::{self, Verdict, stop_for_docs};
-use crate::work::{Context, Finish, Stop};
+use crate::work::{Context, Finish, Stop, blocking};
 use outputs::{Config, Planned, Summary};
 use pages::{Import, Interruption};
 use specweave_jobs::clock::{self, Millis};
@@ -217,11 +217,6 @@ fn failed(context: &Context, error: &ImportError) -> Stop {
         ImportError::Source(error) => Failure::new(Reason::InvalidInput, error.to_string()),
     };
     failure.cleaned(|text| redactor.clean(text)).into()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Stop::fail(Reason::Internal, format!("internal error: {panic}")))
 }
 
 /// The sources of the job, found or found before.

@@ -2,9 +2,8 @@
 //! others from beginning.
 
 use std::cell::Cell;
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
-#[derive(Default)]
 struct Worlds {
     open: usize,
     /// Tests that wait to be alone. Nothing else begins before them, or they would wait for a chance to the end.
@@ -12,7 +11,7 @@ struct Worlds {
     closed_to_others: bool,
 }
 
-static WORLDS: LazyLock<Mutex<Worlds>> = LazyLock::new(Mutex::default);
+static WORLDS: Mutex<Worlds> = Mutex::new(Worlds { open: 0, wait_alone: 0, closed_to_others: false });
 static CHANGED: Condvar = Condvar::new();
 
 thread_local! {

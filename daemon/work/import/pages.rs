@@ -1,7 +1,7 @@
 //! One source, page by page: read ahead and kept, chosen, given its parents, written, and only then counted.
 
 use super::wanted::Wanted;
-use super::{blocking, window};
+use super::window;
 use crate::docs::writer::Writer;
 use crate::job::order::ImportOrder;
 use crate::job::paged_sources::{Counts, End, PageDone, PagedSource};
@@ -14,7 +14,7 @@ use crate::work::import::marks;
 use crate::work::import::outputs::Planned;
 use crate::work::import::spool::Spool;
 use crate::work::turn::stop_for_docs;
-use crate::work::{Context, Stop};
+use crate::work::{Context, Stop, blocking};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
