@@ -77,6 +77,33 @@ fn a_token_in_an_address_is_used_once_and_written_nowhere() {
 }
 
 #[test]
+fn a_login_in_an_address_is_used_for_its_repository_only() {
+    let (mut world, server) = world_with_token();
+    let with =
+        |name: &str, login: &str| server.repository(name).replace("http://", &format!("http://{login}@"));
+    let right = with("repo-000", &format!("ada:{TOKEN}"));
+    let wrong = with("repo-001", "bob:no-longer-valid");
+    let id = world.start_clone([&wrong, &right, &server.repository("repo-002")]);
+    assert_eq!(world.wait(&id)["progress"]["succeeded"], 1, "{}", world.run(["--id", &id]).stdout);
+    let logins_of = |name: &str| -> Vec<String> {
+        let requests = server.state.requests.lock().unwrap();
+        let theirs = requests.iter().filter(|(line, _)| line.contains(name));
+        let mut logins: Vec<_> = theirs.filter_map(|(_, login)| login.clone()).collect();
+        logins.dedup();
+        logins
+    };
+    let basic = |login: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login));
+    assert_eq!(logins_of("repo-000"), [basic(&format!("ada:{TOKEN}"))]);
+    assert_eq!(logins_of("repo-001"), [basic("bob:no-longer-valid")]);
+    assert_eq!(logins_of("repo-002"), [String::new(); 0], "a login of another repository's address was sent");
+
+    world.set("GITHUB_TOKEN", TOKEN);
+    let id = world.start_clone([&wrong, &server.repository("repo-002")]);
+    assert_eq!(world.wait(&id)["progress"]["succeeded"], 1, "{}", world.run(["--id", &id]).stdout);
+    assert!(world.project.join("repositories/acme/repo-002").is_dir());
+}
+
+#[test]
 fn a_token_from_the_projects_dotenv_works() {
     let (world, server) = world_with_token();
     let planted = world.project.join(".env");

@@ -40,9 +40,11 @@ impl<'a> Transport<'a> {
         let mut base = url.clone();
         let mut redirects = 0;
         let (response, login) = loop {
-            let mut login = match given.filter(|_| base.origin() == url.origin()) {
+            // A repository that was renamed keeps its login, on its own server only.
+            let has_moved_away = base.origin() != url.origin();
+            let mut login = match given.filter(|_| !has_moved_away) {
                 Some(given) => Some(given.clone()),
-                None => engine.secrets.first_login(&base).await,
+                None => engine.secrets.first_login(if has_moved_away { &base } else { url }).await,
             };
             let mut response = Self::ask(engine, &base, login.as_ref()).await?;
             if response.status() == StatusCode::UNAUTHORIZED

@@ -190,10 +190,9 @@ impl Secrets {
         if !may_carry_secrets(url) {
             return None;
         }
-        // The very address first, then any of the same server.
-        let given = |(given_for, _): &&(Url, Login)| given_for == url;
-        let near = |(given_for, _): &&(Url, Login)| given_for.origin() == url.origin();
-        if let Some((_, login)) = self.logins.iter().find(given).or(self.logins.iter().find(near)) {
+        // As with git, a login in an address is that of its repository and of no other on the server, which may be of
+        // somebody else or refuse it.
+        if let Some((_, login)) = self.logins.iter().find(|(given_for, _)| is_same_place(given_for, url)) {
             return Some(login.clone());
         }
         if self.is_github(url) {
@@ -387,6 +386,15 @@ fn may_carry_secrets(url: &Url) -> bool {
         None => false,
     };
     url.scheme() == "https" || loopback
+}
+
+/// Whether both addresses name one repository of one server.
+fn is_same_place(one: &Url, other: &Url) -> bool {
+    fn path(url: &Url) -> &str {
+        let path = url.path().trim_end_matches('/');
+        path.strip_suffix(".git").unwrap_or(path)
+    }
+    one.origin() == other.origin() && path(one) == path(other)
 }
 
 fn same_origin(base: &str, url: &Url) -> bool {
