@@ -2,7 +2,7 @@
 
 use crate::world::trackers::{Fault, Issue, Kind, Phase, ToldBy, Trackers};
 use crate::world::{World, beside, eventually, files_below, is_thorough, read};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -918,6 +918,61 @@ fn a_colleagues_edit_is_no_base_that_an_import_may_replace() {
     assert!(read(&beside(&path)).contains("The tracker's later words."));
     let second = beside(&path).to_string_lossy().replace(".md", "-2.md");
     assert!(read(&PathBuf::from(second)).contains("And later still."));
+}
+
+#[test]
+fn what_stood_in_another_tools_file_waits_beside_it_until_a_person_removes_it() {
+    let (world, trackers) = world_with(5);
+    import(&world, "jira");
+    let path = story(&world, "JIRA-PAY-3");
+    let edited = read(&path)
+        .replace("As a user I want number 3.", "As a colleague I wrote this.\n\n- [x] and did this");
+    std::fs::write(&path, edited).unwrap();
+    world.run(["daemon", "stop"]).ok();
+    std::fs::remove_dir_all(world.state()).unwrap();
+    std::fs::remove_file(world.project.join(".specweave/sync-metadata.json")).unwrap();
+    trackers.edit(3, |issue| issue.body = "The tracker's later words.".to_owned());
+    assert_eq!(import(&world, "jira")["state"], "completed_with_warnings");
+    assert!(read(&path).contains("The tracker's later words."), "nobody knows who changed what");
+    let kept = read(&beside(&path));
+    assert!(kept.contains("As a colleague I wrote this.\n\n- [x] and did this"), "{kept}");
+    // Both sides agree now, and still this is all that is left of what the colleague wrote.
+    for title in ["Retitled", "Retitled again"] {
+        trackers.edit(3, |issue| issue.title = title.to_owned());
+        import_again(&world, "jira");
+        assert!(read(&path).contains(title));
+        assert_eq!(read(&beside(&path)), kept);
+    }
+    std::fs::remove_file(beside(&path)).unwrap();
+    assert_eq!(import_again(&world, "jira")["state"], "completed");
+}
+
+#[test]
+fn a_conflict_of_an_import_says_what_both_sides_say_and_is_decided_like_one_of_a_sync() {
+    let (world, trackers) = world_with(5);
+    import(&world, "github");
+    let path = story(&world, "github#acme/web#3");
+    let edited = read(&path)
+        .replace("**Status**: Open", "**Status**: In Progress")
+        .replace("As a user I want number 3.", "As a user I want it my way.");
+    std::fs::write(&path, edited).unwrap();
+    trackers.edit(3, |issue| issue.phase = Phase::Closed);
+    assert_eq!(import_again(&world, "github")["state"], "completed_with_warnings");
+    let listed = world.run(["conflicts", "--json"]).ok().json();
+    let [conflict] = listed["conflicts"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!(conflict["story"], "github#acme/web#3");
+    let shown = world.run(["conflicts", "github#acme/web#3", "--json"]).ok().json();
+    let wanted = json!([{"name": "status", "base": null, "local": "In Progress", "remote": "Completed"}]);
+    assert_eq!(shown["fields"], wanted, "{shown}");
+    world.run(["resolve", "github#acme/web#3", "--use", "remote"]).ok();
+    let text = read(&path);
+    assert!(text.contains("**Status**: Completed"), "{text}");
+    assert!(
+        text.contains("As a user I want it my way."),
+        "what is in no conflict is nobody's to decide over: {text}"
+    );
+    assert!(!beside(&path).exists());
+    assert_eq!(world.run(["conflicts"]).ok().stdout, "Nothing is in conflict.\n");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_login_in_an_address_is_used_for_its_repository_only() {
     let basic = |login: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login));
     assert_eq!(logins_of("repo-000"), [basic(&format!("ada:{TOKEN}"))]);
     assert_eq!(logins_of("repo-001"), [basic("bob:no-longer-valid")]);
-    assert_eq!(logins_of("repo-002"), [String::new(); 0], "a login of another repository's address was sent");
+    assert!(logins_of("repo-002").is_empty(), "a login of another repository's address was sent");
 
     world.set("GITHUB_TOKEN", TOKEN);
     let id = world.start_clone([&wrong, &server.repository("repo-002")]);

@@ -143,6 +143,7 @@ impl Authored {
             priority: record::priority(&text_of("priority").to_ascii_uppercase()),
             labels: labels(meta.get("labels")),
             description,
+            criteria: Vec::new(),
             boxes: boxes.iter().map(|(one, _)| one.clone()).collect(),
         };
         let status = record.status.clone();

@@ -3,7 +3,7 @@
 //! are written, and closed once they are on the disk; a line that was never closed is an intent, and both what was
 //! before it and what it wanted count as ours.
 
-use crate::docs::story::{Base, Prints};
+use crate::docs::story::{Base, Marks, Prints};
 use crate::store::lines::Lines;
 use crate::store::mac::PlaceKey;
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,8 @@ pub struct Entry {
     #[serde(rename = "r")]
     pub remote: Prints,
     /// What was checked in the tracker.
-    #[serde(rename = "c", default)]
-    pub checks: u64,
+    #[serde(rename = "m", default, skip_serializing_if = "Marks::is_empty")]
+    pub marks: Marks,
 }
 
 /// What an import does to an item.
@@ -78,7 +78,7 @@ fn is_zero(number: &u32) -> bool {
 
 impl Entry {
     pub fn base(&self) -> Base {
-        Base { local: self.local, remote: self.remote, checks: self.checks }
+        Base { local: self.local, remote: self.remote, marks: self.marks.clone() }
     }
 }
 
@@ -364,7 +364,7 @@ mod tests {
             updated: 0,
             local: Prints([print; 5]),
             remote: Prints([print; 5]),
-            checks: 0,
+            marks: Marks::default(),
         }
     }
 

@@ -30,15 +30,15 @@ fn item(body: &str) -> Item {
 }
 
 fn written(item: &Item) -> String {
-    let mut document = Document::new(1, item, &Fields::of(item));
+    let mut document = Document::new(1, item, &said(item));
     document.set_metadata(&metadata(item, "2026-11-23T00:32:05.677Z", "FS-001E"));
-    document.set_front(item, 1, "FS-001E", &Fields::of(item));
+    document.set_front(item, 1, "FS-001E", &said(item));
     document.text()
 }
 
 fn base_of(item: &Item) -> Base {
-    let local = Document::parse(&written(item)).fields().prints();
-    Base { local, remote: Fields::of(item).prints(), checks: Fields::of(item).checks() }
+    let local = Prints::of(&Document::parse(&written(item)).record());
+    Base::of(local, &said(item))
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn a_file_without_a_change_keeps_every_byte() {
     let odd = "# US-009: x\r\n\r\n## Tasks   \r\n* mine\n\n## Description\nout of order\n## Other\nkept";
     let mut document = Document::parse(odd);
     assert_eq!(document.text(), odd);
-    let fields = document.fields();
-    document.set_fields(&fields, 9);
+    let fields = document.record();
+    document.set(&fields, 9);
     assert_eq!(document.text(), odd);
 }
 
@@ -116,51 +116,54 @@ fn a_file_without_a_change_keeps_every_byte() {
 fn one_sides_change_is_taken_and_both_sides_are_told() {
     let old = item("Old body.");
     let base = base_of(&old);
-    let mut local = Document::parse(&written(&old)).fields();
+    let mut local = Document::parse(&written(&old)).record();
     let mut new = old.clone();
     new.title = "New title".into();
     local.description = "My body.".into();
-    let (merged, conflicts) = merge(&local, &[base], &Fields::of(&new));
+    let (merged, conflicts) = merge(&local, std::slice::from_ref(&base), &said(&new), None);
     assert_eq!((merged.title.as_str(), merged.description.as_str()), ("New title", "My body."));
     assert!(conflicts.is_empty());
     new.body = "Their body.".into();
-    let (merged, conflicts) = merge(&local, &[base], &Fields::of(&new));
+    let (merged, conflicts) = merge(&local, std::slice::from_ref(&base), &said(&new), None);
     assert_eq!(merged.description, "My body.");
     assert_eq!(conflicts, [Field::Description]);
     local.description = "Their body.".into();
-    assert!(merge(&local, &[base], &Fields::of(&new)).1.is_empty(), "the same change is no conflict");
+    assert!(
+        merge(&local, std::slice::from_ref(&base), &said(&new), None).1.is_empty(),
+        "the same change is no conflict"
+    );
 }
 
 #[test]
 fn a_box_that_is_checked_on_either_side_is_checked() {
     let old = item("- [ ] one\n- [ ] two\n\n## Acceptance Criteria\n- [ ] a\n- [ ] b");
     let base = base_of(&old);
-    let mut local = Document::parse(&written(&old)).fields();
-    local.criteria[0].checked = true;
-    local.description = local.description.replace("- [ ] one", "- [x] one");
+    let mut local = Document::parse(&written(&old)).record();
+    for one in &mut local.boxes {
+        one.checked = ["one", "a"].contains(&one.text.as_str());
+    }
     let mut new = old.clone();
     new.body =
         "- [ ] one\n- [x] two\n- [ ] three\n\n## Acceptance Criteria\n- [ ] a\n- [x] b\n- [ ] c".into();
-    let (merged, conflicts) = merge(&local, &[base], &Fields::of(&new));
+    let (merged, conflicts) = merge(&local, std::slice::from_ref(&base), &said(&new), None);
     assert!(conflicts.is_empty());
-    assert_eq!(merged.description, "- [x] one\n- [x] two\n- [ ] three");
-    let checks: Vec<bool> = merged.criteria.iter().map(|one| one.checked).collect();
-    assert_eq!(checks, [true, true, false]);
+    let told = for_people(&merged);
+    assert_eq!(told.description, "- [x] one\n- [x] two\n- [ ] three");
+    assert_eq!(told.criteria, ["[x] a", "[x] b", "[ ] c"]);
     let mut document = Document::parse(&written(&old));
-    document.set_fields(&merged, 1);
+    document.set(&merged, 1);
     assert!(document.text().contains("- [ ] **AC-US-001-03**: c"), "{}", document.text());
 }
 
 #[test]
 fn what_is_no_criterion_stays_in_the_description() {
     let body = "Intro\n\n### Acceptance criteria:\nBoth must hold:\n- one\n  with more\n  - and a detail\n- two\n\n### Notes\n- not one\n";
-    let fields = Fields::of(&item(body));
-    let texts: Vec<&str> = fields.criteria.iter().map(|one| one.text.as_str()).collect();
-    assert_eq!(texts, ["one with more - and a detail", "two"]);
+    let fields = said(&item(body));
+    assert_eq!(fields.criteria, ["one with more - and a detail", "two"]);
     for kept in ["Intro", "Both must hold:", "### Notes", "- not one"] {
         assert!(fields.description.contains(kept), "{kept}: {}", fields.description);
     }
-    assert!(Fields::of(&item("```\n## Acceptance Criteria\n- code\n```")).criteria.is_empty());
+    assert!(said(&item("```\n## Acceptance Criteria\n- code\n```")).criteria.is_empty());
 }
 
 #[test]
@@ -196,10 +199,10 @@ fn what_a_person_adds_anywhere_is_kept_to_the_letter() {
     let mut document = Document::parse(&text);
     let mut new = old.clone();
     new.body = new.body.replace("- [ ] one", "- [x] one");
-    let local = document.fields();
-    let (merged, conflicts) = merge(&local, &[base_of(&old)], &Fields::of(&new));
+    let local = document.record();
+    let (merged, conflicts) = merge(&local, &[base_of(&old)], &said(&new), None);
     assert!(conflicts.is_empty());
-    document.set_fields(&merged, 1);
+    document.set(&merged, 1);
     document.set_metadata(&metadata(&new, "2026-11-23T00:32:05.677Z", "FS-002E"));
     let wanted = text
         .replace("- [ ] **AC-US-001-01**", "- [x] **AC-US-001-01**")
@@ -244,10 +247,10 @@ fn a_value_that_is_changed_in_the_front_matter_alone_is_an_edit_and_its_comments
         .replace("status: not_started", "status: done")
         .replace("priority: P1\n", "priority: P0\nowner: ann\n");
     let mut document = Document::parse(&edited);
-    let local = document.fields_since(&[base]);
-    assert_eq!((local.title.as_str(), local.status.as_str()), ("Log in \\<b>", "Completed"));
-    assert_eq!(local.priority, "P0");
-    document.set_fields(&local, 1);
+    let local = document.record_since(std::slice::from_ref(&base));
+    assert_eq!((local.title.as_str(), local.status.as_str()), ("Log in <b>", "Completed"));
+    assert_eq!(local.priority, Some(0));
+    document.set(&local, 1);
     document.set_front(&item, 1, "FS-002E", &local);
     let text = document.text();
     for part in [
@@ -261,7 +264,7 @@ fn a_value_that_is_changed_in_the_front_matter_alone_is_an_edit_and_its_comments
     assert!(text.contains("feature: FS-002E"), "{text}");
     // What the body says counts where somebody has changed it there.
     let body = written(&item).replace("**Status**: Open", "**Status**: In Progress");
-    assert_eq!(Document::parse(&body).fields_since(&[base]).status, "In Progress");
+    assert_eq!(Document::parse(&body).record_since(&[base]).status, "In Progress");
     // One that is not YAML any more is nobody's to write.
     let broken = written(&item).replace("status: not_started", "status: [");
     let mut document = Document::parse(&broken);
@@ -282,18 +285,20 @@ proptest! {
     fn what_is_written_is_read_back_the_same(body in any_body(), title in ".{0,30}") {
         let mut item = item(&body);
         item.title = title;
-        let fields = Fields::of(&item);
+        let fields = said(&item);
         let text = written(&item);
         let document = Document::parse(&text);
-        let read = document.fields();
-        prop_assert_eq!(&read, &fields, "{}", text);
+        let read = document.record();
+        let as_shown = |record: &Record| Record { boxes: shown(record), ..record.clone() };
+        prop_assert_eq!(as_shown(&read), as_shown(&fields), "{}", text);
         prop_assert_eq!(document.metadata("External ID"), Some("github#acme/web#101"));
-        prop_assert_eq!(document.fields_since(&[base_of(&item)]), fields.clone());
+        prop_assert_eq!(document.record_since(&[base_of(&item)]), read.clone());
         let front = crate::docs::authored::Authored::parse(&text).unwrap();
         prop_assert_eq!(front.meta["title"].as_str(), Some(&*text::title(&item.title)), "{}", text);
         prop_assert_eq!(text.matches("**External ID**").count(), 1);
-        let (merged, conflicts) = merge(&read, &[base_of(&item)], &fields);
-        prop_assert!(conflicts.is_empty() && merged == fields);
+        let (merged, conflicts) = merge(&read, &[base_of(&item)], &fields, None);
+        prop_assert!(conflicts.is_empty());
+        prop_assert_eq!(merged, as_shown(&fields));
     }
 
     #[test]
@@ -302,17 +307,17 @@ proptest! {
     ) {
         let old = item(&before);
         let base = base_of(&old);
-        let mut local = Document::parse(&written(&old)).fields();
+        let mut local = Document::parse(&written(&old)).record();
         local.description = text::body(&ours);
-        let remote = Fields::of(&item(&theirs));
-        let (merged, conflicts) = merge(&local, &[base], &remote);
+        let remote = said(&item(&theirs));
+        let (merged, conflicts) = merge(&local, std::slice::from_ref(&base), &remote, None);
         let place = 3;
-        let changed_here = local.prints().0[place] != base.local.0[place];
-        let changed_there = remote.prints().0[place] != base.remote.0[place];
-        let differs = local.prints().0[place] != remote.prints().0[place];
+        let changed_here = Prints::of(&local).0[place] != base.local.0[place];
+        let changed_there = Prints::of(&remote).0[place] != base.remote.0[place];
+        let differs = Prints::of(&local).0[place] != Prints::of(&remote).0[place];
         prop_assert_eq!(conflicts.contains(&Field::Description), changed_here && changed_there && differs);
         if changed_here {
-            prop_assert_eq!(merged.prints().0[place], local.prints().0[place]);
+            prop_assert_eq!(Prints::of(&merged).0[place], Prints::of(&local).0[place]);
         }
     }
 }

@@ -8,11 +8,13 @@ mod steps;
 
 use crate::docs::feature;
 use crate::docs::ledger::{Ledger, Placed};
-use crate::docs::story;
+use crate::docs::story::{self, Document};
 use crate::job::paged_sources::Counts;
+use crate::model::conflict;
 use crate::model::conflict_file;
 use crate::model::failure::{FailedItem, Failure, Reason};
 use crate::model::item::{Item, Parent, Platform};
+use crate::model::record::{Field, Record};
 use crate::store::mac::PlaceKey;
 use authored::Authored;
 use page::{Current, Misfit, Page, Writes, place_in};
@@ -60,17 +62,27 @@ struct Base {
 /// What somebody has decided where both sides have changed: the fields that are the tracker's. The others stay as the
 /// file has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wins(pub Vec<story::Field>);
+pub struct Wins(pub Vec<Field>);
 
 /// The file of an item.
 pub struct Kept {
     /// From the folder of specs.
     pub path: String,
     pub text: String,
+    /// What it says.
+    pub record: Record,
     /// What both sides said when they last met, as far as that is known.
     pub bases: Vec<story::Base>,
+    pub waits: Option<Waits>,
+}
+
+/// A file beside a story that waits for a person.
+#[derive(Clone, Debug)]
+pub struct Waits {
     /// From the project's root.
-    pub waits: Option<String>,
+    pub file: String,
+    /// What is to be decided over; nothing where it only holds what another tool's file said.
+    pub fields: Vec<Field>,
 }
 
 /// What became of a page.
@@ -204,13 +216,36 @@ impl Writer {
         let current = page.current(&item.key);
         match current {
             Ok(Current::There { path, text }) => {
-                let waits = self.conflicts.iter().find(|beside| conflict_file::is_beside(beside, &path));
-                let waits = waits.map(|beside| format!("{SPECS}/{beside}"));
-                Ok(Some(Kept { bases: self.ledger.bases(&item.key), path, text, waits }))
+                let bases = self.ledger.bases(&item.key);
+                let record = Document::parse(&text).record_since(&bases);
+                let waits = self.waits(&path, &record, &story::said(item));
+                Ok(Some(Kept { path, text, record, bases, waits }))
             }
             Ok(Current::Missing { .. }) => Ok(None),
             Err(Misfit(error)) => Err(WriterError::Io { path: self.root(), source: io::Error::other(error) }),
         }
+    }
+
+    /// The file that waits beside a story, and in which of its fields both sides still differ.
+    fn waits(&self, path: &str, local: &Record, remote: &Record) -> Option<Waits> {
+        let beside = self.conflicts.iter().find(|beside| conflict_file::is_beside(beside, path))?;
+        let text = self.read(beside).ok().flatten()?;
+        let is_open = |field: &Field| !local.same(remote, *field) && !conflict::is_all_that_is_left(&text);
+        let fields = conflict::fields(&text).into_iter().filter(is_open).collect();
+        Some(Waits { file: format!("{SPECS}/{beside}"), fields })
+    }
+
+    /// Notes that an item and its file say the same now, where they do, although neither was written here.
+    pub fn note_met(&mut self, item: &Item) -> Result<(), WriterError> {
+        let mut page = Page::new(self, &[item], "", None);
+        let noted = page.note_met(item);
+        let writes = page.writes;
+        noted.map_err(|Misfit(error)| WriterError::Io {
+            path: self.root(),
+            source: io::Error::other(error),
+        })?;
+        self.write(writes)?;
+        self.close()
     }
 
     /// What a page of these items would become; nothing is written, and this writer is good for nothing else.

@@ -111,7 +111,8 @@ pub fn parse(text: &str) -> (String, Vec<Checkbox>) {
 pub fn marked(text: &str, wanted: &[Checkbox]) -> (String, bool) {
     let mut left: Vec<&Checkbox> = wanted.iter().collect();
     let mut fence = Fence::default();
-    let lines = text.split('\n').map(|line| {
+    let all: Vec<&str> = text.split('\n').collect();
+    let lines = all.iter().enumerate().map(|(at, &line)| {
         if fence.passes(line.trim_end()) {
             return line.to_owned();
         }
@@ -119,12 +120,23 @@ pub fn marked(text: &str, wanted: &[Checkbox]) -> (String, bool) {
         let Some(known) = Checkbox::parse(List::Criteria, line[start..].trim_end()) else {
             return line.to_owned();
         };
-        let place = left.iter().position(|one| one.stands_as(&known));
+        let whole = Checkbox { text: with_continuation(&known.text, &all[at + 1..]), ..known.clone() };
+        let mut place = left.iter().position(|one| one.stands_as(&whole));
+        place = place.or_else(|| left.iter().position(|one| one.stands_as(&known)));
         let Some(one) = place.map(|place| left.remove(place)) else { return line.to_owned() };
         if one.checked == known.checked { line.to_owned() } else { Checkbox::with_mark(line, one.checked) }
     });
     let text = lines.collect::<Vec<_>>().join("\n");
     (text, left.is_empty())
+}
+
+/// The words of a box with the lines that belong to it, as a criterion has them: in one line.
+fn with_continuation(words: &str, behind: &[&str]) -> String {
+    let goes_on = |line: &&&str| {
+        line.starts_with("  ") && !line.trim().is_empty() && Checkbox::split(line.trim()).is_none()
+    };
+    let more = behind.iter().take_while(goes_on).map(|line| line.trim());
+    std::iter::once(words).chain(more).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -194,6 +206,9 @@ mod tests {
         let wanted = [one("", "one", true), one("", "two", false), one("", "**AC-1**: three", true)];
         let (marked, all) = marked(text, &wanted);
         assert!(all && !self::marked("", &wanted).1);
+        let long = "- [ ] one\n  with more\n  - and a detail\n- [ ] two";
+        let wanted = [one("", "two", false), one("", "one with more - and a detail", true)];
+        assert_eq!(self::marked(long, &wanted), (long.replacen("[ ]", "[x]", 1), true));
         assert_eq!(marked, "Intro\r\n- [x] one\n  * [ ] two\n```\n- [ ] one\n```\n- [x] **AC-1**: three");
     }
 }

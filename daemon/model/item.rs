@@ -24,6 +24,15 @@ impl Platform {
         }
     }
 
+    /// How its items' ids begin in stories and files: `github#acme/web#7`, `JIRA-PAY-7`, `ADO-7`.
+    pub fn id_prefix(self) -> &'static str {
+        match self {
+            Self::GitHub => "github#",
+            Self::Jira => "JIRA-",
+            Self::Ado => "ADO-",
+        }
+    }
+
     /// What a front matter calls the number or key of an item.
     pub fn link_name(self) -> &'static str {
         match self {

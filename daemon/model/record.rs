@@ -1,4 +1,4 @@
-//! What a story says, whichever side says it: the fields that a sync compares and moves. Pure data.
+//! What a story says, whichever side says it: the fields that imports and syncs compare and move. Pure data.
 
 use crate::model::text;
 use serde::{Deserialize, Serialize};
@@ -13,12 +13,20 @@ pub enum Field {
     Priority,
     Labels,
     Description,
+    Criteria,
     Boxes,
 }
 
 impl Field {
-    pub const ALL: [Self; 6] =
-        [Self::Title, Self::Status, Self::Priority, Self::Labels, Self::Description, Self::Boxes];
+    pub const ALL: [Self; 7] = [
+        Self::Title,
+        Self::Status,
+        Self::Priority,
+        Self::Labels,
+        Self::Description,
+        Self::Criteria,
+        Self::Boxes,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -27,6 +35,7 @@ impl Field {
             Self::Priority => "priority",
             Self::Labels => "labels",
             Self::Description => "description",
+            Self::Criteria => "acceptance criteria",
             Self::Boxes => "boxes",
         }
     }
@@ -121,6 +130,10 @@ pub struct Record {
     pub labels: BTreeSet<String>,
     /// Markdown without a line break at its ends.
     pub description: String,
+    /// The words of the acceptance criteria of a story that came from a tracker, where they may stand without a box. Those
+    /// of a story that was written here are boxes, with words that both sides may change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub boxes: Vec<Checkbox>,
 }
@@ -133,6 +146,7 @@ impl Record {
             Field::Priority => self.priority == other.priority,
             Field::Labels => self.labels == other.labels,
             Field::Description => self.description == other.description,
+            Field::Criteria => self.criteria == other.criteria,
             Field::Boxes => self.boxes == other.boxes,
         }
     }
@@ -144,13 +158,9 @@ impl Record {
             Field::Priority => self.priority = from.priority,
             Field::Labels => self.labels.clone_from(&from.labels),
             Field::Description => self.description.clone_from(&from.description),
+            Field::Criteria => self.criteria.clone_from(&from.criteria),
             Field::Boxes => self.boxes.clone_from(&from.boxes),
         }
-    }
-
-    /// The fields in which two differ.
-    pub fn differing(&self, other: &Self) -> Vec<Field> {
-        Field::ALL.into_iter().filter(|field| !self.same(other, *field)).collect()
     }
 
     /// A field as people read it.
@@ -161,6 +171,9 @@ impl Record {
             Field::Priority => self.priority.map_or_else(String::new, |priority| format!("P{priority}")),
             Field::Labels => self.labels.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
             Field::Description => self.description.clone(),
+            Field::Criteria => {
+                self.criteria.iter().map(|one| format!("- {one}")).collect::<Vec<_>>().join("\n")
+            }
             Field::Boxes => self.boxes.iter().map(Checkbox::line).collect::<Vec<_>>().join("\n"),
         }
     }
@@ -196,14 +209,20 @@ impl Checkbox {
         }
     }
 
-    /// The box of a line, if there is one at its beginning.
-    pub fn parse(list: List, line: &str) -> Option<Self> {
+    /// Whether the box at the beginning of a line is checked, and the words behind it, if there is one.
+    pub fn split(line: &str) -> Option<(bool, &str)> {
         let rest = text::after_list_marker(line)?.trim_start();
         // As it is, or as converters escape it.
         let marks = [("[ ]", false), ("[x]", true), ("[X]", true), ("\\[ \\]", false), ("\\[x\\]", true)];
         let (rest, checked) =
             marks.iter().find_map(|(mark, checked)| Some((rest.strip_prefix(mark)?, *checked)))?;
-        let text = rest.strip_prefix(' ').filter(|text| !text.trim().is_empty())?.trim();
+        let words = rest.strip_prefix(' ').filter(|words| !words.trim().is_empty())?.trim();
+        Some((checked, words))
+    }
+
+    /// The box of a line, if there is one at its beginning.
+    pub fn parse(list: List, line: &str) -> Option<Self> {
+        let (checked, text) = Self::split(line)?;
         let named = text.strip_prefix("**").and_then(|rest| rest.split_once("**"));
         let named = named.and_then(|(id, rest)| {
             let (id, rest) = match id.strip_suffix(':') {

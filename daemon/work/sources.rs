@@ -155,7 +155,7 @@ fn names_any(order: &ImportOrder, platform: Platform) -> bool {
 
 /// What was imported before. The file that says so may have come with a clone: it leads to no other server than the
 /// environment does.
-fn vetted(mut sources: Vec<SourceId>, platform: Platform, secrets: &Secrets) -> Vec<SourceId> {
+pub fn vetted(mut sources: Vec<SourceId>, platform: Platform, secrets: &Secrets) -> Vec<SourceId> {
     sources.retain(|source| match platform {
         Platform::GitHub => is_repository(&source.name) && source.server.is_empty(),
         Platform::Jira => {

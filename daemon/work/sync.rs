@@ -2,12 +2,12 @@
 //! both sides said when they last met is in the [`store`]. The tracker is only asked through
 //! [`crate::trackers::edits::Editor`], the files only through [`engine::Docs`].
 
-mod conflict;
 mod dialect;
 mod engine;
+#[cfg(test)]
+mod imported_tests;
 mod kind;
 mod local;
-mod merge;
 #[cfg(test)]
 mod model_tests;
 pub mod outputs;

@@ -55,6 +55,8 @@ impl Authored {
                     self.set_key(&mut edits, &mut meta, "labels", value);
                 }
                 Field::Description => edits.push(self.described(&wanted.description)),
+                // Those of a story that was written here are boxes.
+                Field::Criteria => {}
                 Field::Boxes => edits.extend(self.boxed(&wanted.boxes)),
             }
         }

@@ -1,15 +1,27 @@
-//! Acceptance criteria and check boxes in Markdown: found, compared, carried from one text to another. Pure.
+//! Acceptance criteria and check boxes in Markdown as people write it: found, and paired with those of another text. Pure.
 
-use crate::docs::story::Criterion;
+use crate::model::record::{Checkbox, List};
 use crate::model::text;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Criterion {
+    pub(super) text: String,
+    /// Absent where it stands without a box.
+    pub(super) checked: Option<bool>,
+}
+
+/// A box that is named by its words alone.
+pub(super) fn a_box(text: &str, checked: bool) -> Checkbox {
+    Checkbox { list: List::Criteria, id: String::new(), text: text.to_owned(), checked }
+}
 
 /// The places of the criteria that are the same on both sides: of one text, and where as many others are left on each,
 /// one after the other.
-pub(super) fn counterparts(one: &[Criterion], other: &[Criterion]) -> Vec<(usize, usize)> {
+pub(super) fn counterparts(one: &[String], other: &[String]) -> Vec<(usize, usize)> {
     let mut taken = vec![false; other.len()];
     let (mut pairs, mut left) = (Vec::new(), Vec::new());
-    for (place, criterion) in one.iter().enumerate() {
-        match (0..other.len()).find(|at| !taken[*at] && other[*at].text == criterion.text) {
+    for (place, words) in one.iter().enumerate() {
+        match (0..other.len()).find(|at| !taken[*at] && other[*at] == *words) {
             Some(at) => {
                 taken[at] = true;
                 pairs.push((place, at));
@@ -29,7 +41,7 @@ pub(super) fn once_each(criteria: Vec<Criterion>) -> Vec<Criterion> {
     let mut once: Vec<Criterion> = Vec::new();
     for one in criteria {
         match once.iter_mut().find(|known| known.text == one.text) {
-            Some(known) => known.checked |= one.checked,
+            Some(known) => known.checked = known.checked.max(one.checked),
             None => once.push(one),
         }
     }
@@ -74,15 +86,15 @@ pub(super) fn split_criteria(body: &str) -> (String, Vec<Criterion>) {
             extends = false;
             continue;
         }
-        let criterion = bullet(trimmed).filter(|(text, boxed)| {
+        let criterion = bullet(trimmed).filter(|(text, checked)| {
             let named = text.starts_with("AC") || text.starts_with("**AC");
-            !text.is_empty() && (open.is_some() || (*boxed && named))
+            !text.is_empty() && (open.is_some() || (checked.is_some() && named))
         });
         match criterion {
             // A list within a list belongs to what it explains; a box in it is ticked by itself.
-            Some((_, false)) if extends && line.starts_with("  ") => extend(&mut criteria, trimmed),
-            Some((text, _)) => {
-                criteria.push(Criterion { text: plain_criterion(text), checked: is_checked(trimmed) });
+            Some((_, None)) if extends && line.starts_with("  ") => extend(&mut criteria, trimmed),
+            Some((text, checked)) => {
+                criteria.push(Criterion { text: plain_criterion(text), checked });
                 extends = true;
             }
             None if extends && line.starts_with("  ") && !trimmed.is_empty() => {
@@ -121,8 +133,9 @@ pub(super) fn listed_criteria(text: &str) -> Vec<Criterion> {
 
 /// The criterion of a line, if there is one.
 pub(super) fn criterion(line: &str) -> Option<Criterion> {
-    let text = plain_criterion(bullet(line).map_or(line, |(text, _)| text));
-    (!text.is_empty()).then(|| Criterion { text, checked: is_checked(line) })
+    let (text, checked) = bullet(line).unwrap_or((line, None));
+    let text = plain_criterion(text);
+    (!text.is_empty()).then_some(Criterion { text, checked })
 }
 
 /// A criterion without an id of ours before it.
@@ -131,41 +144,47 @@ pub(super) fn plain_criterion(text: &str) -> String {
     own.unwrap_or(text).trim().to_owned()
 }
 
-/// The text behind a bullet, and whether there is a box.
-pub(super) fn bullet(line: &str) -> Option<(&str, bool)> {
-    let text = text::after_list_marker(line.trim_start())?.trim_start();
-    match ["[ ]", "[x]", "[X]"].iter().find_map(|mark| text.strip_prefix(mark)) {
-        Some(text) => Some((text.trim(), true)),
-        None => Some((text.trim(), false)),
+/// The words behind a bullet, and whether its box is checked, if it has one.
+pub(super) fn bullet(line: &str) -> Option<(&str, Option<bool>)> {
+    let line = line.trim_start();
+    if let Some((checked, words)) = Checkbox::split(line) {
+        return Some((words, Some(checked)));
     }
+    // A box without words is no criterion.
+    let words = text::after_list_marker(line)?.trim();
+    Some((if ["[ ]", "[x]", "[X]"].contains(&words) { "" } else { words }, None))
 }
 
-pub(super) fn is_checked(line: &str) -> bool {
-    let line = line.trim_start();
-    let text = text::after_list_marker(line).unwrap_or(line).trim_start();
-    text.starts_with("[x]") || text.starts_with("[X]")
+/// Every box of a text, named by its words.
+pub(super) fn boxes_in(text: &str) -> Vec<Checkbox> {
+    let mut fence = text::Fence::default();
+    let lines = text.lines().filter(|line| !fence.passes(line));
+    lines
+        .filter_map(|line| Checkbox::split(line.trim()))
+        .map(|(checked, words)| a_box(words, checked))
+        .collect()
 }
 
 /// A text with every box empty.
-pub(super) fn unchecked(text: &str) -> String {
-    text.lines()
-        .map(|line| if is_checked(line) { empty_box(line) } else { line.to_owned() })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-pub(super) fn empty_box(line: &str) -> String {
-    line.replacen("[x]", "[ ]", 1).replacen("[X]", "[ ]", 1)
-}
-
-/// `text` with those boxes checked that are so in `other`.
-pub(super) fn checks_carried(text: &str, other: &str) -> String {
-    let checked: Vec<String> = other.lines().filter(|line| is_checked(line)).map(empty_box).collect();
-    if checked.is_empty() {
-        return text.to_owned();
-    }
-    let carried = text.lines().map(|line| {
-        if checked.iter().any(|one| one == line) { line.replacen("[ ]", "[x]", 1) } else { line.to_owned() }
+pub(super) fn unmarked(text: &str) -> String {
+    let mut fence = text::Fence::default();
+    let lines = text.lines().map(|line| {
+        let is_box = !fence.passes(line) && Checkbox::split(line.trim()).is_some();
+        if is_box { Checkbox::with_mark(line, false) } else { line.to_owned() }
     });
-    carried.collect::<Vec<_>>().join("\n")
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A text with its boxes marked as these are, which are all of its own in their order; what is right already keeps its bytes.
+pub(super) fn marked(text: &str, boxes: &[Checkbox]) -> String {
+    let mut fence = text::Fence::default();
+    let mut boxes = boxes.iter();
+    let lines = text.split_inclusive('\n').map(|line| {
+        let known = if fence.passes(line.trim_end()) { None } else { Checkbox::split(line.trim()) };
+        match known.map(|(checked, _)| (checked, boxes.next())) {
+            Some((checked, Some(one))) if one.checked != checked => Checkbox::with_mark(line, one.checked),
+            _ => line.to_owned(),
+        }
+    });
+    lines.collect()
 }

@@ -1,11 +1,10 @@
 //! A story's file: what stands where in it, and how a part is replaced so that every other byte stays. Pure.
 
 use crate::docs::front_matter;
-use crate::docs::story::criteria::{
-    blank_lines_cut, counterparts, criterion, is_checked, listed_criteria, mark,
-};
-use crate::docs::story::{Criterion, Field, Fields};
+use crate::docs::story::criteria::{blank_lines_cut, counterparts, criterion, listed_criteria, mark, marked};
+use crate::docs::story::{NO_DESCRIPTION, boxes_as_marked, criteria_shown, record_of, shown};
 use crate::model::item::{Item, Platform};
+use crate::model::record::{self, Checkbox, Record};
 use crate::model::text;
 use specweave_jobs::clock;
 
@@ -40,28 +39,26 @@ impl Document {
     }
 
     /// A new file for an item.
-    pub fn new(number: u32, item: &Item, fields: &Fields) -> Self {
+    pub fn new(number: u32, item: &Item, record: &Record) -> Self {
         let id = format!("US-{number:03}E");
         let link = match text::link(&item.url) {
             url if url.is_empty() => format!("🔗 {} {}", item.platform.name(), text::value(&item.shown)),
             url => format!("🔗 [{} {}]({url})", item.platform.name(), text::value(&item.shown)),
         };
-        let mut preamble = format!("# {id}: {}\n\n**Origin**: {link}\n", fields.title);
+        let mut preamble = format!("# {id}: {}\n\n**Origin**: {link}\n", text::heading(&record.title));
         preamble.push_str(&format!(
             "**Project**: {}\n\n**Status**: {}\n",
             text::value(&item.project),
-            fields.status
+            record.status
         ));
-        if !fields.priority.is_empty() {
-            preamble.push_str(&format!("**Priority**: {}\n", fields.priority));
+        if let Some(priority) = record.priority {
+            preamble.push_str(&format!("**Priority**: P{priority}\n"));
         }
         preamble.push('\n');
         let mut document = Self { front: String::new(), preamble, sections: Vec::new() };
-        document.sections.push(("## Description", format!("\n\n{}\n\n", fields.description)));
-        if !fields.criteria.is_empty() {
-            document
-                .sections
-                .push(("## Acceptance Criteria", document.criteria_body(&fields.criteria, number)));
+        document.sections.push(("## Description", described(record)));
+        if !record.criteria.is_empty() {
+            document.sections.push(("## Acceptance Criteria", document.criteria_body(record, number)));
         }
         document.sections.push(("## Tasks", format!("\n\n{NO_TASKS}\n\n---\n\n")));
         document.sections.push(("## External Metadata", String::new()));
@@ -104,65 +101,83 @@ impl Document {
     }
 
     /// What the file says, whoever wrote it.
-    pub fn fields(&self) -> Fields {
+    pub fn record(&self) -> Record {
         let heading = self.preamble.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or("");
         let title = heading.split_once(": ").map_or(heading, |(_, title)| title).trim();
-        Fields {
-            title: title.to_owned(),
+        let criteria = self.body("## Acceptance Criteria").map(listed_criteria).unwrap_or_default();
+        Record {
+            title: title.replace("\\<", "<"),
             status: self.line_value("**Status**:").unwrap_or("").to_owned(),
-            priority: self.line_value("**Priority**:").unwrap_or("").to_owned(),
-            description: blank_lines_cut(self.body("## Description").unwrap_or("")).to_owned(),
-            criteria: self.body("## Acceptance Criteria").map(listed_criteria).unwrap_or_default(),
+            priority: self.line_value("**Priority**:").and_then(record::priority),
+            ..record_of(self.description(), criteria)
         }
     }
 
-    /// Writes fields where they differ from what stands there; what is the same keeps every byte.
-    pub fn set_fields(&mut self, fields: &Fields, number: u32) {
-        let before = self.fields();
-        if before.title != fields.title {
-            self.replace_line("# ", format!("# US-{number:03}E: {}", fields.title));
+    /// Writes a record where it differs from what stands there; what is the same keeps every byte.
+    pub fn set(&mut self, record: &Record, number: u32) {
+        let before = self.record();
+        if before.title != record.title {
+            self.replace_line("# ", format!("# US-{number:03}E: {}", text::heading(&record.title)));
         }
-        if before.status != fields.status {
-            self.replace_line("**Status**:", format!("**Status**: {}", fields.status));
+        if before.status != record.status {
+            self.replace_line("**Status**:", format!("**Status**: {}", record.status));
         }
-        if before.priority != fields.priority {
-            let line = format!("**Priority**: {}", fields.priority);
-            match (self.line_value("**Priority**:").is_some(), fields.priority.is_empty()) {
-                (true, false) => self.replace_line("**Priority**:", line),
-                (true, true) => self.replace_line("**Priority**:", String::new()),
-                (false, _) => {
-                    let status = format!("**Status**: {}", fields.status);
+        if before.priority != record.priority {
+            let line = record.priority.map(|priority| format!("**Priority**: P{priority}"));
+            match (self.line_value("**Priority**:").is_some(), line) {
+                (true, line) => self.replace_line("**Priority**:", line.unwrap_or_default()),
+                (false, Some(line)) => {
+                    let status = format!("**Status**: {}", record.status);
                     self.replace_line("**Status**:", format!("{status}\n{line}"));
                 }
+                (false, None) => {}
             }
         }
-        if before.description != fields.description {
-            self.set_body("## Description", format!("\n\n{}\n\n", fields.description));
-        }
-        if before.criteria != fields.criteria {
-            let texts = |fields: &Fields| fields.text(Field::Criteria);
+        let body = self.body("## Description").map(str::to_owned);
+        let new = match &body {
             // Where only boxes differ, only boxes are written: what stands between them may be a person's.
-            let body = if texts(&before) == texts(fields) {
-                self.checked_body(&fields.criteria)
-            } else {
-                self.criteria_body(&fields.criteria, number)
-            };
+            Some(body) if before.description == record.description => marked(body, &shown(record)),
+            None if before.description == record.description => String::new(),
+            _ => described(record),
+        };
+        if new != body.unwrap_or_default() {
+            self.set_body("## Description", new);
+        }
+        let body = if before.criteria == record.criteria {
+            self.marked_criteria(record)
+        } else {
+            self.criteria_body(record, number)
+        };
+        if body != self.body("## Acceptance Criteria").unwrap_or("") {
             self.set_body("## Acceptance Criteria", body);
         }
     }
 
-    /// The criteria as they stand, with the boxes of `criteria`, which are as many.
-    fn checked_body(&self, criteria: &[Criterion]) -> String {
-        let mut criteria = criteria.iter();
+    /// Marks each box that the other side has, too, as it is marked there.
+    pub fn set_marks(&mut self, other: &Record) {
+        let mut record = self.record();
+        record.boxes = boxes_as_marked(&record, other);
+        let number = self.number().unwrap_or(0);
+        self.set(&record, number);
+    }
+
+    /// What stands below the heading of the description, without the empty lines around it.
+    pub fn description(&self) -> &str {
+        blank_lines_cut(self.body("## Description").unwrap_or(""))
+    }
+
+    /// The criteria as they stand, with the marks of a record that has the same.
+    fn marked_criteria(&self, record: &Record) -> String {
+        let shown = criteria_shown(record);
         let before = self.body("## Acceptance Criteria").unwrap_or("");
         let lines = before.split_inclusive('\n').map(|line| {
-            if criterion(line.trim()).is_none() {
-                return line.to_owned();
-            }
-            if criteria.next().is_some_and(|one| one.checked) {
-                line.replacen("[ ]", "[x]", 1)
-            } else {
-                line.to_owned()
+            let known = criterion(line.trim());
+            let one = known.as_ref().and_then(|known| shown.iter().find(|one| one.text == known.text));
+            match (known.and_then(|known| known.checked), one) {
+                (Some(checked), Some(one)) if one.checked != checked => {
+                    Checkbox::with_mark(line, one.checked)
+                }
+                _ => line.to_owned(),
             }
         });
         lines.collect()
@@ -182,19 +197,20 @@ impl Document {
     }
 
     /// Criteria keep the ids that they have; new ones get the next.
-    fn criteria_body(&self, criteria: &[Criterion], number: u32) -> String {
+    fn criteria_body(&self, record: &Record, number: u32) -> String {
         let before = self.body("## Acceptance Criteria").unwrap_or("");
-        let (ids, known): (Vec<&str>, Vec<Criterion>) = before
+        let (ids, known): (Vec<&str>, Vec<String>) = before
             .lines()
             .filter_map(|line| {
                 let (_, rest) = line.trim_start().strip_prefix("- [")?.split_once("] **")?;
                 let (id, text) = rest.split_once("**:")?;
-                Some((id, Criterion { text: text.trim().to_owned(), checked: false }))
+                Some((id, text.trim().to_owned()))
             })
             .unzip();
         let place = |id: &&str| id.rsplit_once('-').and_then(|(_, place)| place.parse::<u32>().ok());
         let mut next = ids.iter().filter_map(place).max().unwrap_or(0);
-        let pairs = counterparts(criteria, &known);
+        let pairs = counterparts(&record.criteria, &known);
+        let criteria = criteria_shown(record);
         let lines = criteria.iter().enumerate().map(|(place, one)| {
             let id = match pairs.iter().find(|(own, _)| *own == place) {
                 Some((_, known)) => ids[*known].to_owned(),
@@ -256,6 +272,7 @@ impl Document {
         let body = self.body("## Tasks").unwrap_or("\n\n---\n\n").replace(&format!("\n{NO_TASKS}\n"), "");
         let mut lines: Vec<String> = body.split('\n').map(str::to_owned).collect();
         let known = lines.iter().position(|line| line.contains(&id));
+        let is_checked = |line: &str| Checkbox::split(line.trim()).is_some_and(|(checked, _)| checked);
         let checked = checked || known.is_some_and(|place| is_checked(&lines[place]));
         let line = format!("- [{}] {id} {text}", mark(checked));
         match known {
@@ -298,9 +315,15 @@ impl Document {
 
     /// Says in the heading what the story's number is now.
     pub fn renumber(&mut self, number: u32) {
-        let title = self.fields().title;
+        let title = text::heading(&self.record().title);
         self.replace_line("# ", format!("# US-{number:03}E: {title}"));
     }
+}
+
+/// What stands below the heading of a description.
+fn described(record: &Record) -> String {
+    let words = if record.description.is_empty() { NO_DESCRIPTION } else { &record.description };
+    format!("\n\n{}\n\n", marked(words, &shown(record)))
 }
 
 /// The item that a story's text names, in lower case.

@@ -4,8 +4,9 @@
 use crate::docs::authored::Authored;
 use crate::docs::front_matter;
 use crate::docs::story::document::Document;
-use crate::docs::story::{Base, Field, Fields};
+use crate::docs::story::{Base, FIELDS, Prints};
 use crate::model::item::{Item, Status, number_or_text};
+use crate::model::record::{self, Field, Record};
 use crate::model::text;
 use serde_json::{Map, Value, json};
 
@@ -22,33 +23,35 @@ fn word(status: &str) -> &'static str {
 impl Document {
     /// What the file says, whoever wrote it: where the body still says what it said, a value that was changed in the front
     /// matter counts.
-    pub fn fields_since(&self, bases: &[Base]) -> Fields {
-        let mut fields = self.fields();
-        let Ok(front) = Authored::parse(&self.front) else { return fields };
-        let body = fields.prints();
+    pub fn record_since(&self, bases: &[Base]) -> Record {
+        let mut record = self.record();
+        let Ok(front) = Authored::parse(&self.front) else { return record };
+        let body = Prints::of(&record);
         let stays = |field: Field| {
-            let place = field as usize;
-            bases.iter().any(|base| base.local.0[place] == body.0[place])
+            let place = FIELDS.into_iter().position(|known| known == field);
+            place.is_some_and(|place| bases.iter().any(|base| base.local.0[place] == body.0[place]))
         };
         let said = |key: &str| front.meta.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         if let Some(title) = said("title").filter(|_| stays(Field::Title)) {
-            fields.title = text::heading(&text::title(title));
+            record.title = text::title(title);
         }
         if let Some(status) = said("status").filter(|_| stays(Field::Status))
-            && word(status) != word(&fields.status)
+            && word(status) != word(&record.status)
         {
-            fields.status = Status::of_word(status).word().to_owned();
+            record.status = Status::of_word(status).word().to_owned();
         }
-        if let Some(priority) = said("priority").filter(|_| stays(Field::Priority)) {
-            fields.priority = priority.to_owned();
+        if let Some(priority) = said("priority").and_then(record::priority)
+            && stays(Field::Priority)
+        {
+            record.priority = Some(priority);
         }
-        fields
+        record
     }
 
     /// Writes the front matter of an item's file; keys that are not ours stay, and one that cannot be read stays as it is.
-    pub fn set_front(&mut self, item: &Item, number: u32, folder: &str, fields: &Fields) {
+    pub fn set_front(&mut self, item: &Item, number: u32, folder: &str, record: &Record) {
         if self.front.is_empty() {
-            let keys = keys(item, number, folder, fields, Map::new());
+            let keys = keys(item, number, folder, record, Map::new());
             let said = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));
             let lines: Vec<String> =
                 said.flat_map(|(key, value)| front_matter::lines_of(key, &value)).collect();
@@ -59,8 +62,8 @@ impl Document {
         let external = before.meta.get("external").and_then(Value::as_object).cloned().unwrap_or_default();
         // A word that means the same stays.
         let there = before.meta.get("status").and_then(Value::as_str);
-        let stays = there.is_some_and(|there| word(there) == word(&fields.status));
-        let mut keys = keys(item, number, folder, fields, external);
+        let stays = there.is_some_and(|there| word(there) == word(&record.status));
+        let mut keys = keys(item, number, folder, record, external);
         keys.retain(|(key, _)| !(stays && *key == "status"));
         if let Ok(front) = before.with_keys(&keys) {
             self.front = front;
@@ -73,7 +76,7 @@ fn keys(
     item: &Item,
     number: u32,
     folder: &str,
-    fields: &Fields,
+    record: &Record,
     mut external: Map<String, Value>,
 ) -> Vec<(&'static str, Option<Value>)> {
     let link = number_or_text(item.reference());
@@ -83,9 +86,9 @@ fn keys(
     vec![
         ("id", Some(json!(format!("US-{number:03}E")))),
         ("feature", Some(json!(folder))),
-        ("title", Some(json!(fields.title.replace("\\<", "<")))),
-        ("status", Some(json!(word(&fields.status)))),
-        ("priority", (!fields.priority.is_empty()).then(|| json!(fields.priority))),
+        ("title", Some(json!(record.title))),
+        ("status", Some(json!(word(&record.status)))),
+        ("priority", record.priority.map(|priority| json!(format!("P{priority}")))),
         ("origin", Some(json!("external"))),
         ("external_source", Some(json!(platform))),
         ("external_id", Some(json!(text::value(&item.external_id)))),

@@ -170,7 +170,7 @@ impl Page<'_> {
             Current::Missing { .. } => String::new(),
         };
         let document = Document::parse(&text);
-        let fields = document.fields();
+        let record = document.record();
         let metadata = |name: &str| document.metadata(name).unwrap_or("").to_owned();
         let platform = if external_id.starts_with("ADO-") { Platform::Ado } else { Platform::Jira };
         let type_name = match platform {
@@ -182,12 +182,12 @@ impl Page<'_> {
             external_id: external_id.to_owned(),
             platform,
             shown: external_id.to_owned(),
-            title: fields.title.replace("\\<", "<"),
-            body: fields.description,
+            title: record.title,
+            body: document.description().to_owned(),
             criteria: None,
             kind: Kind::Feature,
             type_name,
-            status: match fields.status.as_str() {
+            status: match record.status.as_str() {
                 "In Progress" => Status::InProgress,
                 "Completed" => Status::Completed,
                 "Cancelled" => Status::Cancelled,

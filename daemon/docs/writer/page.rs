@@ -2,11 +2,13 @@
 //! whole page is.
 
 use crate::docs::ledger::{Entry, Placed};
-use crate::docs::story::{self, Base, Document, Field, Fields};
+use crate::docs::story::{self, Base, Document, Prints};
 use crate::docs::writer::{SPECS, Wins, Writer, number_of};
+use crate::model::conflict::{self, Shown, Standing};
 use crate::model::conflict_file;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::{Item, Kind, Parent, Platform, Status};
+use crate::model::record::Record;
 use crate::model::text;
 use specweave_jobs::{clock, disk};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -120,7 +122,7 @@ impl Page<'_> {
             return self.place_step(item, begun).map(|placed| (placed, None));
         }
         self.leave_stories(item, None)?;
-        let remote = Fields::of(item);
+        let remote = story::said(item);
         let place = match (&current, item.platform) {
             // A repository's stories stay where they are: it has no parts to move between.
             (Current::There { path, .. }, Platform::GitHub) => place_in(path),
@@ -139,7 +141,7 @@ impl Page<'_> {
         &mut self,
         item: &Item,
         place: &Place,
-        remote: &Fields,
+        remote: &Record,
         path: String,
         text: &str,
         begun: Option<Placed>,
@@ -151,15 +153,15 @@ impl Page<'_> {
         }
         let mut document = Document::parse(text);
         let bases = self.writer.ledger.bases(&item.key);
-        let local = document.fields_since(&bases);
+        let local = document.record_since(&bases);
         if bases.is_empty()
             && !moves
             && document.metadata("Updated At") == Some(clock::iso(item.updated).as_str())
         {
             // Another tool wrote it, or another daemon, when the item was as it is now. Where it says something else,
             // somebody else wrote that: it is nobody's to replace.
-            let kept = story::agreed(&local.prints(), &remote.prints());
-            self.intend(item, &path, remote.base_with(kept), 0, Placed::Unchanged);
+            let kept = Prints::of(&local).agreed(Prints::of(remote));
+            self.intend(item, &path, Base::of(kept, remote), 0, Placed::Unchanged);
             return Ok((Placed::Unchanged, None));
         }
         let mut number = document.number().unwrap_or(0);
@@ -168,25 +170,20 @@ impl Page<'_> {
             (target, number) = self.moved_path(&path, place, number, item);
             document.renumber(number);
         }
-        if waits && (self.wins.is_some() || story::differing(&local, remote).is_empty()) {
-            // A person has settled it.
-            let settled =
-                self.writer.conflicts.extract_if(.., |beside| conflict_file::is_beside(beside, &path));
-            self.writes.gone.extend(settled);
-        }
-        let (merged, conflict) = self.merge(&target, &local, &bases, remote)?;
-        document.set_fields(&merged, number);
+        let is_settled = waits && self.remove_settled(&path, &local, remote)?;
+        let (merged, conflict) = self.merge(item, &target, &local, &bases, remote)?;
+        document.set(&merged, number);
         let imported_at =
             document.metadata("Imported At").map_or_else(|| clock::iso(clock::now()), str::to_owned);
         document.set_metadata(&story::metadata(item, &imported_at, &place.folder));
         document.set_front(item, number, &place.folder, &merged);
         let new = document.text();
         // A person's own text is not what the next import may replace.
-        let written = Document::parse(&new).fields().prints();
-        let kept = story::base_after(&written, &bases, &local, remote);
+        let written = Prints::of(&Document::parse(&new).record());
+        let kept = story::base_after(written, &bases, &local, remote);
         let changed = new != text || moves;
-        let placed = begun.unwrap_or(if changed { Placed::Updated } else { Placed::Unchanged });
-        self.intend(item, &target, remote.base_with(kept), 0, placed);
+        let placed = begun.unwrap_or(if changed || is_settled { Placed::Updated } else { Placed::Unchanged });
+        self.intend(item, &target, Base::of(kept, remote), 0, placed);
         if changed {
             self.write(&target, new);
             if moves {
@@ -202,9 +199,9 @@ impl Page<'_> {
     }
 
     /// Whether an item says what it said when its file was written last.
-    fn is_as_it_was(&self, item: &Item, remote: &Fields) -> bool {
+    fn is_as_it_was(&self, item: &Item, remote: &Record) -> bool {
         let ledger = &self.writer.ledger;
-        let is_same = |entry: &Entry| entry.updated == item.updated && entry.remote == remote.prints();
+        let is_same = |entry: &Entry| entry.updated == item.updated && entry.remote == Prints::of(remote);
         ledger.is_closed(&item.key) && ledger.get(&item.key).is_some_and(is_same)
     }
 
@@ -212,28 +209,38 @@ impl Page<'_> {
     /// beside it.
     fn merge(
         &mut self,
+        item: &Item,
         target: &str,
-        local: &Fields,
+        local: &Record,
         bases: &[Base],
-        remote: &Fields,
-    ) -> Result<(Fields, Option<Failure>), Misfit> {
+        remote: &Record,
+    ) -> Result<(Record, Option<Failure>), Misfit> {
+        let decided = self.wins.as_ref().map(|Wins(fields)| fields.as_slice());
         // Without a base another tool wrote it, and who has changed what since cannot be told.
-        let is_anothers = bases.is_empty();
-        let (merged, conflicts) = if is_anothers {
-            (story::with_checks(remote, local), story::differing(local, remote))
-        } else {
-            story::merge(local, bases, remote)
+        let (merged, conflicts, standing) = match (bases.is_empty(), decided) {
+            (true, Some(_)) => (story::with_marks(remote, local), Vec::new(), Standing::Tracker),
+            (true, None) => {
+                (story::with_marks(remote, local), story::differing(local, remote), Standing::Tracker)
+            }
+            (false, decided) => {
+                let (merged, conflicts) = story::merge(local, bases, remote, decided);
+                (merged, conflicts, Standing::Here)
+            }
         };
-        let (merged, conflicts) = match &self.wins {
-            Some(Wins(fields)) => (story::settled(merged, fields, remote), Vec::new()),
-            None => (merged, conflicts),
+        let told = match standing {
+            Standing::Tracker => "the tracker's stands in the file, what stood there",
+            Standing::Here | Standing::Untouched => "the file keeps yours, the tracker's",
         };
-        let (kept, told) = if is_anothers {
-            (local, "the tracker's stands in the file, what stood there")
-        } else {
-            (remote, "the file keeps yours, the tracker's")
+        let shown = Shown {
+            story: &item.external_id,
+            item: &item.shown,
+            standing,
+            fields: &conflicts,
+            base: None,
+            local: &story::for_people(local),
+            remote: &story::for_people(remote),
         };
-        let beside = self.keep_beside(target, &conflicts, &merged, kept)?;
+        let beside = self.keep_beside(target, &shown)?;
         let conflict = beside.map(|beside| {
             let names: Vec<&str> = conflicts.iter().map(|field| field.name()).collect();
             let message = format!(
@@ -243,6 +250,39 @@ impl Page<'_> {
             Failure::new(Reason::Conflict, message).with_path(format!("{SPECS}/{target}"))
         });
         Ok((merged, conflict))
+    }
+
+    /// Removes the files beside a story over which a person has decided, and tells whether there were any. What somebody has written in stays, and so does what
+    /// is all that is left of a text.
+    fn remove_settled(&mut self, path: &str, local: &Record, remote: &Record) -> Result<bool, Misfit> {
+        let mut is_settled = false;
+        let beside: Vec<String> = self.writer.conflicts.iter().cloned().collect();
+        for file in beside.into_iter().filter(|file| conflict_file::is_beside(file, path)) {
+            let Some(text) = self.read(&file)? else { continue };
+            let fields = conflict::fields(&text);
+            let agrees =
+                conflict::is_untouched(&text) && fields.iter().all(|field| local.same(remote, *field));
+            let is_decided = self.wins.is_some() || (agrees && !fields.is_empty());
+            if is_decided && !conflict::is_all_that_is_left(&text) {
+                is_settled = true;
+                self.writer.conflicts.remove(&file);
+                self.writes.gone.push(file);
+            }
+        }
+        Ok(is_settled)
+    }
+
+    /// As [`Writer::note_met`].
+    pub(super) fn note_met(&mut self, item: &Item) -> Result<(), Misfit> {
+        let Current::There { path, text } = self.current(&item.key)? else { return Ok(()) };
+        let bases = self.writer.ledger.bases(&item.key);
+        let remote = story::said(item);
+        let local = Document::parse(&text).record_since(&bases);
+        let met = Prints::of(&local).agreed(Prints::of(&remote));
+        let mut base = bases.first().cloned().unwrap_or_else(|| Base::of(met, &remote));
+        base.note(met, &local, &remote);
+        self.intend(item, &path, base, 0, Placed::Unchanged);
+        Ok(())
     }
 
     /// The text of an item's file and where it stands, wherever a person or another tool has put it.
@@ -290,7 +330,7 @@ impl Page<'_> {
         &mut self,
         item: &Item,
         place: &Place,
-        remote: &Fields,
+        remote: &Record,
         planned: Option<String>,
     ) -> Result<(Placed, Option<Failure>), Misfit> {
         // An intent that never came about, or a file that a person removed: its path is its own, unless taken.
@@ -304,8 +344,8 @@ impl Page<'_> {
         document.set_front(item, number, &place.folder, remote);
         let text = document.text();
         // What is read back from the file is what the next import compares with.
-        let local = Document::parse(&text).fields().prints();
-        self.intend(item, &path, remote.base_with(local), 0, Placed::Created);
+        let local = Prints::of(&Document::parse(&text).record());
+        self.intend(item, &path, Base::of(local, remote), 0, Placed::Created);
         self.write(&path, text);
         if item.kind == Kind::Feature {
             self.update_features(item)?;
@@ -352,7 +392,7 @@ impl Page<'_> {
     }
 
     pub(super) fn intend(&mut self, item: &Item, path: &str, base: Base, task: u32, placed: Placed) {
-        let Base { local, remote, checks } = base;
+        let Base { local, remote, marks } = base;
         let parent = item.parent.as_ref().map_or("", Parent::reference);
         let entry = Entry {
             external_id: item.external_id.as_str().into(),
@@ -364,31 +404,18 @@ impl Page<'_> {
             updated: item.updated,
             local,
             remote,
-            checks,
+            marks,
         };
         self.writer.ledger.intend(&item.key, entry);
     }
 
-    /// Keeps one side's fields beside the file, where nobody takes them for a story.
+    /// Shows a contradiction beside the file, where nobody takes it for a story.
     /// Gives the name of the file that it did that with.
-    pub(super) fn keep_beside(
-        &mut self,
-        path: &str,
-        fields: &[Field],
-        ours: &Fields,
-        theirs: &Fields,
-    ) -> Result<Option<String>, Misfit> {
-        if fields.is_empty() {
+    pub(super) fn keep_beside(&mut self, path: &str, shown: &Shown) -> Result<Option<String>, Misfit> {
+        if shown.fields.is_empty() {
             return Ok(None);
         }
-        let mut out = format!("# Conflict in {}\n", path.rsplit('/').next().unwrap_or(path));
-        for field in fields {
-            let (here, there) = (ours.shown(*field), theirs.shown(*field));
-            out.push_str(&format!(
-                "\n## {}\n\n### In the file\n\n{here}\n\n### Not taken over\n\n{there}\n",
-                field.name()
-            ));
-        }
+        let out = conflict::text(shown);
         let beside = self.free_beside(path, &out)?;
         self.write(&beside, out);
         self.writer.conflicts.insert(beside.clone());

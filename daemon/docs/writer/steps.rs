@@ -57,7 +57,8 @@ impl Page<'_> {
         let number = known.as_ref().map_or_else(|| document.last_task() + 1, |entry| entry.task);
         let placed = begun.unwrap_or(if known.is_some() { Placed::Updated } else { Placed::Created });
         if is_removed {
-            self.intend(item, &path, Base { local: remote, remote, checks: 0 }, number, placed);
+            let base = Base { local: remote, remote, ..Base::default() };
+            self.intend(item, &path, base, number, placed);
             return Ok(placed);
         }
         // A line that a person has rewritten keeps its words.
@@ -67,7 +68,7 @@ impl Page<'_> {
         };
         document.set_task(number, &title, done);
         let local = Prints([text::hash(&title), u64::from(done), 0, 0, 0]);
-        self.intend(item, &path, Base { local, remote, checks: 0 }, number, placed);
+        self.intend(item, &path, Base { local, remote, ..Base::default() }, number, placed);
         let new = document.text();
         if new != text {
             self.write(&path, new);

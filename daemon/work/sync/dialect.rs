@@ -1,12 +1,12 @@
 //! A story as a tracker's item and back: titles, labels, texts, states. Pure but for the tracker's own reading of a text.
 
 use super::status::{StatusMap, Told};
-use crate::docs::story::Fields;
+use crate::docs::story;
 use crate::model::issue_text;
 use crate::model::item::{Item, MARKER, Platform, Status};
-use crate::model::record::{self, Checkbox, Field, List, Record};
+use crate::model::record::{Checkbox, Field, Record};
 use crate::model::story_key::{StoryKey, marker};
-use crate::model::text::{self, Fence};
+use crate::model::text;
 use crate::trackers::edits::{Category, Change, Draft, Editor, Group, State};
 use crate::trackers::github::{is_status_label, priority_of, status_word, under_way};
 use std::collections::BTreeSet;
@@ -69,13 +69,14 @@ impl Dialect<'_> {
                     priority: item.priority,
                     labels: item.labels.iter().filter(|label| !self.is_managed(label)).cloned().collect(),
                     description,
+                    criteria: Vec::new(),
                     boxes,
                 }
             }
             Origin::Imported => {
                 // A box in HTML that is not ours could only be marked by writing all of it anew.
-                let boxes = if item.is_html { Vec::new() } else { boxes_of(&item.body) };
-                Record { status, boxes, ..imported(&Fields::of(item)) }
+                let boxes = if item.is_html { Vec::new() } else { story::boxes_of_body(item) };
+                Record { status, boxes, ..story::said(item) }
             }
         }
     }
@@ -131,6 +132,7 @@ impl Dialect<'_> {
                 .filter(|label| !self.is_managed(label))
                 .collect(),
             description,
+            criteria: Vec::new(),
             boxes,
         }
     }
@@ -280,55 +282,10 @@ pub fn told(item: &Item) -> Told<'_> {
     }
 }
 
-/// What an imported story's file says; its boxes are those that the tracker has.
-pub fn imported_here(map: &StatusMap, fields: &Fields, remote: &Record, text: &str) -> Record {
-    let here = boxes_of(text);
-    let here = record::by_key(&here);
-    let boxes = remote.boxes.iter().zip(record::keys(&remote.boxes)).map(|(one, key)| Checkbox {
-        checked: here.get(&key).map_or(one.checked, |known| known.checked),
-        ..one.clone()
-    });
-    Record { status: map.of_local(&fields.status), boxes: boxes.collect(), ..imported(fields) }
-}
-
-/// An imported story without its boxes: words apart from marks.
-fn imported(fields: &Fields) -> Record {
-    let criteria: Vec<&str> = fields.criteria.iter().map(|one| one.text.as_str()).collect();
-    let unmarked: Vec<String> = fields
-        .description
-        .lines()
-        .map(|line| line.trim_end().replacen("[x]", "[ ]", 1).replacen("[X]", "[ ]", 1))
-        .collect();
-    Record {
-        title: fields.title.clone(),
-        status: String::new(),
-        priority: record::priority(&fields.priority),
-        labels: BTreeSet::new(),
-        description: format!("{}\n\n{}", unmarked.join("\n"), criteria.join("\n")).trim().to_owned(),
-        boxes: Vec::new(),
-    }
-}
-
-/// Every box of a text, named by its words alone, once each.
-fn boxes_of(text: &str) -> Vec<Checkbox> {
-    let mut fence = Fence::default();
-    let mut boxes: Vec<Checkbox> = Vec::new();
-    for line in text.lines() {
-        if fence.passes(line) {
-            continue;
-        }
-        let Some(mut one) = Checkbox::parse(List::Criteria, line.trim()) else { continue };
-        // The ids are the file's; a tracker's own stay part of its words.
-        if !one.id.is_empty() && !one.id.starts_with("AC-US") && !one.id.starts_with("T-") {
-            one.text = format!("**{}**: {}", one.id, one.text);
-        }
-        one.id.clear();
-        boxes.push(one);
-        if boxes.len() == record::MOST_BOXES {
-            break;
-        }
-    }
-    boxes
+/// What an imported story's file says, in the words of a sync; its boxes are those that the tracker has.
+pub fn imported_here(map: &StatusMap, here: &Record, remote: &Record) -> Record {
+    let boxes = story::boxes_as_marked(remote, here);
+    Record { status: map.of_local(&here.status), boxes, ..here.clone() }
 }
 
 /// Lines without blanks at their ends.

@@ -11,18 +11,18 @@ mod reading;
 
 use crate::docs::authored::Authored;
 use crate::docs::increment::Sources;
-use crate::docs::writer::Wins;
+use crate::docs::writer::{Kept, Wins};
 use crate::job::PlannedItem;
 use crate::model::conflict_file;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::{Item, number_or_text};
+use crate::model::merge::{Base, Policy, Rules};
 use crate::trackers::TrackerError;
 use crate::trackers::edits::{Editor, Group, WriteError};
 use crate::work::Stop;
 use crate::work::sync::dialect::{Dialect, Origin};
-use crate::work::sync::merge::{Policy, Rules};
 use crate::work::sync::pace::{Paced, Write};
-use crate::work::sync::plan::{self, Action, Foreseen, Guard, Imported, Plan, Story, Terms, Verb, View};
+use crate::work::sync::plan::{self, Action, Foreseen, Guard, Plan, Story, Terms, Verb, View};
 use crate::work::sync::profile::Profile;
 use crate::work::sync::store::{Link, Store};
 use specweave_jobs::clock::Millis;
@@ -44,7 +44,9 @@ pub trait Docs: Send + Sync {
     /// Writes those files, each unless it is another by now.
     fn write_sources(&mut self, increment: &str, expected: &Sources, new: &Sources) -> io::Result<()>;
     /// The file of an item that was imported.
-    fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>>;
+    fn imported(&mut self, item: &Item) -> io::Result<Option<Kept>>;
+    /// Notes that an item and its file say the same now, where they do.
+    fn note_met(&mut self, item: &Item) -> io::Result<()>;
     /// What an import would make of these items.
     fn foresee(&mut self, items: &[&Item]) -> io::Result<BTreeMap<String, Foreseen>>;
     /// Imports items; gives what failed, by item.
@@ -151,7 +153,7 @@ pub struct Engine<'a> {
     items: BTreeMap<String, Item>,
     stories: BTreeMap<String, Story>,
     broken: BTreeMap<String, String>,
-    imported: BTreeMap<String, Imported>,
+    imported: BTreeMap<String, Kept>,
     foreseen: BTreeMap<String, Foreseen>,
     gone: BTreeSet<String>,
     dead: BTreeSet<String>,
@@ -326,7 +328,7 @@ impl<'a> Engine<'a> {
                 generated = self.tell_increments(&story, &parsed, &base.local)?;
             }
             self.drop_conflict(&conflict_file::beside(&path, 1))?;
-            links.push((key.clone(), Link { generated, ..link_to(&item, &path, base.clone()) }));
+            links.push((key.clone(), Link { generated, ..link_to(&item, &path, Some(base.clone())) }));
         }
         Ok(self.store.set_all(links)?)
     }
@@ -461,11 +463,11 @@ fn counted<'b>(actions: impl Iterator<Item = &'b Action>) -> (u64, u64) {
     (creates, changes)
 }
 
-fn link_to(item: &Item, path: &str, base: crate::work::sync::merge::Base) -> Link {
+fn link_to(item: &Item, path: &str, base: Option<Base>) -> Link {
     Link {
         reference: item.reference().to_owned(),
         url: item.url.clone(),
-        base: Some(base),
+        base,
         path: path.to_owned(),
         ..Link::to(&item.key)
     }

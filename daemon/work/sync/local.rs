@@ -2,12 +2,12 @@
 //! increments are told.
 
 use super::engine::{Docs, Note, StoryFile};
-use super::plan::{Foreseen, Imported};
+use super::plan::Foreseen;
 use crate::docs::front_matter;
 use crate::docs::increment::Sources;
 use crate::docs::ledger::Placed;
-use crate::docs::story::{self, Document};
-use crate::docs::writer::{Access, SPECS, Wins, Writer, WriterError};
+use crate::docs::story;
+use crate::docs::writer::{Access, Kept, SPECS, Wins, Writer, WriterError};
 use crate::model::failure::Failure;
 use crate::model::item::{Item, Platform, number_or_text};
 use crate::store::mac::PlaceKey;
@@ -112,8 +112,11 @@ impl<D: Docs> Docs for InPlace<D> {
     fn write_sources(&mut self, increment: &str, expected: &Sources, new: &Sources) -> io::Result<()> {
         in_place(|| self.0.write_sources(increment, expected, new))
     }
-    fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
+    fn imported(&mut self, item: &Item) -> io::Result<Option<Kept>> {
         in_place(|| self.0.imported(item))
+    }
+    fn note_met(&mut self, item: &Item) -> io::Result<()> {
+        in_place(|| self.0.note_met(item))
     }
     fn foresee(&mut self, items: &[&Item]) -> io::Result<BTreeMap<String, Foreseen>> {
         in_place(|| self.0.foresee(items))
@@ -251,15 +254,12 @@ impl Docs for LivingDocs {
         Ok(())
     }
 
-    fn imported(&mut self, item: &Item) -> io::Result<Option<Imported>> {
-        let kept = self.writer.story(item).map_err(from_writer)?;
-        Ok(kept.map(|kept| Imported {
-            fields: Document::parse(&kept.text).fields_since(&kept.bases),
-            path: kept.path,
-            text: kept.text,
-            bases: kept.bases,
-            waits: kept.waits,
-        }))
+    fn imported(&mut self, item: &Item) -> io::Result<Option<Kept>> {
+        self.writer.story(item).map_err(from_writer)
+    }
+
+    fn note_met(&mut self, item: &Item) -> io::Result<()> {
+        self.writer.note_met(item).map_err(from_writer)
     }
 
     fn foresee(&mut self, items: &[&Item]) -> io::Result<BTreeMap<String, Foreseen>> {

@@ -6,13 +6,13 @@ mod pairing;
 mod view;
 
 pub use action::{Action, Verb};
-pub use outcomes::{Meeting, decide_imported, nothing, retitle};
+pub use outcomes::{Meeting, contradictions_of_imported, decide_imported, retitle};
 pub use pairing::pair;
-pub use view::{Foreseen, Imported, Story, Terms, View};
+pub use view::{Foreseen, Story, Terms, View};
 
-use super::merge::Base;
 use super::store::Link;
 use crate::model::item::{Item, Kind};
+use crate::model::merge::{Base, Policy};
 use crate::model::record::Field;
 use crate::work::sync::dialect::{self, Origin};
 use outcomes::newborn;
@@ -339,32 +339,33 @@ impl Plan {
             }
             return;
         };
-        let (out, _) = decide_imported(terms.dialect, view.store.link(id), here, item, &terms.imported);
+        let out = decide_imported(terms.dialect, here, item, &terms.imported, None);
+        let open = contradictions_of_imported(terms.dialect, here, item, &terms.imported);
+        let is_decided = terms.imported.policy != Policy::Manual && here.waits.is_some();
         let (pulls, pushes) = (!out.pulled.is_empty(), !out.pushed.is_empty());
-        let mut reason = names(
-            &Field::ALL
-                .into_iter()
-                .filter(|f| out.pulled.contains(f) || out.pushed.contains(f))
-                .collect::<Vec<_>>(),
-        );
-        let verb = match (out.conflicts.is_empty(), foreseen) {
-            (false, _) => {
-                reason = names(&out.conflicts);
+        let mut fields = [out.pulled, out.pushed].concat();
+        fields.sort();
+        fields.dedup();
+        let mut reason = names(&fields);
+        let verb = match foreseen {
+            _ if is_decided => Verb::Settle,
+            _ if !open.is_empty() && terms.imported.policy == Policy::Manual => {
+                (reason, fields) = (names(&open), open);
                 Verb::Conflict
             }
-            (true, _) if pushes && here.waits.is_some() => {
-                reason = format!("settle {} first", here.waits.as_deref().unwrap_or_default());
+            _ if pushes && let Some(waits) = &here.waits => {
+                reason = format!("settle {} first", waits.file);
                 Verb::Conflict
             }
-            (true, Foreseen::Conflict(why)) if !pulls && !pushes && terms.may_import => {
+            Foreseen::Conflict(why) if !pulls && !pushes && terms.may_import => {
                 reason.clone_from(why);
                 Verb::Conflict
             }
-            (true, _) if pulls && pushes => Verb::Merge,
-            (true, _) if pushes => Verb::Push,
-            (true, Foreseen::New) if terms.may_import => Verb::Import,
-            (true, Foreseen::Changed) if terms.may_import => Verb::Pull,
-            (true, _) if pulls => Verb::Pull,
+            _ if pulls && pushes => Verb::Merge,
+            _ if pushes => Verb::Push,
+            Foreseen::New if terms.may_import => Verb::Import,
+            Foreseen::Changed if terms.may_import => Verb::Pull,
+            _ if pulls => Verb::Pull,
             _ if terms.resolve && here.waits.is_some() => Verb::Conflict,
             _ => {
                 self.unchanged += 1;
@@ -373,10 +374,7 @@ impl Plan {
         };
         let action = self.act(verb, id, Origin::Imported, &here.path);
         action.item = Some(key.to_owned());
-        action.fields =
-            if verb == Verb::Conflict { out.conflicts } else { [out.pulled, out.pushed].concat() };
-        action.fields.sort();
-        action.fields.dedup();
+        action.fields = fields;
         action.reason = reason;
     }
 }

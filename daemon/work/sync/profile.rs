@@ -1,12 +1,13 @@
 //! What is synced with what, and who may change what: the request and `sync` of the project's configuration.
 
-use super::merge::{Policy, Rules};
 use super::status::StatusMap;
 use crate::job::order::{Direction, OnConflict, SyncOrder};
 use crate::model::item::Platform;
+use crate::model::merge::{Holds, Policy, Rules};
 use crate::model::record::Field;
 use crate::net::secrets::Secrets;
 use crate::trackers::edits::WritePace;
+use crate::work::import::marks;
 use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::sync::dialect::Origin;
 use serde_json::Value;
@@ -244,12 +245,47 @@ fn routes(config: &Value, platform: Platform) -> BTreeMap<String, String> {
     routes.collect()
 }
 
+/// The one imported story over which a person has decided, by its id in the tracker. What an import was told of where it
+/// comes from need not stand in the configuration.
+fn imported_story(order: &SyncOrder) -> Option<&str> {
+    match &order.only[..] {
+        [only] if order.resolve => Some(only),
+        _ => None,
+    }
+}
+
+fn imported_platform(order: &SyncOrder) -> Option<Platform> {
+    Platform::ALL
+        .into_iter()
+        .find(|platform| imported_story(order).is_some_and(|story| story.starts_with(platform.id_prefix())))
+}
+
+/// Whether that story came from a source.
+fn is_of(order: &SyncOrder, source: &SourceId) -> bool {
+    let prefix = source.platform.id_prefix();
+    let Some(rest) = imported_story(order).and_then(|story| story.strip_prefix(prefix)) else { return false };
+    match source.platform {
+        Platform::GitHub => {
+            rest.rsplit_once('#').is_some_and(|(name, _)| name.eq_ignore_ascii_case(&source.name))
+        }
+        Platform::Jira => {
+            rest.rsplit_once('-').is_some_and(|(key, _)| key.eq_ignore_ascii_case(&source.name))
+        }
+        Platform::Ado => true,
+    }
+}
+
 impl Profile {
     /// The profile that a request means.
     pub fn find(project: &Project, order: &SyncOrder, secrets: &Secrets) -> Result<Self, ProfileError> {
         let config = sources::read_config(project).map_err(ProfileError::Config)?;
         let sync = &config["sync"];
-        let chosen = Chosen::of(sync, order)?;
+        let chosen = Chosen::of(sync, order).or_else(|error| match (error, imported_platform(order)) {
+            (ProfileError::NoTracker(fitting), Some(platform)) if fitting.is_empty() => {
+                Ok(Chosen { id: format!("{}-default", platform.word()), platform, profile: None })
+            }
+            (error, _) => Err(error),
+        })?;
         let platform = chosen.platform;
         // What a profile may say, the section of a tracker may.
         let (settings, section) = match &chosen.profile {
@@ -257,9 +293,13 @@ impl Profile {
             None => (&sync[platform.word()], None),
         };
         let source =
-            sources::of_section(project, platform, section, secrets).map_err(|error| match error {
-                SourceError::Nothing(_) => ProfileError::NoProject(platform),
-                other => other.into(),
+            sources::of_section(project, platform, section, secrets).or_else(|error| match error {
+                SourceError::Nothing(_) => {
+                    let imported = sources::vetted(marks::imported(project, platform), platform, secrets);
+                    let found = imported.into_iter().find(|source| is_of(order, source));
+                    found.ok_or(ProfileError::NoProject(platform))
+                }
+                other => Err(other.into()),
             })?;
         let preset = settings["preset"].as_str().or(sync["preset"].as_str()).unwrap_or("");
         let permissions = Permissions::configured(preset, &sync["settings"])?;
@@ -329,7 +369,7 @@ impl Profile {
             OnConflict::Remote => Policy::Remote,
         };
         let pull = if imports { Field::ALL.into() } else { Default::default() };
-        Rules { push: push.collect(), pull, policy }
+        Rules { push: push.collect(), pull, policy, conflict_holds: Holds::Pair }
     }
 
     pub fn may_create(&self) -> bool {

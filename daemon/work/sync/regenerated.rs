@@ -1,8 +1,8 @@
 //! Stories that SpecWeave has generated anew from their increment since they were synced: which of their values somebody
 //! has changed, and which only stand there again. Pure.
 
-use super::merge::{self, Base, Policy, Rules};
 use crate::docs::increment::{Said, generated_title};
+use crate::model::merge::{self, Base, Holds, Policy, Rules};
 use crate::model::record::{Checkbox, Field, List, Record, by_key, keys};
 use std::collections::BTreeSet;
 
@@ -18,7 +18,12 @@ pub fn seen(from: &Record, base: &Base, file: &Record) -> (Base, Record) {
             local.status = status(&from.status, &file.status, &met.status);
             continue;
         }
-        let rules = Rules { push: BTreeSet::new(), pull: BTreeSet::from([field]), policy: Policy::Manual };
+        let rules = Rules {
+            push: BTreeSet::new(),
+            pull: BTreeSet::from([field]),
+            policy: Policy::Manual,
+            conflict_holds: Holds::Pair,
+        };
         let out = merge::decide(Some(&before), file, file, &met, &rules);
         if out.conflicts.is_empty() {
             local.take(field, &out.local);

@@ -4,7 +4,7 @@
 
 pub mod file;
 
-use super::merge::Base;
+use crate::model::merge::Base;
 use crate::model::record::{Field, Record};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::Millis;

@@ -99,10 +99,10 @@ impl Engine<'_> {
             return Ok(Went::failed(Reason::Storage, format!("{path} is another file by now")));
         }
         let base = match self.read_story(&path, &text) {
-            Ok(Some(story)) => crate::work::sync::merge::Base { local: story.record, remote: record },
+            Ok(Some(story)) => crate::model::merge::Base { local: story.record, remote: record },
             _ => return Ok(Went::failed(Reason::Storage, format!("{path} cannot be read again"))),
         };
-        self.store.set(&action.story, link_to(&item, &path, base))?;
+        self.store.set(&action.story, link_to(&item, &path, Some(base)))?;
         Ok(Went::Done)
     }
 }

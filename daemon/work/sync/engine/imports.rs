@@ -2,18 +2,18 @@
 
 use super::pairs::{Written, not_taken};
 use super::{Ended, Engine, MOST_TRIES, Went, link_to};
-use crate::docs::story;
+use crate::docs::story::{self, Document};
 use crate::docs::writer::Wins;
 use crate::job::order::OnConflict;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
+use crate::model::merge::{Outcome, Side};
 use crate::model::record::{Field, Record};
 use crate::trackers::edits::WriteError;
-use crate::work::sync::dialect::{self, Dialect, Origin};
-use crate::work::sync::merge::{Base, Outcome, Policy, Rules};
+use crate::work::sync::dialect::Origin;
 use crate::work::sync::pace::Write;
-use crate::work::sync::plan::{self, Action, Imported, Verb};
-use crate::work::sync::store::{Contradiction, Link};
+use crate::work::sync::plan::{self, Action, Verb};
+use crate::work::sync::store::Link;
 use specweave_jobs::text::shell_word;
 
 impl Engine<'_> {
@@ -55,29 +55,32 @@ impl Engine<'_> {
             let Some(here) = self.docs.imported(&item)? else {
                 return self.import_one(&item, None).map(|failed| failed.map_or(Went::Done, Went::Failed));
             };
-            let link = self.store.link(&action.story).cloned();
-            let (out, base) = plan::decide_imported(&dialect, link.as_ref(), &here, &item, &rules);
-            let conflicts = self.contradictions_of_imported(&dialect, link.as_ref(), &here, &item);
-            let policy = self.profile.on_conflict;
-            if policy == OnConflict::File {
-                let error = "an imported story has nothing to take from the conflict's file: edit the story, then --use local";
-                return Ok(Went::failed(Reason::InvalidInput, error));
-            }
-            if !conflicts.is_empty() && policy == OnConflict::Manual {
-                return self.show_imported(&action.story, &here, &item, conflicts, out.local, base);
-            }
-            let is_decided = policy != OnConflict::Manual && (!conflicts.is_empty() || here.waits.is_some());
-            let (mut out, wins) = if is_decided {
-                let (out, wins) = self.decided_imported(&dialect, &here, &item, conflicts, &out.local, base);
-                (out, Some(wins))
-            } else {
-                (out, None)
+            let conflicts = plan::contradictions_of_imported(&dialect, &here, &item, &rules);
+            let decided = match self.profile.on_conflict {
+                OnConflict::File => {
+                    let error = "an imported story has nothing to take from the conflict's file: edit the story, then --use local";
+                    return Ok(Went::failed(Reason::InvalidInput, error));
+                }
+                OnConflict::Manual if conflicts.is_empty() => None,
+                OnConflict::Manual => return self.show_imported(&action.story, &item, &conflicts),
+                _ if conflicts.is_empty() && here.waits.is_none() => None,
+                // Where the file that waits does not say over what is decided, it is over all that differs.
+                OnConflict::Local | OnConflict::Remote if conflicts.is_empty() => {
+                    Some(story::differing(&here.record, &story::said(&item)))
+                }
+                OnConflict::Local | OnConflict::Remote => Some(conflicts),
             };
+            let right =
+                if self.profile.on_conflict == OnConflict::Remote { Side::Remote } else { Side::Local };
+            let over = decided.as_ref().map(|fields| (fields.as_slice(), right));
+            let mut out = plan::decide_imported(&dialect, &here, &item, &rules, over);
+            let wins = decided.map(|fields| Wins(if right == Side::Remote { fields } else { Vec::new() }));
             if !out.pushed.is_empty() {
                 if wins.is_none()
                     && let Some(waits) = &here.waits
                 {
-                    let told = format!("settle {waits} first: take over what you want of it, then remove it");
+                    let told =
+                        format!("settle {} first: take over what you want of it, then remove it", waits.file);
                     return Ok(Went::failed(Reason::Conflict, told));
                 }
                 match self.push_imported(action, &item, &mut out, &mut is_fresh).await? {
@@ -87,84 +90,37 @@ impl Engine<'_> {
                 }
             }
             if out.pulled.contains(&Field::Boxes) {
-                let (text, _) = crate::model::issue_text::marked(&here.text, &out.local.boxes);
+                let mut document = Document::parse(&here.text);
+                document.set_marks(&Record { boxes: out.local.boxes.clone(), ..story::said(&item) });
+                let text = document.text();
                 if text != here.text && !self.docs.write(&here.path, Some(&here.text), &text)? {
                     continue;
                 }
             }
             let item = self.items.get(&key).cloned().unwrap_or(item);
-            if self.profile.may_import()
-                && let Some(failure) = self.import_one(&item, wins)?
-            {
+            if !self.profile.may_import() {
+                self.docs.note_met(&item)?;
+            } else if let Some(failure) = self.import_one(&item, wins)? {
                 return Ok(Went::Failed(failure));
             }
             // What was imported is what both sides say now.
-            if let Some(after) = self.docs.imported(&item)? {
-                let local = dialect::imported_here(dialect.map, &after.fields, &out.remote, &after.text);
-                out.stands_here_as(&local);
-            }
-            self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, out.base) })?;
+            self.store.set(&action.story, Link { imported: true, ..link_to(&item, &here.path, None) })?;
             return Ok(Went::Done);
         }
         Ok(Went::failed(Reason::Remote, "it was changed at the same time, again and again"))
     }
 
-    /// Leaves a contradiction to a person.
-    fn show_imported(
-        &mut self,
-        story: &str,
-        here: &Imported,
-        item: &Item,
-        fields: Vec<Field>,
-        local: Record,
-        base: Base,
-    ) -> Result<Went, Ended> {
+    /// Leaves a contradiction to a person: the import shows it beside the file, which goes on following its item in all other
+    /// fields.
+    fn show_imported(&mut self, story: &str, item: &Item, fields: &[Field]) -> Result<Went, Ended> {
         let told = format!(
             "conflict: {} changed here and in {}: specweave-jobs resolve {} --use local|remote",
-            plan::names(&fields),
+            plan::names(fields),
             item.shown,
             shell_word(story)
         );
-        let contradiction = Contradiction {
-            at: self.run.now(),
-            fields,
-            path: here.path.clone(),
-            item: item.shown.clone(),
-            url: item.url.clone(),
-            base: Some(base.clone()),
-            local,
-            remote: self.dialect().record(item, Origin::Imported),
-        };
-        // The base stays what it was, so that it is one until somebody decides.
-        self.store.set(story, Link { imported: true, ..link_to(item, &here.path, base) })?;
-        self.store.contradict(story, contradiction)?;
         let told = Failure::new(Reason::Conflict, told);
         Ok(Went::Failed(self.import_one(item, None)?.unwrap_or(told)))
-    }
-
-    /// What becomes of a pair when one side is right: as if only that side had changed.
-    fn decided_imported(
-        &self,
-        dialect: &Dialect,
-        here: &Imported,
-        item: &Item,
-        conflicts: Vec<Field>,
-        local: &Record,
-        mut base: Base,
-    ) -> (Outcome, Wins) {
-        let remote = dialect.record(item, Origin::Imported);
-        let fields = if conflicts.is_empty() { local.differing(&remote) } else { conflicts };
-        let from_tracker = self.profile.on_conflict == OnConflict::Remote;
-        for field in &fields {
-            let here = dialect::imported_here(dialect.map, &here.fields, &remote, &here.text);
-            let other = plan::nothing();
-            base.local.take(*field, if from_tracker { &here } else { &other });
-            base.remote.take(*field, if from_tracker { &other } else { &remote });
-        }
-        let link = Link { imported: true, ..link_to(item, &here.path, base) };
-        let rules = self.profile.rules(Origin::Imported);
-        let out = plan::decide_imported(dialect, Some(&link), here, item, &rules).0;
-        (out, Wins(if from_tracker { in_the_file(&fields) } else { Vec::new() }))
     }
 
     /// Sends what was changed here, unless the item has changed since it was decided over.
@@ -210,31 +166,8 @@ impl Engine<'_> {
         Ok(Written::Done)
     }
 
-    fn contradictions_of_imported(
-        &self,
-        dialect: &Dialect,
-        link: Option<&Link>,
-        here: &Imported,
-        item: &Item,
-    ) -> Vec<Field> {
-        let rules = Rules { policy: Policy::Manual, ..self.profile.rules(Origin::Imported) };
-        plan::decide_imported(dialect, link, here, item, &rules).0.conflicts
-    }
-
     fn import_one(&mut self, item: &Item, wins: Option<Wins>) -> Result<Option<Failure>, Ended> {
         let failed = self.docs.import(std::slice::from_ref(item), &self.items, wins)?;
         Ok(failed.into_values().next())
     }
-}
-
-/// The fields as the file of an imported story has them.
-fn in_the_file(fields: &[Field]) -> Vec<story::Field> {
-    let in_file = |field: &Field| match field {
-        Field::Title => vec![story::Field::Title],
-        Field::Status => vec![story::Field::Status],
-        Field::Priority => vec![story::Field::Priority],
-        Field::Description => vec![story::Field::Description, story::Field::Criteria],
-        Field::Labels | Field::Boxes => Vec::new(),
-    };
-    fields.iter().flat_map(in_file).collect()
 }

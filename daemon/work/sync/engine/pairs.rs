@@ -4,16 +4,16 @@ use super::{Ended, Engine, MOST_TRIES, Note, Went, item_link, link_to};
 use crate::docs::authored::{self, Authored};
 use crate::docs::writer::SPECS;
 use crate::job::order::OnConflict;
+use crate::model::conflict::{self, Shown, Stamp, Standing};
 use crate::model::conflict_file;
 use crate::model::failure::Reason;
 use crate::model::item::Item;
+use crate::model::merge::{Outcome, Policy, Rules};
 use crate::model::record::{Field, Record};
 use crate::model::story_key::StoryKey;
 use crate::trackers::TrackerError;
 use crate::trackers::edits::{Category, WriteError};
-use crate::work::sync::conflict::{self, Stamp};
 use crate::work::sync::dialect::Origin;
-use crate::work::sync::merge::{Outcome, Policy, Rules};
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Meeting, Story, Verb};
 use crate::work::sync::store::{self, Link};
@@ -170,7 +170,15 @@ impl Engine<'_> {
                     }
                 }
             }
-            let text = conflict::text(&story.key, &item.shown, fields, base.as_ref(), &story.record, remote);
+            let text = conflict::text(&Shown {
+                story: &story.key,
+                item: &item.shown,
+                standing: Standing::Untouched,
+                fields,
+                base: base.as_ref(),
+                local: &story.record,
+                remote,
+            });
             self.docs.write(&place, kept.as_deref(), &text)?;
         }
         let shown = store::Contradiction {
@@ -256,7 +264,7 @@ impl Engine<'_> {
         // Told before it counts as done: a daemon that dies in between comes by here or through `settle`.
         self.note(key, item, &parsed, &out.base.remote.status)?;
         let generated = self.tell_increments(story, &parsed, &out.base.local)?;
-        self.store.set(key, Link { generated, ..link_to(item, &story.path, out.base.clone()) })?;
+        self.store.set(key, Link { generated, ..link_to(item, &story.path, Some(out.base.clone())) })?;
         if missed.is_empty() {
             return Ok(Written::Done);
         }
@@ -350,7 +358,7 @@ enum Decision {
 /// What a person has to decide over.
 struct Contradiction {
     fields: Vec<Field>,
-    base: Option<crate::work::sync::merge::Base>,
+    base: Option<crate::model::merge::Base>,
     remote: Record,
     why: &'static str,
 }

@@ -1,15 +1,15 @@
 //! What is to become of one pair: the merge of both sides, in the words that the tracker will have for it. Pure.
 
-use super::{Imported, Story};
-use crate::docs::story::{self, Fields, Prints};
+use super::Story;
+use crate::docs::story;
+use crate::docs::writer::Kept;
 use crate::model::item::Item;
+use crate::model::merge::{self, Base, Known, Outcome, Policy, Rules, Side};
 use crate::model::record::{self, BoxKey, Checkbox, Field, Record};
 use crate::model::story_key::StoryKey;
 use crate::work::sync::dialect::{self, Dialect, Origin};
-use crate::work::sync::merge::{self, Base, Outcome, Rules};
 use crate::work::sync::regenerated;
-use crate::work::sync::store::{Link, Store};
-use std::collections::BTreeSet;
+use crate::work::sync::store::Store;
 
 /// What an item was when it was made: what was sent, but for what its tracker decides itself.
 pub fn newborn(dialect: &Dialect, sent: &Record, remote: &Record) -> Base {
@@ -116,74 +116,34 @@ impl Meeting {
     }
 }
 
-/// What no side ever says: a side that is compared with it has changed.
-pub fn nothing() -> Record {
-    let unsaid = || "\u{0}".to_owned();
-    Record {
-        title: unsaid(),
-        status: unsaid(),
-        priority: Some(u8::MAX),
-        labels: BTreeSet::from([unsaid()]),
-        description: unsaid(),
-        boxes: Vec::new(),
-    }
-}
-
-/// The base of a story that an import wrote, as far as its hashes tell: a side that has changed is like no other.
-pub fn remembered(
-    bases: &[story::Base],
-    fields: &Fields,
-    item: &Item,
-    local: &Record,
-    remote: &Record,
-) -> Base {
-    let (ours, theirs) = (fields.prints(), Fields::of(item).prints());
-    let was = |prints: &dyn Fn(&story::Base) -> Prints, now: &Prints, place: usize| {
-        bases.iter().any(|base| prints(base).0[place] == now.0[place])
-    };
-    let places = [(Field::Title, 0), (Field::Status, 1), (Field::Priority, 2), (Field::Description, 3)];
-    let other = nothing();
-    let mut base = Base { local: local.clone(), remote: remote.clone() };
-    for (field, place) in places {
-        let criteria = field == Field::Description;
-        let local_is_old =
-            was(&|base| base.local, &ours, place) && (!criteria || was(&|base| base.local, &ours, 4));
-        let remote_is_old = bases.first().is_some_and(|base| {
-            base.remote.0[place] == theirs.0[place] && (!criteria || base.remote.0[4] == theirs.0[4])
-        });
-        if !local_is_old {
-            base.local.take(field, &other);
-        }
-        if !remote_is_old {
-            base.remote.take(field, &other);
-        }
-    }
-    if bases.first().is_some_and(|base| base.checks == Fields::of(item).checks()) {
-        base.local.boxes.clone_from(&remote.boxes);
-        return base;
-    }
-    // A box that is marked on one side alone was marked there.
-    for (mine, theirs) in base.local.boxes.iter_mut().zip(&mut base.remote.boxes) {
-        if mine.checked != theirs.checked {
-            (mine.checked, theirs.checked) = (false, false);
-        }
-    }
-    base
-}
-
-/// The outcome for a story that came from the tracker, and the base that it was compared with.
+/// The outcome for a story that came from the tracker. What both sides said when they last met is what its import remembers
+/// of them; fields over which somebody has decided are as if only the side that is right had changed them.
 pub fn decide_imported(
     dialect: &Dialect,
-    link: Option<&Link>,
-    here: &Imported,
+    here: &Kept,
     item: &Item,
     rules: &Rules,
-) -> (Outcome, Base) {
+    decided: Option<(&[Field], Side)>,
+) -> Outcome {
     let remote = dialect.record(item, Origin::Imported);
-    let local = dialect::imported_here(dialect.map, &here.fields, &remote, &here.text);
-    let known = link.and_then(|link| link.base.clone());
-    let base = known.unwrap_or_else(|| remembered(&here.bases, &here.fields, item, &local, &remote));
-    (merge::decide(Some(&base), &local, &local, &remote, rules), base)
+    let local = dialect::imported_here(dialect.map, &here.record, &remote);
+    let mut changes = story::changes(&here.bases, &here.record, &story::said(item));
+    story::note_marks(&mut changes, &here.bases, &local.boxes, &remote.boxes);
+    if let Some((fields, right)) = decided {
+        changes.decide(fields, right);
+    }
+    merge::decide(Known::Changes(&changes), &local, &local, &remote, rules)
+}
+
+/// The fields of an imported story over which a person has to decide: those that both sides have changed, and those that
+/// wait since an earlier import.
+pub fn contradictions_of_imported(dialect: &Dialect, here: &Kept, item: &Item, rules: &Rules) -> Vec<Field> {
+    let rules = Rules { policy: Policy::Manual, ..rules.clone() };
+    let mut fields = decide_imported(dialect, here, item, &rules, None).conflicts;
+    fields.extend(here.waits.iter().flat_map(|waits| waits.fields.iter().copied()));
+    fields.sort();
+    fields.dedup();
+    fields
 }
 
 /// The base of a pair, as far as it is known. A copy that was left when its original went is not what met.

@@ -1,10 +1,10 @@
 //! What is known of both sides when a sync decides, and the terms on which it does.
 
-use crate::docs::story::{self, Fields};
+use crate::docs::writer::Kept;
 use crate::model::item::Item;
+use crate::model::merge::Rules;
 use crate::model::record::Record;
 use crate::work::sync::dialect::Dialect;
-use crate::work::sync::merge::Rules;
 use crate::work::sync::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,18 +38,6 @@ pub enum Foreseen {
     Conflict(String),
 }
 
-/// A story that came from the tracker, as its file stands.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    pub path: String,
-    pub text: String,
-    pub fields: Fields,
-    /// What its import remembers of both sides.
-    pub bases: Vec<story::Base>,
-    /// The file beside it that waits for a person.
-    pub waits: Option<String>,
-}
-
 /// Everything that is known of both sides.
 pub struct View<'a> {
     pub stories: &'a BTreeMap<String, Story>,
@@ -62,7 +50,7 @@ pub struct View<'a> {
     pub dead: &'a BTreeSet<String>,
     /// Where items went that are no longer in this project, by their reference.
     pub moved: &'a BTreeMap<String, String>,
-    pub imported: &'a BTreeMap<String, Imported>,
+    pub imported: &'a BTreeMap<String, Kept>,
     pub foreseen: &'a BTreeMap<String, Foreseen>,
     pub store: &'a Store,
     /// Features whose group in the tracker is known.

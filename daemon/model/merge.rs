@@ -13,6 +13,79 @@ pub struct Base {
     pub remote: Record,
 }
 
+/// Which side has changed what since both last met, where no more is remembered of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub here: BTreeSet<Field>,
+    pub there: BTreeSet<Field>,
+    /// The boxes of both sides as they stood.
+    pub boxes: Vec<Checkbox>,
+}
+
+impl Changes {
+    /// Somebody has decided over these fields: they are as if only the side that is right had changed them.
+    pub fn decide(&mut self, fields: &[Field], right: Side) {
+        let (right, other) = match right {
+            Side::Local => (&mut self.here, &mut self.there),
+            Side::Remote => (&mut self.there, &mut self.here),
+        };
+        for field in fields {
+            right.insert(*field);
+            other.remove(field);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Local,
+    Remote,
+}
+
+/// What is known of a pair since both sides last met.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// They never have, or nobody remembers.
+    Nothing,
+    Base(&'a Base),
+    Changes(&'a Changes),
+}
+
+impl<'a> From<Option<&'a Base>> for Known<'a> {
+    fn from(base: Option<&'a Base>) -> Self {
+        base.map_or(Self::Nothing, Self::Base)
+    }
+}
+
+impl<'a> Known<'a> {
+    fn base(self) -> Option<&'a Base> {
+        match self {
+            Self::Base(base) => Some(base),
+            Self::Nothing | Self::Changes(_) => None,
+        }
+    }
+
+    /// Whether a side says something else in a field than it did.
+    fn has_changed(self, side: Side, now: &Record, field: Field) -> bool {
+        match (self, side) {
+            (Self::Nothing, _) => true,
+            (Self::Base(base), Side::Local) => !now.same(&base.local, field),
+            (Self::Base(base), Side::Remote) => !now.same(&base.remote, field),
+            (Self::Changes(changes), Side::Local) => changes.here.contains(&field),
+            (Self::Changes(changes), Side::Remote) => changes.there.contains(&field),
+        }
+    }
+
+    /// The boxes of both sides as they stood.
+    fn boxes(self) -> Option<(&'a [Checkbox], &'a [Checkbox])> {
+        match self {
+            Self::Nothing => None,
+            Self::Base(base) => Some((&base.local.boxes, &base.remote.boxes)),
+            Self::Changes(changes) => Some((&changes.boxes, &changes.boxes)),
+        }
+    }
+}
+
 /// What happens to a field that both sides changed, each in its own way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
@@ -31,6 +104,17 @@ pub struct Rules {
     /// Fields that may be written here.
     pub pull: BTreeSet<Field>,
     pub policy: Policy,
+    pub conflict_holds: Holds,
+}
+
+/// What waits while a person decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holds {
+    /// The pair: a story that was written here and its item are moved together or not at all.
+    #[default]
+    Pair,
+    /// The field alone: the file goes on following its item in all others.
+    Field,
 }
 
 /// What is to become of a pair.
@@ -41,7 +125,7 @@ pub struct Outcome {
     /// Fields that are written here, and there.
     pub pulled: Vec<Field>,
     pub pushed: Vec<Field>,
-    /// Fields over which nobody has decided; then nothing else is written either.
+    /// Fields over which nobody has decided.
     pub conflicts: Vec<Field>,
     /// What both sides will have been when they met.
     pub base: Base,
@@ -59,7 +143,15 @@ impl Outcome {
 }
 
 /// Decides over a pair. `echo` is what the tracker would say if it were told what `local` says.
-pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Record, rules: &Rules) -> Outcome {
+pub fn decide<'a>(
+    known: impl Into<Known<'a>>,
+    local: &Record,
+    echo: &Record,
+    remote: &Record,
+    rules: &Rules,
+) -> Outcome {
+    let known: Known = known.into();
+    let base = known.base();
     let mut out = Outcome {
         local: local.clone(),
         remote: remote.clone(),
@@ -68,11 +160,11 @@ pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Recor
     };
     for field in Field::ALL {
         let same = local.same(remote, field) || echo.same(remote, field);
-        let local_changed = base.is_none_or(|base| !local.same(&base.local, field));
-        let remote_changed = base.is_none_or(|base| !remote.same(&base.remote, field));
+        let local_changed = known.has_changed(Side::Local, local, field);
+        let remote_changed = known.has_changed(Side::Remote, remote, field);
         let (may_push, may_pull) = (rules.push.contains(&field), rules.pull.contains(&field));
         // A story that never had a priority leaves it to the tracker, which may have one for all.
-        let is_left = base.is_none() && field == Field::Priority && local.priority.is_none();
+        let is_left = matches!(known, Known::Nothing) && field == Field::Priority && local.priority.is_none();
         match (local_changed, remote_changed) {
             (false, false) => continue,
             _ if same || is_left => {
@@ -82,11 +174,11 @@ pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Recor
             (true, false) => out.push(field, local, may_push),
             // A tracker may say a box in other words: one whose words did not change there keeps those here.
             (false, true) if field == Field::Boxes => {
-                let both = merged(field, base, local, remote, rules.policy);
+                let both = merged(field, known, local, remote, rules.policy);
                 out.pull(field, both.as_ref().unwrap_or(remote), may_pull);
             }
             (false, true) => out.pull(field, remote, may_pull),
-            (true, true) => match merged(field, base, local, remote, rules.policy) {
+            (true, true) => match merged(field, known, local, remote, rules.policy) {
                 Some(both) => out.meet(field, &both, may_push, may_pull),
                 None => match rules.policy {
                     Policy::Manual if may_push || may_pull => out.conflicts.push(field),
@@ -105,7 +197,7 @@ pub fn decide(base: Option<&Base>, local: &Record, echo: &Record, remote: &Recor
             },
         }
     }
-    if !out.conflicts.is_empty() {
+    if !out.conflicts.is_empty() && rules.conflict_holds == Holds::Pair {
         return Outcome { conflicts: out.conflicts, ..Outcome::unchanged(base, local, remote) };
     }
     out
@@ -162,22 +254,17 @@ impl Outcome {
 }
 
 /// Both changes of a field as one, where they do not contradict each other.
-fn merged(
-    field: Field,
-    base: Option<&Base>,
-    local: &Record,
-    remote: &Record,
-    policy: Policy,
-) -> Option<Record> {
+fn merged(field: Field, known: Known, local: &Record, remote: &Record, policy: Policy) -> Option<Record> {
+    let base = known.base();
     let mut both = local.clone();
     match field {
         Field::Labels => both.labels = merged_labels(base, local, remote),
-        Field::Boxes => both.boxes = merged_boxes(base, &local.boxes, &remote.boxes, policy)?,
+        Field::Boxes => both.boxes = merged_boxes(known, &local.boxes, &remote.boxes, policy)?,
         Field::Description => {
             let base = base.filter(|base| base.local.description == base.remote.description)?;
             both.description = merged_text(&base.local.description, &local.description, &remote.description)?;
         }
-        Field::Title | Field::Status | Field::Priority => return None,
+        Field::Title | Field::Status | Field::Priority | Field::Criteria => return None,
     }
     Some(both)
 }
@@ -219,14 +306,14 @@ pub fn merged_text(base: &str, local: &str, remote: &str) -> Option<String> {
 
 /// Boxes one by one: words and marks each on their own.
 fn merged_boxes(
-    base: Option<&Base>,
+    known: Known,
     local: &[Checkbox],
     remote: &[Checkbox],
     policy: Policy,
 ) -> Option<Vec<Checkbox>> {
     let (own, theirs) = (keys(local), keys(remote));
     let (mine_by_key, theirs_by_key) = (by_key(local), by_key(remote));
-    let bases = base.map(|base| (by_key(&base.local.boxes), by_key(&base.remote.boxes)));
+    let bases = known.boxes().map(|(local, remote)| (by_key(local), by_key(remote)));
     let base_of = |key: &BoxKey| match &bases {
         None => (None, None),
         Some((local, remote)) => (local.get(key).copied(), remote.get(key).copied()),

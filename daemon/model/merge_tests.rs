@@ -3,7 +3,7 @@ use crate::model::record::List;
 use proptest::prelude::*;
 
 fn rules(policy: Policy) -> Rules {
-    Rules { push: Field::ALL.into(), pull: Field::ALL.into(), policy }
+    Rules { push: Field::ALL.into(), pull: Field::ALL.into(), policy, conflict_holds: Holds::Pair }
 }
 
 fn record(title: &str, description: &str, labels: &[&str], boxes: &[(&str, bool)]) -> Record {
@@ -130,6 +130,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             priority: None,
             labels,
             description: words.join("\n\n"),
+            criteria: Vec::new(),
             boxes: boxes
                 .into_iter()
                 .filter(|(id, ..)| seen.insert(*id))
