@@ -31,6 +31,9 @@ pub fn decide_authored(
     rules: &Rules,
 ) -> Outcome {
     let mut out = merge::decide(base, local, &dialect.echo(local), remote, rules);
+    if out.pushed.is_empty() {
+        return out;
+    }
     let marks = only_marks(&out.remote.boxes, &dialect.echo(&out.remote).boxes, &remote.boxes);
     if let Some(boxes) = &marks {
         out.remote.boxes.clone_from(boxes);
