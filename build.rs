@@ -31,6 +31,7 @@ const ENUMS: [(&str, &str); 11] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto/specweave");
+    println!("cargo:rustc-env=SPECWEAVE_JOBS_VERSION={}", version());
     let descriptors = protox::compile([PROTO], ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
@@ -52,4 +53,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     config.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// The release, and the commit where this is a checkout: an archive of the sources has none.
+fn version() -> String {
+    let release = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    // Only that of this very folder: the sources may lie unpacked within somebody's project.
+    if !std::path::Path::new(".git").exists() {
+        return release;
+    }
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    let said = std::process::Command::new("git").args(["rev-parse", "--short=10", "HEAD"]).output();
+    let commit = said.ok().filter(|said| said.status.success());
+    let commit = commit.and_then(|said| String::from_utf8(said.stdout).ok());
+    commit.map_or(release.clone(), |commit| format!("{release} ({})", commit.trim()))
 }

@@ -1,6 +1,9 @@
 //! What a person may type. Defined once: help, completions and the manual page come from here.
 
+use crate::complete;
+use crate::when::{Age, Since};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 use std::path::PathBuf;
 
 const AFTER: &str = "\
@@ -12,8 +15,8 @@ AZURE_DEVOPS_PAT, AZURE_DEVOPS_ORG_URL, JIRA_DOMAIN, JIRA_EMAIL, JIRA_API_TOKEN,
 
 /// Background jobs of a SpecWeave project: list, follow, kill, resume, start.
 #[derive(Parser)]
-#[command(name = "specweave-jobs", version, after_help = AFTER, disable_help_subcommand = true)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(name = "specweave-jobs", version = VERSION, after_help = AFTER)]
+#[command(subcommand_help_heading = "Commands")]
 pub struct Cli {
     #[command(flatten)]
     pub look: Look,
@@ -25,64 +28,171 @@ pub struct Cli {
     /// Print JSON, one document a line for streams; field names as in jobs.proto
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print the id of a job that is started, and nothing else
+    #[arg(short, long, global = true, conflicts_with = "json")]
+    pub quiet: bool,
 }
+
+/// The release, and the commit that it was built from where that was known.
+const VERSION: &str = env!("SPECWEAVE_JOBS_VERSION");
 
 /// The documented options. Without one, the active jobs are listed.
 #[derive(Args)]
 #[group(multiple = false)]
 pub struct Look {
-    /// Include finished jobs (the last 10)
-    #[arg(long)]
+    /// Include finished jobs
+    #[arg(short, long)]
     pub all: bool,
     /// Show one job in detail
-    #[arg(long, value_name = "JOB")]
+    #[arg(long, value_name = "JOB", add = ArgValueCompleter::new(complete::any_job))]
     pub id: Option<String>,
     /// Follow a job's progress [default: the only active job]
-    #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "", add = ArgValueCompleter::new(complete::any_job))]
     pub follow: Option<String>,
     /// Show the last 50 lines of a job's log [default: the only active job]
-    #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "", add = ArgValueCompleter::new(complete::any_job))]
     pub logs: Option<String>,
     /// Stop a running job; it is paused and can be resumed
-    #[arg(long, value_name = "JOB")]
+    #[arg(long, value_name = "JOB", add = ArgValueCompleter::new(complete::running_job))]
     pub kill: Option<String>,
     /// Let a paused or failed job go on, or retry the failed items of a finished one
-    #[arg(long, value_name = "JOB")]
+    #[arg(long, value_name = "JOB", add = ArgValueCompleter::new(complete::resumable_job))]
     pub resume: Option<String>,
+}
+
+impl Look {
+    /// The option that was given, as it is typed.
+    pub fn first(&self) -> Option<&'static str> {
+        let given = [
+            ("--all", self.all),
+            ("--id", self.id.is_some()),
+            ("--follow", self.follow.is_some()),
+            ("--logs", self.logs.is_some()),
+            ("--kill", self.kill.is_some()),
+            ("--resume", self.resume.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
 }
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// List jobs: those that are active, or all
+    #[command(visible_alias = "ls")]
+    #[command(
+        after_help = "Examples:\n  specweave-jobs list --all\n  specweave-jobs list --state failed --type clone-repos\n  specweave-jobs list --json | jq -r .jobs[].id"
+    )]
+    List(ListArgs),
+    /// Show jobs in detail
+    #[command(
+        after_help = "Examples:\n  specweave-jobs show ae36\n  specweave-jobs show ae36 --items --failed"
+    )]
+    Show(ShowArgs),
+    /// Follow a job's progress to its end
+    Follow {
+        /// An id, or its beginning [default: the only active job]
+        #[arg(add = ArgValueCompleter::new(complete::any_job))]
+        job: Option<String>,
+        /// Stop following after so many seconds, with status 124; the job goes on
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<f64>,
+    },
+    /// Show the end of a job's log
+    #[command(
+        after_help = "Examples:\n  specweave-jobs logs ae36 -n 200\n  specweave-jobs logs -f ae36\n  specweave-jobs logs ae36 --since 10m"
+    )]
+    Logs(LogsArgs),
+    /// Stop running jobs; they are paused and can be resumed
+    Kill {
+        /// Ids, or their beginnings
+        #[arg(value_name = "JOB", required = true, add = ArgValueCompleter::new(complete::running_job))]
+        jobs: Vec<String>,
+    },
+    /// Let paused or failed jobs go on, or retry what failed in finished ones
+    #[command(
+        after_help = "Examples:\n  specweave-jobs resume ae36 --follow\n  specweave-jobs resume --all-paused"
+    )]
+    Resume(ResumeArgs),
+    /// Retry what failed in a job: all of it, or the items that are named
+    #[command(after_help = "Examples:\n  specweave-jobs retry ae36\n  specweave-jobs retry ae36 web api")]
+    Retry {
+        /// An id, or its beginning
+        #[arg(add = ArgValueCompleter::new(complete::resumable_job))]
+        job: String,
+        /// Names of failed items, as `show` has them
+        #[arg(value_name = "ITEM")]
+        items: Vec<String>,
+        /// Follow the job
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Start a new job that does the same work as an earlier one
+    RunAgain {
+        /// An id, or its beginning
+        #[arg(add = ArgValueCompleter::new(complete::any_job))]
+        job: String,
+        /// Follow the new job
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Remove jobs that are paused or have ended, with their logs; what they have made stays
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// Ids, or their beginnings
+        #[arg(value_name = "JOB", required = true, add = ArgValueCompleter::new(complete::removable_job))]
+        jobs: Vec<String>,
+    },
     /// Make the current folder a project (.specweave with the minimum in it)
-    Init,
+    Init {
+        /// Leave .gitignore as it is
+        #[arg(long)]
+        no_gitignore: bool,
+    },
     /// Clone repositories in the background
+    #[command(
+        after_help = "Examples:\n  specweave-jobs clone acme/web https://git.example/team/tool.git\n  specweave-jobs clone --github-org acme --match 'api-*' --follow\n  specweave-jobs clone --from repositories.txt -j 16 --dry-run"
+    )]
     Clone(CloneArgs),
     /// Import issues into the living docs, in the background
+    #[command(
+        after_help = "Examples:\n  specweave-jobs import github --repo acme/web --since all --follow\n  specweave-jobs import jira --jql 'sprint in openSprints()' -n\n  specweave-jobs import"
+    )]
     Import(ImportArgs),
     /// Keep stories and a tracker's items the same, in the background
+    #[command(
+        after_help = "Examples:\n  specweave-jobs sync --dry-run\n  specweave-jobs sync github --follow\n  specweave-jobs sync --only FS-001 --direction export"
+    )]
     Sync(SyncArgs),
     /// Show what waits for a decision: all of it, or one story with what both sides say
     Conflicts {
         /// FS-001/US-001 or US-001
+        #[arg(add = ArgValueCompleter::new(complete::conflict))]
         story: Option<String>,
     },
     /// Decide over a story that both sides changed
+    #[command(
+        after_help = "Examples:\n  specweave-jobs resolve US-001 --use local\n  specweave-jobs resolve 'github#acme/web#7' --use remote"
+    )]
     Resolve(ResolveArgs),
     /// Wait until a job has ended
     Wait {
+        #[arg(add = ArgValueCompleter::new(complete::any_job))]
         job: String,
         /// Give up after so many seconds, with status 124
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<f64>,
     },
-    /// Remove finished jobs, with their folders
-    Prune {
-        /// Keep so many of the newest
-        #[arg(long, default_value_t = 0, value_name = "N")]
-        keep: u32,
+    /// Remove finished jobs, with their logs; what they have made stays
+    #[command(
+        after_help = "Examples:\n  specweave-jobs prune --dry-run --older-than 7d\n  specweave-jobs prune --keep 5 --yes"
+    )]
+    Prune(PruneArgs),
+    /// Show all jobs as they change: a table in a terminal, lines in a pipe
+    Watch {
+        /// Show them as they are now, and end
+        #[arg(long)]
+        once: bool,
     },
-    /// Show every change of every job until interrupted
-    Watch,
     /// Print where the daemon listens, as JSON
     Endpoint {
         /// Start the daemon if none runs
@@ -98,8 +208,93 @@ pub enum Command {
     },
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write one for every verb
+    Man {
+        /// Write the pages into DIR/man1, for `man specweave-jobs-clone`
+        #[arg(long, value_name = "DIR")]
+        install: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Default)]
+pub struct ListArgs {
+    /// Include finished jobs
+    #[arg(short, long)]
+    pub all: bool,
+    /// Only jobs in this state; finished ones, too
+    #[arg(long, value_name = "STATE", value_parser = STATES)]
+    pub state: Vec<String>,
+    /// Only jobs of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["clone-repos", "import-issues", "sync-external"])]
+    pub types: Vec<String>,
+}
+
+/// The states of the contract, as `--json` has them.
+const STATES: [&str; 6] = ["pending", "running", "paused", "completed", "completed_with_warnings", "failed"];
+
+#[derive(Args)]
+pub struct ShowArgs {
+    /// Ids, or their beginnings
+    #[arg(value_name = "JOB", required = true, add = ArgValueCompleter::new(complete::any_job))]
+    pub jobs: Vec<String>,
+    /// List every item with its state; needs the daemon
+    #[arg(long)]
+    pub items: bool,
+    /// Of the items, only those that failed
+    #[arg(long, requires = "items")]
+    pub failed: bool,
+}
+
+#[derive(Args)]
+pub struct LogsArgs {
+    /// An id, or its beginning [default: the only active job]
+    #[arg(add = ArgValueCompleter::new(complete::any_job))]
+    pub job: Option<String>,
+    /// Go on until the job has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// So many lines [default: 50, or all since the moment]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<u32>,
+    /// Only lines since then: 10m, 2h, 1d, or a moment as 2026-01-31T08:00
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Since>,
+}
+
+impl LogsArgs {
+    /// The documented `--logs JOB`.
+    pub fn of(job: String) -> Self {
+        Self { job: Some(job), follow: false, lines: None, since: None }
+    }
+}
+
+#[derive(Args)]
+pub struct ResumeArgs {
+    /// Ids, or their beginnings
+    #[arg(value_name = "JOB", required_unless_present = "all_paused", add = ArgValueCompleter::new(complete::resumable_job))]
+    pub jobs: Vec<String>,
+    /// Every job that is paused
+    #[arg(long, conflicts_with = "jobs")]
+    pub all_paused: bool,
+    /// Follow the job
+    #[arg(short, long, conflicts_with = "all_paused")]
+    pub follow: bool,
+}
+
+#[derive(Args)]
+pub struct PruneArgs {
+    /// Keep so many of the newest
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub keep: u32,
+    /// Only those that ended so long ago: 12h, 7d, 2w
+    #[arg(long, value_name = "AGE")]
+    pub older_than: Option<Age>,
+    /// Say which, and remove none
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 #[derive(Subcommand)]
@@ -163,10 +358,10 @@ pub struct ImportArgs {
     #[arg(long, value_name = "NAME")]
     pub milestone: Option<String>,
     /// Say what would come, and write nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Follow the job once it is started
-    #[arg(long)]
+    #[arg(short, long)]
     pub follow: bool,
 }
 
@@ -177,7 +372,7 @@ pub struct SyncArgs {
     #[arg(value_name = "TRACKER", value_parser = ["github", "jira", "ado"])]
     pub tracker: Option<String>,
     /// A key of sync.profiles
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::profile))]
     pub profile: Option<String>,
     /// Which way edits go; never more than the preset allows
     #[arg(long, value_name = "WAY", value_parser = ["import", "export", "bidirectional"])]
@@ -192,10 +387,10 @@ pub struct SyncArgs {
     #[arg(long)]
     pub force_deletes: bool,
     /// Say what would be done, and write nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Follow the job once it is started
-    #[arg(long)]
+    #[arg(short, long)]
     pub follow: bool,
 }
 
@@ -203,7 +398,7 @@ pub struct SyncArgs {
 #[derive(Args)]
 pub struct ResolveArgs {
     /// FS-001/US-001, US-001, or the id of an imported item
-    #[arg(value_name = "STORY")]
+    #[arg(value_name = "STORY", add = ArgValueCompleter::new(complete::conflict))]
     pub story: String,
     /// local: the story; remote: the tracker; file: what you left in the conflict's file
     #[arg(long = "use", value_name = "SIDE", value_parser = ["local", "remote", "file"])]
@@ -212,7 +407,7 @@ pub struct ResolveArgs {
     #[arg(long, value_name = "TRACKER", value_parser = ["github", "jira", "ado"])]
     pub tracker: Option<String>,
     /// A key of sync.profiles
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::profile))]
     pub profile: Option<String>,
 }
 
@@ -249,7 +444,7 @@ pub struct CloneArgs {
     #[arg(long)]
     pub include_forks: bool,
     /// Clones at a time [default: 32]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub concurrency: Option<u32>,
     /// Only so many commits of history
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -261,9 +456,9 @@ pub struct CloneArgs {
     #[arg(long)]
     pub ssh: bool,
     /// Say what would be cloned, and change nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Follow the job once it is started
-    #[arg(long)]
+    #[arg(short, long)]
     pub follow: bool,
 }

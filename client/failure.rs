@@ -168,6 +168,13 @@ fn hint_of(status: &tonic::Status) -> String {
         reason::JOB_AMBIGUOUS => candidates_hint(data("candidates").split_whitespace()),
         reason::CONFLICT_NOT_FOUND => "specweave-jobs conflicts".into(),
         reason::JOB_NOT_KILLABLE | reason::JOB_NOT_RESUMABLE => "specweave-jobs --all".into(),
+        reason::JOB_NOT_REMOVABLE if data("job").is_empty() => "specweave-jobs list --all".into(),
+        reason::JOB_NOT_REMOVABLE => format!("specweave-jobs kill {}", data("job")),
+        reason::ITEM_NOT_FAILED => {
+            let known = data("known").split_whitespace().collect::<Vec<_>>().join(" ");
+            let shown = format!("specweave-jobs show {} --items --failed", data("job"));
+            if known.is_empty() { shown } else { format!("{shown}   (failed: {known})") }
+        }
         reason::CONFIG_NOT_FOUND => format!("start fresh with: {}", data("restart")),
         reason::TARGET_BUSY => format!("specweave-jobs --follow {}", data("job")).trim_end().into(),
         reason::AUTH_FAILED => {

@@ -2,21 +2,27 @@
 //! and says by its exit status how it went. It owns nothing.
 
 mod cli;
+mod complete;
 mod connect;
 mod doctor;
 mod failure;
+mod gitignore;
 mod render;
 mod source;
 mod verbs;
+mod when;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command};
+use cli::{Cli, Command, Look};
 use failure::Failure;
 use specweave_jobs::project::Project;
 use std::path::Path;
 use std::process::ExitCode;
+use verbs::Says;
 
 fn main() -> ExitCode {
+    // A shell that asks what could be typed next gets its answer here, and nothing else happens.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -37,52 +43,64 @@ fn main() -> ExitCode {
     }
 }
 
-/// One verb, in the order of the documented precedence. Gives the exit status.
+/// One verb. Gives the exit status.
 async fn run(cli: Cli) -> Result<u8, Failure> {
     let start = cli.project.as_deref().unwrap_or(Path::new("."));
-    let json = cli.json;
-    match &cli.command {
-        Some(Command::Init) => return verbs::init(start),
-        Some(Command::Completions { shell }) => {
-            clap_complete::generate(*shell, &mut Cli::command(), "specweave-jobs", &mut std::io::stdout());
-            return Ok(0);
-        }
-        Some(Command::Man) => {
-            let page = clap_mangen::Man::new(Cli::command());
-            let rendered = page.render(&mut std::io::stdout());
-            return rendered.map(|()| 0).map_err(|_| Failure::Closed);
-        }
-        _ => {}
+    let says = Says::of(cli.json, cli.quiet);
+    let Some(command) = cli.command else {
+        return look(&Project::find(start)?, cli.look, says).await;
+    };
+    if let Some(option) = cli.look.first() {
+        let told = format!("{option} is a command of its own: it goes with no other");
+        return Err(Failure::Usage(told));
     }
-    let project = Project::find(start)?;
-    match cli.command {
-        Some(Command::Clone(arguments)) => verbs::clone::clone(&project, arguments, json).await,
-        Some(Command::Import(arguments)) => verbs::import::import(&project, arguments, json).await,
-        Some(Command::Sync(arguments)) => verbs::sync::sync(&project, arguments, json).await,
-        Some(Command::Conflicts { story }) => verbs::conflicts::conflicts(&project, story, json).await,
-        Some(Command::Resolve(arguments)) => verbs::sync::resolve(&project, arguments, json).await,
-        Some(Command::Wait { job, timeout }) => verbs::follow::wait(&project, &job, timeout, json).await,
-        Some(Command::Prune { keep }) => verbs::prune(&project, keep, json).await,
-        Some(Command::Watch) => verbs::follow::watch(&project, json).await,
-        Some(Command::Endpoint { start }) => verbs::daemon::endpoint(&project, start).await,
-        Some(Command::Doctor) => doctor::doctor(&project, json).await,
-        Some(Command::Daemon { action }) => verbs::daemon::daemon(&project, action, json).await,
-        Some(Command::Init | Command::Completions { .. } | Command::Man) => Ok(0),
-        None => {
-            let look = cli.look;
-            if let Some(id) = look.kill {
-                verbs::kill(&project, &id, json).await
-            } else if let Some(id) = look.resume {
-                verbs::resume(&project, &id, json).await
-            } else if let Some(id) = look.logs {
-                verbs::logs(&project, &id).await
-            } else if let Some(id) = look.follow {
-                verbs::follow::follow(&project, &id, json).await
-            } else if let Some(id) = look.id {
-                verbs::details(&project, &id, json).await
-            } else {
-                verbs::list(&project, look.all, json).await
-            }
+    let project = || Project::find(start);
+    let json = cli.json;
+    match command {
+        Command::Init { no_gitignore } => verbs::init::init(start, no_gitignore),
+        Command::Completions { shell } => verbs::completions(shell),
+        Command::Man { install } => verbs::man::man(install.as_deref()),
+        Command::List(arguments) => verbs::list(&project()?, &arguments, json).await,
+        Command::Show(arguments) => verbs::jobs::show(&project()?, &arguments, json).await,
+        Command::Follow { job, timeout } => {
+            verbs::follow::follow(&project()?, job.as_deref().unwrap_or_default(), timeout, says).await
         }
+        Command::Logs(arguments) => verbs::logs::logs(&project()?, &arguments, json).await,
+        Command::Kill { jobs } => verbs::jobs::kill(&project()?, &jobs, json).await,
+        Command::Resume(arguments) => verbs::jobs::resume(&project()?, &arguments, says).await,
+        Command::Retry { job, items, follow } => {
+            verbs::jobs::retry(&project()?, &job, items, follow, says).await
+        }
+        Command::RunAgain { job, follow } => verbs::jobs::run_again(&project()?, &job, follow, says).await,
+        Command::Rm { jobs } => verbs::jobs::remove(&project()?, &jobs, json).await,
+        Command::Clone(arguments) => verbs::clone::clone(&project()?, arguments, says).await,
+        Command::Import(arguments) => verbs::import::import(&project()?, arguments, says).await,
+        Command::Sync(arguments) => verbs::sync::sync(&project()?, arguments, says).await,
+        Command::Conflicts { story } => verbs::conflicts::conflicts(&project()?, story, json).await,
+        Command::Resolve(arguments) => verbs::sync::resolve(&project()?, arguments, says).await,
+        Command::Wait { job, timeout } => verbs::follow::wait(&project()?, &job, timeout, json).await,
+        Command::Prune(arguments) => verbs::jobs::prune(&project()?, &arguments, json).await,
+        Command::Watch { once } => verbs::watch::watch(&project()?, once, json).await,
+        Command::Endpoint { start } => verbs::daemon::endpoint(&project()?, start).await,
+        Command::Doctor => doctor::doctor(&project()?, json).await,
+        Command::Daemon { action } => verbs::daemon::daemon(&project()?, action, json).await,
+    }
+}
+
+/// The documented options, in the order of their precedence.
+async fn look(project: &Project, look: Look, says: Says) -> Result<u8, Failure> {
+    let json = says == Says::Json;
+    if let Some(id) = look.kill {
+        verbs::jobs::kill(project, &[id], json).await
+    } else if let Some(id) = look.resume {
+        verbs::jobs::resume_one(project, &id, Vec::new(), false, says).await
+    } else if let Some(id) = look.logs {
+        verbs::logs::logs(project, &cli::LogsArgs::of(id), json).await
+    } else if let Some(id) = look.follow {
+        verbs::follow::follow(project, &id, None, says).await
+    } else if let Some(id) = look.id {
+        verbs::jobs::details(project, &id, json).await
+    } else {
+        verbs::list(project, &cli::ListArgs { all: look.all, ..Default::default() }, json).await
     }
 }

@@ -4,12 +4,13 @@
 pub mod details;
 pub mod follow;
 pub mod list;
+pub mod screen;
 
 use specweave_jobs::text::{plain, thousands};
 use specweave_jobs::v1::*;
 use specweave_jobs::{clock, mirror};
 use std::io::IsTerminal;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What a failure says; nothing where there is none.
 fn message(failure: Option<&Failure>) -> &str {
@@ -20,11 +21,21 @@ fn message(failure: Option<&Failure>) -> &str {
 #[derive(Clone, Copy)]
 pub struct Paint(bool);
 
+/// Whether a terminal can do more than take lines.
+pub fn is_capable() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Columns and rows of the terminal that standard output is, if it is one.
+pub fn terminal_size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row.max(1))))
+}
+
 impl Paint {
     pub fn for_stdout() -> Self {
-        let plain_terminal = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self(std::io::stdout().is_terminal() && !plain_terminal && !no_color)
+        Self(std::io::stdout().is_terminal() && is_capable() && !no_color)
     }
 
     fn paint(self, code: &str, word: &str) -> String {
@@ -135,17 +146,48 @@ pub fn type_text(job: &Job) -> String {
     format!("{} ({provider})", plain(&job.type_name))
 }
 
-/// The documented table: columns as wide as their widest cell, never wrapped.
+/// `done`, as lists of items have it.
+pub fn item_state(state: ItemState) -> &'static str {
+    match state {
+        ItemState::Waiting => "waiting",
+        ItemState::Done => "done",
+        ItemState::Skipped => "skipped",
+        ItemState::Failed => "failed",
+        ItemState::Unspecified => "unknown",
+    }
+}
+
+/// The documented table: columns as wide as their widest cell. In a terminal it fits: long cells lose their middle, and
+/// where that would leave too little of them, each row becomes a block of lines. A pipe gets everything.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    table_within(header, rows, terminal_size().map(|(columns, _)| columns))
+}
+
+/// A column is not made narrower.
+const LEAST_COLUMN: usize = 8;
+
+fn table_within(header: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].width());
         cells.chain([header[column].width()]).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut widths: Vec<usize> = (0..header.len()).map(width).collect();
+    if let Some(columns) = columns {
+        let frame = 3 * widths.len() + 1;
+        let least: usize = widths.iter().map(|width| (*width).min(LEAST_COLUMN)).sum();
+        if least + frame > columns {
+            return blocks(header, rows, columns);
+        }
+        while widths.iter().sum::<usize>() + frame > columns {
+            let widest = widths.iter_mut().max().expect("a table has columns");
+            *widest -= 1;
+        }
+    }
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded = cells
-            .zip(&widths)
-            .map(|(cell, width)| format!(" {cell}{} |", " ".repeat(width.saturating_sub(cell.width()))));
+        let padded = cells.zip(&widths).map(|(cell, width)| {
+            let cell = shortened(cell, *width);
+            format!(" {cell}{} |", " ".repeat(width.saturating_sub(cell.width())))
+        });
         format!("|{}\n", padded.collect::<String>())
     };
     let mut out = line(&mut header.iter().copied());
@@ -155,6 +197,43 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         out.push_str(&line(&mut row.iter().map(String::as_str)));
     }
     out
+}
+
+/// Each row as lines, for a terminal that is too narrow for columns.
+fn blocks(header: &[&str], rows: &[Vec<String>], columns: usize) -> String {
+    let block = |row: &Vec<String>| -> String {
+        let cells = header.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+        cells.map(|(name, cell)| format!("{}\n", shortened(&format!("{name}: {cell}"), columns))).collect()
+    };
+    rows.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+/// A text of at most so many columns; a longer one loses its middle, as names differ at both ends.
+pub fn shortened(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(1);
+    let head = taken(text.chars(), room.div_ceil(2));
+    let tail: String = taken(text.chars().rev(), room / 2).chars().rev().collect();
+    taken(format!("{head}…{tail}").chars(), columns)
+}
+
+/// A text of at most so many columns; a longer one loses its end.
+pub fn shortened_end(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    taken(format!("{}…", taken(text.chars(), columns.saturating_sub(1))).chars(), columns)
+}
+
+fn taken(chars: impl Iterator<Item = char>, columns: usize) -> String {
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= columns
+    };
+    chars.take_while(fits).collect()
 }
 
 #[cfg(test)]
@@ -174,5 +253,29 @@ mod tests {
     fn a_table_is_as_wide_as_its_widest_cell() {
         let text = table(&["Id", "N"], &[vec!["ae362dfe".into(), "é".into()], vec!["b".into(), "22".into()]]);
         assert_eq!(text, "| Id       | N  |\n|----------|----|\n| ae362dfe | é  |\n| b        | 22 |\n");
+    }
+
+    #[test]
+    fn a_table_fits_any_terminal_and_a_pipe_gets_all_of_it() {
+        let long = "acme/a-repository-with-a-very-long-name-indeed-and-more-of-it".to_owned();
+        let rows = [vec![
+            "ae362dfe".to_owned(),
+            "clone-repos".to_owned(),
+            long.clone(),
+            "漢字漢字漢字漢字漢字".to_owned(),
+        ]];
+        let header = ["Job ID", "Type", "Current Item", "Rate"];
+        for columns in [20, 40, 60, 80, 200] {
+            let text = table_within(&header, &rows, Some(columns));
+            assert!(text.lines().all(|line| line.width() <= columns), "{columns}:\n{text}");
+            assert!(text.contains("ae362dfe"), "{text}");
+        }
+        assert!(table_within(&header, &rows, Some(80)).contains("acme/a-re"));
+        assert!(table_within(&header, &rows, Some(20)).starts_with("Job ID: ae362dfe\n"));
+        assert!(table_within(&header, &rows, None).contains(&long));
+        assert_eq!(
+            (shortened("abcdef", 5), shortened("abcdef", 1), shortened_end("abcdef", 3)),
+            ("ab…ef".into(), "…".into(), "ab…".into())
+        );
     }
 }

@@ -158,21 +158,33 @@ fn failed_in_result(files: &JobFiles) -> Vec<Item> {
     failed.take(FAILED_SHOWN as usize).map(item).collect()
 }
 
+/// A part of a log.
+#[derive(Default)]
+pub struct LogPart {
+    pub bytes: Vec<u8>,
+    /// The byte behind it.
+    pub end: u64,
+}
+
+/// So much of a log is shown at most: its end.
+const MOST_LOG: u64 = 16 * 1024 * 1024;
+
 /// The last lines of a job's log. The log is a file of this machine: no daemon is needed to read it.
-pub fn log_tail(project: &Project, id: &str, lines: u32) -> Result<Vec<u8>, Failure> {
-    let Some(id) = JobId::parse(id) else { return Ok(Vec::new()) };
+pub fn log_tail(project: &Project, id: &str, lines: u32) -> Result<LogPart, Failure> {
+    let Some(id) = JobId::parse(id) else { return Ok(LogPart::default()) };
     let path = project.job(&id).log();
-    let read = || -> std::io::Result<Vec<u8>> {
+    let read = || -> std::io::Result<LogPart> {
         use std::io::{Read, Seek, SeekFrom};
         let offset = tail::offset_of_last_lines(&path, lines)?;
         let mut file = match disk::open_regular(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(LogPart::default()),
             file => file?,
         };
+        let offset = offset.max(file.metadata()?.len().saturating_sub(MOST_LOG));
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
-        file.take(16 * 1024 * 1024).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        file.take(MOST_LOG).read_to_end(&mut bytes)?;
+        Ok(LogPart { end: offset + bytes.len() as u64, bytes })
     };
     read().map_err(|source| Failure::Read { path: path.clone(), source })
 }

@@ -5,21 +5,44 @@ pub mod conflicts;
 pub mod daemon;
 pub mod follow;
 pub mod import;
+pub mod init;
+pub mod jobs;
+pub mod logs;
+pub mod man;
 pub mod sync;
+pub mod watch;
 
+use crate::cli::ListArgs;
 use crate::connect::{self, Patience, timed};
 use crate::failure::Failure;
+use crate::gitignore;
 use crate::render::list::Looks;
-use crate::render::{Paint, details as detail, list as listing};
-use crate::source::{self, Source};
+use crate::render::{Paint, list as listing};
+use crate::source::Source;
 use specweave_jobs::project::Project;
 use specweave_jobs::v1::*;
-use specweave_jobs::{disk, environment, text};
+use specweave_jobs::{disk, environment, mirror, text};
 use std::io::Write;
 use std::path::Path;
 
-/// Lines of a log that `--logs` shows.
-const LOG_LINES: u32 = 50;
+/// How a verb answers that starts a job or lets one go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    Text,
+    Json,
+    /// Its id, and nothing else.
+    Id,
+}
+
+impl Says {
+    pub fn of(json: bool, quiet: bool) -> Self {
+        match (json, quiet) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Id,
+            (false, false) => Self::Text,
+        }
+    }
+}
 
 /// Writes to standard output; a reader that has gone away ends the command quietly.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -32,38 +55,31 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&format!("{line}\n"))
 }
 
-/// Makes the folder a project, with what SpecWeave itself would write; an existing one is left as it is.
-pub fn init(folder: &Path) -> Result<u8, Failure> {
-    let write = |path: &Path, source| Failure::Write { path: path.to_path_buf(), source };
-    let state = folder.join(".specweave/state");
-    let made =
-        folder.canonicalize().and_then(|real| disk::make_folders(&real.join(".specweave/state"), 0o777));
-    made.map_err(|source| write(&state, source))?;
-    let project = Project::find(folder)?;
-    let config = project.config();
-    if !disk::exists(&config) {
-        let name = project.root().file_name().map(|name| name.to_string_lossy().into_owned());
-        let settings = serde_json::json!({
-            "version": "2.0",
-            "project": {"name": name.unwrap_or_default(), "version": "0.1.0"},
-            "language": "en"
-        });
-        let text = serde_json::to_string_pretty(&settings).expect("plain data serialises");
-        disk::replace(&config, text.as_bytes(), 0o644).map_err(|source| write(&config, source))?;
-    }
-    print(&format!(
-        "{} is a project. Start a job: specweave-jobs clone owner/repo\n",
-        project.root().display()
-    ))?;
+/// The lines that a shell reads at its start, so that it asks this program what could be typed next.
+pub fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    const NAME: &str = "specweave-jobs";
+    let shells = clap_complete::env::Shells::builtins();
+    let known = shells.completer(&shell.to_string());
+    let known = known.ok_or_else(|| Failure::Usage(format!("{shell} is no shell that is known")))?;
+    let mut script = Vec::new();
+    let written = known.write_registration("COMPLETE", NAME, NAME, NAME, &mut script);
+    written.expect("memory takes what is written to it");
+    print(&String::from_utf8_lossy(&script))?;
     Ok(0)
 }
 
-pub async fn list(project: &Project, all: bool, json: bool) -> Result<u8, Failure> {
+pub async fn list(project: &Project, arguments: &ListArgs, json: bool) -> Result<u8, Failure> {
     let mut from = Source::open(project, Patience::Short).await?;
     let mut found = from.list(project).await?;
     for notice in &found.notices {
         eprintln!("note: {}", text::plain(notice));
     }
+    let seen: Looks = found.jobs.iter().filter(|job| job.state() == JobState::Running).map(done).collect();
+    let is_of = |wanted: &[String], word: &str| wanted.is_empty() || wanted.iter().any(|one| one == word);
+    found.jobs.retain(|job| is_of(&arguments.types, &job.type_name));
+    found.jobs.retain(|job| is_of(&arguments.state, mirror::status_word(job.state())));
+    // Whoever asks for a state means the finished jobs in it, too.
+    let all = arguments.all || !arguments.state.is_empty();
     if json {
         if !all {
             found.jobs.retain(|job| {
@@ -76,7 +92,6 @@ pub async fn list(project: &Project, all: bool, json: bool) -> Result<u8, Failur
     let looks_path = project.daemon().looks();
     let looks = read_looks(&looks_path);
     print(&listing::text(&found.jobs, all, &looks, Paint::for_stdout()))?;
-    let seen: Looks = found.jobs.iter().filter(|job| job.state() == JobState::Running).map(done).collect();
     if seen != looks {
         // A courtesy for the next look; a folder that cannot be written costs nothing else.
         let _ = disk::replace_unsynced(&looks_path, &serde_json::to_vec(&seen).unwrap_or_default(), 0o600);
@@ -99,76 +114,17 @@ fn read_looks(path: &Path) -> Looks {
         .unwrap_or_default()
 }
 
-pub async fn details(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
-    let mut from = Source::open(project, Patience::Short).await?;
-    let (job, failed) = from.get(project, id).await?;
-    if json {
-        print_json(&serde_json::json!({"job": job, "failed_items": failed}))?;
-    } else {
-        print(&detail::text(&job, &failed, Paint::for_stdout()))?;
-    }
-    Ok(0)
-}
-
-pub async fn logs(project: &Project, id: &str) -> Result<u8, Failure> {
-    let mut from = Source::open(project, Patience::Short).await?;
-    let id = from.id_or_only_active(project, id).await?;
-    let (job, _) = from.get(project, &id).await?;
-    let bytes = source::log_tail(project, &job.id, LOG_LINES)?;
-    let lines = text::plain_lines(&String::from_utf8_lossy(&bytes));
-    print(&format!("Worker Logs for {} (last {LOG_LINES} lines):\n\n{lines}", text::plain(&job.id)))?;
-    if bytes.is_empty() {
-        print("No log yet.\n")?;
-    }
-    Ok(0)
-}
-
-pub async fn kill(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
-    let mut connection = connect_for(project, id).await?;
-    let request = timed(KillJobRequest { id: id.to_owned() });
-    let KillJobResponse { job, pid } = connection.client.kill_job(request).await?.into_inner();
-    let job = job.unwrap_or_default();
-    if json {
-        print_json(&job)?
-    } else {
-        print(&detail::killed(&job, pid))?
-    }
-    Ok(0)
-}
-
-pub async fn resume(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
-    let mut connection = connect_for(project, id).await?;
-    let resumed = connect::call(project, &mut connection, |mut client| async move {
-        let environment = environment::carried();
-        client.resume_job(timed(ResumeJobRequest { id: id.to_owned(), environment })).await
-    });
-    let ResumeJobResponse { job, already_running, notices } = resumed.await?;
-    for notice in &notices {
-        eprintln!("note: {}", text::plain(notice));
-    }
-    let job = job.unwrap_or_default();
-    if json {
-        print_json(&job)?
-    } else {
-        print(&detail::resumed(&job, already_running))?
-    }
-    if connect::wants_no_daemon() {
-        return follow::until_over(project, connection, &job.id, json).await;
-    }
-    Ok(0)
-}
-
 /// Asks what a request would do, and shows it.
 async fn preview(
     mut connection: connect::Connection,
     spec: JobSpec,
-    json: bool,
+    says: Says,
     plan: impl FnOnce(&PreviewJobResponse) -> String,
 ) -> Result<PreviewJobResponse, Failure> {
     // Listings of thousands of repositories take their time; the daemon bounds each request.
     let request = PreviewJobRequest { spec: Some(spec), environment: environment::carried() };
     let preview = connection.client.preview_job(request).await?.into_inner();
-    if json {
+    if says == Says::Json {
         print_json(&preview)?
     } else {
         print(&plan(&preview))?
@@ -182,8 +138,9 @@ pub async fn start(
     mut connection: connect::Connection,
     spec: JobSpec,
     follow: bool,
-    json: bool,
+    says: Says,
 ) -> Result<u8, Failure> {
+    let is_first = disk::read_folder(&project.jobs()).is_ok_and(|jobs| jobs.is_empty());
     let request_id = format!("{:016x}{:016x}", disk::random(), disk::random());
     let request = StartJobRequest { request_id, spec: Some(spec), environment: environment::carried() };
     let started = connect::call(project, &mut connection, |mut client| {
@@ -192,36 +149,27 @@ pub async fn start(
     });
     let job = started.await?.job.unwrap_or_default();
     let id = job.id.clone();
-    match (json, follow) {
-        (true, false) => print_json(&job)?,
-        (true, true) => {}
-        (false, _) => print(&format!("Started job {id} ({}).\n", text::plain(&job.type_name)))?,
+    match (says, follow) {
+        (Says::Json, false) => print_json(&job)?,
+        (Says::Json, true) => {}
+        (Says::Id, _) => print(&format!("{}\n", text::plain(&id)))?,
+        (Says::Text, _) => print(&format!("Started job {id} ({}).\n", text::plain(&job.type_name)))?,
+    }
+    // Said once, when there is something to leave alone for the first time.
+    if is_first && says == Says::Text {
+        let missing = gitignore::missing(project);
+        if !missing.is_empty() {
+            eprintln!(
+                "note: git does not ignore {}; specweave-jobs init adds that to .gitignore",
+                missing.join(" and ")
+            );
+        }
     }
     if follow {
-        return follow::until_over(project, connection, &id, json).await;
+        return follow::until_over(project, connection, &id, None, says).await;
     }
-    if !json {
+    if says == Says::Text {
         eprintln!("It goes on in the background. Check progress: specweave-jobs --follow {id}");
-    }
-    Ok(0)
-}
-
-/// The daemon, for a verb about one job. A job that does not exist starts no daemon.
-async fn connect_for(project: &Project, id: &str) -> Result<connect::Connection, Failure> {
-    if let Some(connection) = connect::find_awake(project, Patience::Long).await? {
-        return Ok(connection);
-    }
-    Source::Files.get(project, id).await?;
-    connect::find_or_start(project).await
-}
-
-pub async fn prune(project: &Project, keep: u32, json: bool) -> Result<u8, Failure> {
-    let mut connection = connect::find_or_start(project).await?;
-    let response = connection.client.prune_jobs(timed(PruneJobsRequest { keep })).await?.into_inner();
-    if json {
-        print_json(&response)?
-    } else {
-        print(&format!("Removed {} finished jobs.\n", response.removed_ids.len()))?
     }
     Ok(0)
 }

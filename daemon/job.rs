@@ -90,8 +90,11 @@ pub enum Event {
         message: String,
         resume_at: Option<Millis>,
     },
-    /// Failed items wait again.
-    Retried,
+    /// Failed items wait again: these, or all of them.
+    Retried {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        only: Vec<u32>,
+    },
     /// What these items had brought is gone, so that they wait again.
     Lost {
         items: Vec<u32>,
@@ -265,8 +268,16 @@ impl Job {
             Event::Created { .. } => Err(Refused::Creation),
             // A running job that starts again is one whose daemon died.
             Event::Started => Ok(()),
-            Event::Retried if running => Err(Refused::Running),
-            Event::Retried => Ok(()),
+            Event::Retried { .. } if running => Err(Refused::Running),
+            Event::Retried { only } => {
+                let has_failed = |item: &&u32| {
+                    self.items().is_some_and(|items| items.item_state(**item) == Some(ItemState::Failed))
+                };
+                match only.iter().find(|item| !has_failed(item)) {
+                    None => Ok(()),
+                    Some(item) => Err(Refused::NoSuchItem(*item)),
+                }
+            }
             // A run that could not even begin is put off, too.
             Event::Paused { .. } if !self.has_ended() => Ok(()),
             _ if !running => Err(Refused::NotRunning),
@@ -322,8 +333,8 @@ impl Job {
                 self.fruitless_runs += 1;
                 progress = false;
             }
-            Event::Retried => match &mut self.plan {
-                Some(Plan::Items(items)) => items.retry(),
+            Event::Retried { only } => match &mut self.plan {
+                Some(Plan::Items(items)) => items.retry(&only),
                 Some(Plan::Sources(sources)) => sources.retry(),
                 None => {}
             },

@@ -11,7 +11,7 @@ mod retention;
 mod run;
 pub mod stand_in;
 
-pub use handle::{KeeperError, KeeperHandle, Resumed};
+pub use handle::{KeeperError, KeeperHandle, Resumed, Which};
 
 use crate::job::snapshot::{Entry, Snapshot};
 use crate::job::{Event, Outcome, PauseReason, Refused, State};
@@ -33,9 +33,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait; a sender beyond that waits for room.
 const INBOX: usize = 1024;
-
-/// Ended jobs that are kept, with their folders.
-pub const KEPT: usize = 10;
 
 /// Runs in a row that the daemon did not survive and that made no progress, before the job is left alone.
 const MOST_FRUITLESS_RUNS: u32 = 3;
@@ -143,16 +140,20 @@ impl Keeper {
                 self.answer(reply, result);
             }
             Command::Kill { id, reply } => self.kill(&id, reply),
-            Command::Resume { id, caller, reply } => {
-                let result = self.resume(&id, caller);
+            Command::Resume { id, only, caller, reply } => {
+                let result = self.resume(&id, &only, caller);
                 self.answer(reply, result);
             }
             Command::Adopt { id, created_at, adoption, caller, reply } => {
                 let result = self.adopt(&id, created_at, *adoption, caller);
                 self.answer(reply, result);
             }
-            Command::Prune { keep, reply } => {
-                let removed = self.prune(keep);
+            Command::Remove { id, reply } => {
+                let result = self.remove(&id);
+                self.answer(reply, result);
+            }
+            Command::Prune { which, reply } => {
+                let removed = self.prune(which);
                 self.answer(reply, Ok(removed));
             }
             Command::Sweep => self.sweep(),
@@ -234,7 +235,7 @@ impl Keeper {
         }
         if self.snapshot.jobs[id].job.has_ended() {
             self.callers.remove(id);
-            self.prune(KEPT);
+            self.retain();
         }
     }
 

@@ -6,7 +6,7 @@ mod streams;
 
 use crate::job::order::Order;
 use crate::job::snapshot::{Entry, Snapshot};
-use crate::keeper::KeeperHandle;
+use crate::keeper::{KeeperHandle, Which};
 use crate::mirror::{ForeignJobs, MirrorState};
 use crate::net::secrets::{Caller, Secrets};
 use crate::store::mac::PlaceKey;
@@ -15,6 +15,7 @@ use crate::view;
 use crate::work::conflicts;
 use crate::work::kind::{self, Refusal, Scope, Why};
 use errors::{error, from_keeper};
+use specweave_jobs::clock::Millis;
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::jobs_service_server::JobsService;
@@ -49,7 +50,7 @@ impl Activity {
     }
 
     /// When the last call came, or the last stream ended.
-    pub fn last_call(&self) -> clock::Millis {
+    pub fn last_call(&self) -> Millis {
         self.last_call.load(Ordering::Relaxed)
     }
 }
@@ -66,7 +67,7 @@ pub struct Service {
     pub stopping: CancellationToken,
     /// Cancelled by `Shutdown`: the boot story then stops the daemon.
     pub stop_requested: CancellationToken,
-    pub started_at: clock::Millis,
+    pub started_at: Millis,
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -98,7 +99,8 @@ impl Service {
         let ours = snapshot
             .jobs
             .values()
-            .filter(|entry| !entry.job.has_ended() || disk::exists(&self.project.job(&entry.job.id).folder))
+            // A folder that somebody removed is a job that is no more; what runs keeps its own.
+            .filter(|entry| entry.pid != 0 || disk::exists(&self.project.job(&entry.job.id).folder))
             .map(|entry| view::job(entry, now));
         let mut jobs: Vec<Job> = ours.chain(besides).collect();
         jobs.sort_by_cached_key(|job| {
@@ -389,7 +391,9 @@ impl JobsService for Service {
         let snapshot = self.enter(&request).await?;
         let request = request.into_inner();
         let (resumed, notices) = match self.find(&snapshot, &request.id).await? {
-            FoundJob::Ours(entry) => (self.resume(&entry, caller(request.environment)).await?, Vec::new()),
+            FoundJob::Ours(entry) => {
+                (self.resume(&entry, request.items, caller(request.environment)).await?, Vec::new())
+            }
             FoundJob::Foreign(job) => self.adopt(*job, caller(request.environment)).await?,
         };
         self.mirror.told(resumed.entry.revision).await;
@@ -423,14 +427,39 @@ impl JobsService for Service {
         Ok(Response::new(GetConflictResponse { conflict: Some(conflict) }))
     }
 
+    async fn remove_job(
+        &self,
+        request: Request<RemoveJobRequest>,
+    ) -> Result<Response<RemoveJobResponse>, Status> {
+        let snapshot = self.enter(&request).await?;
+        let request = request.into_inner();
+        match self.find(&snapshot, &request.id).await? {
+            FoundJob::Ours(entry) => {
+                let entry = self.keeper.remove(entry.job.id.clone()).await.map_err(from_keeper)?;
+                Ok(Response::new(RemoveJobResponse { job: Some(view::job(&entry, clock::now())) }))
+            }
+            FoundJob::Foreign(job) => {
+                let text = format!("job {} is SpecWeave's, and only SpecWeave removes it", job.id);
+                Err(error(Code::FailedPrecondition, reason::JOB_NOT_REMOVABLE, text, []))
+            }
+        }
+    }
+
     async fn prune_jobs(
         &self,
         request: Request<PruneJobsRequest>,
     ) -> Result<Response<PruneJobsResponse>, Status> {
         self.enter(&request).await?;
-        let removed = self.keeper.prune(request.into_inner().keep as usize).await.map_err(from_keeper)?;
-        let removed_ids = removed.into_iter().map(String::from).collect();
-        Ok(Response::new(PruneJobsResponse { removed_ids }))
+        let PruneJobsRequest { keep, older_than_seconds, dry_run } = request.into_inner();
+        let age = Millis::try_from(older_than_seconds.saturating_mul(1_000)).unwrap_or(Millis::MAX);
+        let before = if age == 0 { Millis::MAX } else { clock::now().saturating_sub(age) };
+        let which = Which { keep: keep as usize, before, dry_run };
+        let removed = self.keeper.prune(which).await.map_err(from_keeper)?;
+        let now = clock::now();
+        Ok(Response::new(PruneJobsResponse {
+            removed_ids: removed.iter().map(|entry| entry.job.id.to_string()).collect(),
+            jobs: removed.iter().map(|entry| view::job(entry, now)).collect(),
+        }))
     }
 
     async fn shutdown(

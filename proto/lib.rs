@@ -47,6 +47,8 @@ pub mod reason {
     pub const CONFLICT_NOT_FOUND: &str = "CONFLICT_NOT_FOUND";
     pub const JOB_NOT_KILLABLE: &str = "JOB_NOT_KILLABLE";
     pub const JOB_NOT_RESUMABLE: &str = "JOB_NOT_RESUMABLE";
+    pub const JOB_NOT_REMOVABLE: &str = "JOB_NOT_REMOVABLE";
+    pub const ITEM_NOT_FAILED: &str = "ITEM_NOT_FAILED";
     pub const CONFIG_NOT_FOUND: &str = "CONFIG_NOT_FOUND";
     pub const EMPTY_SELECTION: &str = "EMPTY_SELECTION";
     pub const TARGET_BUSY: &str = "TARGET_BUSY";

@@ -220,7 +220,7 @@ fn help_completions_and_manual_come_from_the_same_tree() {
     for (arguments, text) in [
         (vec!["--help"], "--resume <JOB>"),
         (vec!["clone", "--help"], "--github-org"),
-        (vec!["completions", "bash"], "complete -F"),
+        (vec!["completions", "bash"], "-F _clap_complete_specweave_jobs"),
         (vec!["man"], ".TH specweave-jobs"),
         (vec!["--version"], "specweave-jobs "),
     ] {

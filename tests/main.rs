@@ -22,5 +22,7 @@ mod state;
 mod storage;
 mod strangers;
 mod syncs;
+mod terminal;
 mod time;
+mod verbs;
 mod world;

@@ -16,13 +16,10 @@ pub enum View {
 
 impl View {
     pub fn new() -> Self {
-        if !io::stdout().is_terminal() || std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        if !io::stdout().is_terminal() || !is_capable() {
             return Self::Lines { last: None };
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(10));
-        let style = ProgressStyle::with_template("{bar:30} {prefix} {wide_msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏░"));
-        Self::Bar(bar)
+        Self::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(10)))
     }
 
     /// Shows the job as it is now.
@@ -30,6 +27,8 @@ impl View {
         let progress = job.progress.clone().unwrap_or_default();
         match self {
             Self::Bar(bar) => {
+                // A terminal may have another size by now.
+                bar.set_style(style(terminal_size().map_or(80, |(columns, _)| columns)));
                 bar.set_length(progress.total.max(1));
                 bar.set_position(progress.current);
                 bar.set_prefix(progress_text(&progress));
@@ -62,7 +61,19 @@ impl View {
     }
 }
 
-fn bar_message(job: &Job, progress: &Progress) -> String {
+/// A line that fits: the narrower the terminal, the less of a bar.
+fn style(columns: usize) -> ProgressStyle {
+    let template = match columns {
+        70.. => "{bar:30} {prefix} {wide_msg}",
+        40..70 => "{bar:10} {prefix} {wide_msg}",
+        24..40 => "{prefix} {wide_msg}",
+        _ => "{percent}% {wide_msg}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("█▉▊▋▌▍▎▏░")
+}
+
+pub(super) fn bar_message(job: &Job, progress: &Progress) -> String {
     if let Some(pause) = &job.pause {
         return pause_text(pause);
     }

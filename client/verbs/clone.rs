@@ -1,6 +1,6 @@
 //! `clone`: gather the sources, show the plan or start the job.
 
-use super::{preview, start};
+use super::{Says, preview, start};
 use crate::cli::CloneArgs;
 use crate::connect;
 use crate::failure::Failure;
@@ -11,15 +11,15 @@ use specweave_jobs::v1::*;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub async fn clone(project: &Project, arguments: CloneArgs, json: bool) -> Result<u8, Failure> {
+pub async fn clone(project: &Project, arguments: CloneArgs, says: Says) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
     let spec = JobSpec { work: Some(job_spec::Work::Clone(spec(arguments)?)) };
     let connection = connect::find_or_start(project).await?;
     if dry_run {
-        preview(connection, spec, json, plan).await?;
+        preview(connection, spec, says, plan).await?;
         return Ok(0);
     }
-    start(project, connection, spec, follow, json).await
+    start(project, connection, spec, follow, says).await
 }
 
 fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {

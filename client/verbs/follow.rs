@@ -1,7 +1,7 @@
 //! Following jobs. The stream is read as fast as it comes and only the newest state is drawn, so that a slow
 //! terminal shows the present and not the past. Ctrl-C detaches; the job goes on.
 
-use super::{print, print_json};
+use super::{Says, print, print_json};
 use crate::connect::{self, Connection, Patience};
 use crate::failure::{self, Failure};
 use crate::render::details::ending;
@@ -13,7 +13,6 @@ use specweave_jobs::v1::*;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tonic::Streaming;
 
 /// A stream that broke is tried again for so long: the daemon may be being replaced.
 const RECONNECT: Duration = Duration::from_secs(5);
@@ -29,17 +28,19 @@ fn exit_status(job: &Job) -> u8 {
     }
 }
 
-pub async fn follow(project: &Project, id: &str, json: bool) -> Result<u8, Failure> {
+pub async fn follow(project: &Project, id: &str, timeout: Option<f64>, says: Says) -> Result<u8, Failure> {
     let mut from = Source::open(project, Patience::Long).await?;
     let id = from.id_or_only_active(project, id).await?;
     let (job, _) = from.get(project, &id).await?;
     match from {
-        Source::Daemon(connection) if !job.foreign => until_over(project, *connection, &job.id, json).await,
+        Source::Daemon(connection) if !job.foreign => {
+            until_over(project, *connection, &job.id, timeout, says).await
+        }
         _ => {
-            if json {
-                print_json(&job)?
-            } else {
-                print(&ending(&job))?
+            match says {
+                Says::Json => print_json(&job)?,
+                Says::Text => print(&ending(&job))?,
+                Says::Id => {}
             }
             if job.state() == JobState::Running && !job.foreign {
                 return Err(Failure::NoDaemon);
@@ -54,23 +55,28 @@ pub async fn until_over(
     project: &Project,
     connection: Connection,
     id: &str,
-    json: bool,
+    timeout: Option<f64>,
+    says: Says,
 ) -> Result<u8, Failure> {
-    if !json {
+    let limit = seconds(timeout)?;
+    if says == Says::Text {
         print(&format!("Following job {} (Ctrl+C to stop)\n\n", plain(id)))?;
     }
-    let painter = Painter::start(json);
+    let painter = Painter::start(says);
     let following = each_state(project, connection, id, |response| painter.show(response));
     let result = tokio::select! {
-        result = following => result,
-        _ = tokio::signal::ctrl_c() => {
-            eprintln!("\nDetached; job {id} goes on. Follow it again: specweave-jobs --follow {id}");
-            return Ok(failure::INTERRUPTED);
-        }
+        result = tokio::time::timeout(limit, following) => Some(result),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    let Some(result) = result else {
+        painter.leave().await;
+        eprintln!("\nDetached; job {id} goes on. Follow it again: specweave-jobs --follow {id}");
+        return Ok(failure::INTERRUPTED);
     };
     painter.finish()?;
+    let Ok(result) = result else { return timed_out(id, says == Says::Json) };
     let job = result?;
-    if !json {
+    if says == Says::Text {
         print(&format!("\n{}", ending(&job)))?;
     }
     Ok(exit_status(&job))
@@ -84,7 +90,7 @@ struct Painter {
 }
 
 impl Painter {
-    fn start(json: bool) -> Self {
+    fn start(says: Says) -> Self {
         let (states, received) = mpsc::channel::<FollowJobResponse>();
         let thread = std::thread::spawn(move || {
             let mut view = View::new();
@@ -92,10 +98,10 @@ impl Painter {
                 while let Ok(newer) = received.try_recv() {
                     newest = newer;
                 }
-                match (json, state_of(&newest)) {
-                    (true, _) => print_json(&newest)?,
-                    (false, Some(job)) => view.show(job).map_err(|_| Failure::Closed)?,
-                    (false, None) => {}
+                match (says, state_of(&newest)) {
+                    (Says::Json, _) => print_json(&newest)?,
+                    (Says::Text, Some(job)) => view.show(job).map_err(|_| Failure::Closed)?,
+                    (Says::Text, None) | (Says::Id, _) => {}
                 }
             }
             view.close();
@@ -107,6 +113,18 @@ impl Painter {
     fn show(&self, response: &FollowJobResponse) -> Result<(), Failure> {
         // The thread only ends early when nobody reads any more.
         self.states.send(response.clone()).map_err(|_| Failure::Closed)
+    }
+
+    /// Lets the last state be drawn, so that nothing draws over what is said next. A reader that does not read is not waited
+    /// for.
+    async fn leave(self) {
+        drop(self.states);
+        let drawn = async {
+            while !self.thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(500), drawn).await;
     }
 
     /// Draws the last state and leaves the terminal in order.
@@ -191,19 +209,12 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
             _ => Ok(job),
         }
     };
-    let limit = match timeout {
-        None => Duration::MAX,
-        Some(seconds) => Duration::try_from_secs_f64(seconds)
-            .map_err(|_| Failure::Usage(format!("{seconds} is no number of seconds")))?,
-    };
+    let limit = seconds(timeout)?;
     let result = tokio::select! {
         result = tokio::time::timeout(limit, waiting) => result,
         _ = tokio::signal::ctrl_c() => return Ok(failure::INTERRUPTED),
     };
-    let Ok(job) = result else {
-        eprintln!("error: job {} has not ended in time\nhint: specweave-jobs --follow {0}", plain(id));
-        return Ok(failure::TIMED_OUT);
-    };
+    let Ok(job) = result else { return timed_out(id, json) };
     let job = job?;
     if json {
         print_json(&job)?
@@ -213,55 +224,20 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
     Ok(exit_status(&job))
 }
 
-/// Every change of every job, until interrupted. It outlives the daemon and finds the next one.
-pub async fn watch(project: &Project, json: bool) -> Result<u8, Failure> {
-    let watching = async {
-        loop {
-            match connect::find_awake(project, Patience::Long).await? {
-                Some(mut connection) => match connection.client.watch_jobs(WatchJobsRequest::default()).await
-                {
-                    Ok(stream) => show_changes(stream.into_inner(), json).await?,
-                    Err(status) => match Failure::from(status) {
-                        broken if broken.exit_status() == failure::UNREACHABLE => {}
-                        refused => return Err(refused),
-                    },
-                },
-                None => tokio::time::sleep(Duration::from_millis(500)).await,
-            }
-        }
-    };
-    tokio::select! {
-        result = watching => result,
-        _ = tokio::signal::ctrl_c() => Ok(failure::INTERRUPTED),
-    }
+fn seconds(timeout: Option<f64>) -> Result<Duration, Failure> {
+    timeout.map_or(Ok(Duration::MAX), |seconds| {
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| Failure::Usage(format!("{seconds} is no number of seconds")))
+    })
 }
 
-async fn show_changes(mut stream: Streaming<WatchJobsResponse>, json: bool) -> Result<(), Failure> {
-    while let Ok(Some(response)) = stream.message().await {
-        if json {
-            print_json(&response)?;
-            continue;
-        }
-        let (jobs, removed) = match response.event {
-            Some(watch_jobs_response::Event::Snapshot(list)) => (list.jobs, Vec::new()),
-            Some(watch_jobs_response::Event::Changed(changes)) => (changes.jobs, changes.removed_ids),
-            _ => continue,
-        };
-        for job in jobs {
-            let progress = job.progress.clone().unwrap_or_default();
-            let now = chrono::Local::now().format("%H:%M:%S");
-            print(&format!(
-                "[{now}] {} {} {}: {} {}\n",
-                plain(&job.id),
-                plain(&job.type_name),
-                specweave_jobs::mirror::status_word(job.state()),
-                crate::render::progress_text(&progress),
-                plain(&progress.current_item)
-            ))?;
-        }
-        for id in removed {
-            print(&format!("{} was removed\n", plain(&id)))?;
-        }
+fn timed_out(id: &str, json: bool) -> Result<u8, Failure> {
+    if json {
+        print_json(
+            &serde_json::json!({"error": {"reason": "TIMED_OUT", "message": "the job has not ended in time"}}),
+        )?;
+    } else {
+        eprintln!("error: job {} has not ended in time\nhint: specweave-jobs follow {0}", plain(id));
     }
-    Ok(())
+    Ok(failure::TIMED_OUT)
 }

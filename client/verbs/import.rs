@@ -1,6 +1,6 @@
 //! `import`: show what would come, or start the job.
 
-use super::{preview, start};
+use super::{Says, preview, start};
 use crate::cli::ImportArgs;
 use crate::connect;
 use crate::failure::Failure;
@@ -9,15 +9,15 @@ use specweave_jobs::project::Project;
 use specweave_jobs::text::{plain, thousands};
 use specweave_jobs::v1::*;
 
-pub async fn import(project: &Project, arguments: ImportArgs, json: bool) -> Result<u8, Failure> {
+pub async fn import(project: &Project, arguments: ImportArgs, says: Says) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
     let spec = JobSpec { work: Some(job_spec::Work::Import(spec(arguments))) };
     let connection = connect::find_or_start(project).await?;
     if dry_run {
-        let preview = preview(connection, spec, json, plan).await?;
+        let preview = preview(connection, spec, says, plan).await?;
         return Ok(u8::from(preview.items.iter().any(|item| item.action() == Action::Refuse)));
     }
-    start(project, connection, spec, follow, json).await
+    start(project, connection, spec, follow, says).await
 }
 
 fn spec(arguments: ImportArgs) -> ImportSpec {

@@ -1,6 +1,6 @@
 //! `sync` and `resolve`: show what would be done, or start the job.
 
-use super::{preview, start};
+use super::{Says, preview, start};
 use crate::cli::{ResolveArgs, SyncArgs};
 use crate::connect;
 use crate::failure::Failure;
@@ -9,7 +9,7 @@ use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
 
-pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<u8, Failure> {
+pub async fn sync(project: &Project, arguments: SyncArgs, says: Says) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
     let spec = SyncSpec {
         tracker: Tracker::of_word(arguments.tracker.as_deref().unwrap_or_default()) as i32,
@@ -23,16 +23,16 @@ pub async fn sync(project: &Project, arguments: SyncArgs, json: bool) -> Result<
     let spec = JobSpec { work: Some(job_spec::Work::Sync(spec)) };
     let connection = connect::find_or_start(project).await?;
     if dry_run {
-        let preview = preview(connection, spec, json, plan).await?;
+        let preview = preview(connection, spec, says, plan).await?;
         return Ok(u8::from(
             preview.items.iter().any(|item| matches!(item.action(), Action::Conflict | Action::Broken)),
         ));
     }
-    start(project, connection, spec, follow, json).await
+    start(project, connection, spec, follow, says).await
 }
 
 /// A sync of one story, with what a person has decided; it is over in a moment, and waited for.
-pub async fn resolve(project: &Project, arguments: ResolveArgs, json: bool) -> Result<u8, Failure> {
+pub async fn resolve(project: &Project, arguments: ResolveArgs, says: Says) -> Result<u8, Failure> {
     let spec = SyncSpec {
         tracker: Tracker::of_word(arguments.tracker.as_deref().unwrap_or_default()) as i32,
         profile: arguments.profile.unwrap_or_default(),
@@ -42,7 +42,7 @@ pub async fn resolve(project: &Project, arguments: ResolveArgs, json: bool) -> R
         ..SyncSpec::default()
     };
     let connection = connect::find_or_start(project).await?;
-    start(project, connection, JobSpec { work: Some(job_spec::Work::Sync(spec)) }, true, json).await
+    start(project, connection, JobSpec { work: Some(job_spec::Work::Sync(spec)) }, true, says).await
 }
 
 fn plan(preview: &PreviewJobResponse) -> String {

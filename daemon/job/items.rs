@@ -215,14 +215,18 @@ impl Items {
         self.order = order;
     }
 
-    pub(super) fn retry(&mut self) {
-        let failed: Vec<u32> = self.failed().map(|(item, _)| item).collect();
-        for item in failed {
-            self.states.set(item as usize, ItemState::Waiting);
-            self.failures.set(item as usize, None);
+    /// Failed items wait again: these, or all where none is named.
+    pub(super) fn retry(&mut self, only: &[u32]) {
+        let is_meant = |item: &u32| only.is_empty() || only.contains(item);
+        let failed: Vec<u32> = self.failed().map(|(item, _)| item).filter(is_meant).collect();
+        for item in &failed {
+            let was_in_conflict =
+                self.failure(*item).is_some_and(|failure| failure.reason == Reason::Conflict);
+            self.in_conflict -= usize::from(was_in_conflict);
+            self.states.set(*item as usize, ItemState::Waiting);
+            self.failures.set(*item as usize, None);
         }
-        self.waiting += self.failed;
-        self.failed = 0;
-        self.in_conflict = 0;
+        self.waiting += failed.len();
+        self.failed -= failed.len();
     }
 }

@@ -56,7 +56,9 @@ fn a_complete_job_never_changes_again() {
     assert_eq!(job.apply(4, Event::Ended(Outcome::Completed)), Err(Refused::ItemsWait));
     job.apply(4, done(0)).unwrap();
     job.apply(5, Event::Ended(Outcome::Completed)).unwrap();
-    for event in [Event::Started, Event::Retried, done(0), Event::Ended(Outcome::Completed)] {
+    for event in
+        [Event::Started, Event::Retried { only: Vec::new() }, done(0), Event::Ended(Outcome::Completed)]
+    {
         assert_eq!(job.apply(6, event), Err(Refused::Complete));
     }
 }
@@ -67,7 +69,7 @@ fn a_retry_makes_failed_items_wait_and_leaves_the_others() {
     job.apply(4, done(0)).unwrap();
     job.apply(5, Event::ItemFailed { item: 1, failure: gone() }).unwrap();
     job.apply(6, Event::Ended(Outcome::CompletedWithWarnings { summary: "w".into() })).unwrap();
-    job.apply(7, Event::Retried).unwrap();
+    job.apply(7, Event::Retried { only: Vec::new() }).unwrap();
     job.apply(8, Event::Started).unwrap();
     let items = job.items().unwrap();
     assert_eq!((items.current(), items.waiting(), items.item_state(1)), (1, 1, Some(ItemState::Waiting)));

@@ -106,7 +106,13 @@ impl Keeper {
         self.answer(reply, result);
     }
 
-    pub(super) fn resume(&mut self, id: &JobId, caller: Caller) -> Result<Resumed, KeeperError> {
+    /// Lets a job go on; of what failed, only these items are tried again, or all where none is named.
+    pub(super) fn resume(
+        &mut self,
+        id: &JobId,
+        only: &[String],
+        caller: Caller,
+    ) -> Result<Resumed, KeeperError> {
         if self.stopping.is_some() {
             return Err(KeeperError::Stopping);
         }
@@ -128,10 +134,22 @@ impl Keeper {
             let state = entry.job.state.word();
             return Err(KeeperError::ConfigNotFound { id: id.clone(), state });
         }
-        self.commit(id, Event::Retried)?;
+        let only = failed_items(&entry.job, only)?;
+        self.commit(id, Event::Retried { only })?;
         self.callers.entry(id.clone()).or_default().renew(caller);
         self.launch(id, Cause::Person)?;
         Ok(Resumed { entry: self.snapshot.jobs[id].clone(), already_running: false })
+    }
+
+    /// Removes a job that nothing works on, and that does not wait for a moment to go on.
+    pub(super) fn remove(&mut self, id: &JobId) -> Result<Arc<Entry>, KeeperError> {
+        let entry = self.snapshot.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.clone();
+        if self.runs.contains_key(id) || entry.job.is_active() {
+            return Err(KeeperError::NotRemovable { id: id.clone(), state: entry.job.state.word() });
+        }
+        remove_job_folder(&self.project, id).map_err(|error| KeeperError::Storage(Arc::new(error)))?;
+        self.forget(id);
+        Ok(entry)
     }
 
     /// Another tool's job becomes ours: its folder gets a journal, and its plan loses its secrets.
@@ -143,7 +161,7 @@ impl Keeper {
         caller: Caller,
     ) -> Result<Resumed, KeeperError> {
         if self.stopping.is_some() || self.snapshot.jobs.contains_key(id) {
-            return self.resume(id, caller);
+            return self.resume(id, &[], caller);
         }
         let storage = |error| KeeperError::Storage(Arc::new(error));
         let event = Event::Created {
@@ -174,3 +192,23 @@ impl Keeper {
         Ok(Resumed { entry: self.snapshot.jobs[id].clone(), already_running: false })
     }
 }
+
+/// The places of failed items in a job, by their names.
+fn failed_items(job: &Job, names: &[String]) -> Result<Vec<u32>, KeeperError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(items) = job.items() else { return Err(KeeperError::NoNames { id: job.id.clone() }) };
+    let place = |name: &String| {
+        let found = items.failed().find(|(item, _)| items.name(*item) == name).map(|(item, _)| item);
+        found.ok_or_else(|| KeeperError::ItemNotFailed {
+            id: job.id.clone(),
+            name: name.clone(),
+            known: items.failed().take(MOST_NAMED).map(|(item, _)| items.name(item).to_owned()).collect(),
+        })
+    };
+    names.iter().map(place).collect()
+}
+
+/// So many names stand in an error.
+const MOST_NAMED: usize = 20;

@@ -20,6 +20,12 @@ pub enum KeeperError {
     Busy { id: JobId },
     #[error("job {id} does not run ({state})")]
     NotKillable { id: JobId, state: &'static str },
+    #[error("job {id} is {state}: it is killed before it is removed")]
+    NotRemovable { id: JobId, state: &'static str },
+    #[error("job {id} has no failed item {name:?}")]
+    ItemNotFailed { id: JobId, name: String, known: Vec<String> },
+    #[error("job {id} does not know its items by name: it can only try all again that failed")]
+    NoNames { id: JobId },
     #[error("job {id} is already completed")]
     Completed { id: JobId },
     #[error("config not found: job {id} ({state}) has no config.json")]
@@ -49,6 +55,8 @@ pub(super) enum Command {
     },
     Resume {
         id: JobId,
+        /// Of what failed, only these; empty for all.
+        only: Vec<String>,
         caller: Caller,
         reply: Reply<Resumed>,
     },
@@ -59,9 +67,13 @@ pub(super) enum Command {
         caller: Caller,
         reply: Reply<Resumed>,
     },
+    Remove {
+        id: JobId,
+        reply: Reply<Arc<Entry>>,
+    },
     Prune {
-        keep: usize,
-        reply: Reply<Vec<JobId>>,
+        which: Which,
+        reply: Reply<Vec<Arc<Entry>>>,
     },
     /// Forgets ended jobs whose folder a person has removed.
     Sweep,
@@ -98,6 +110,7 @@ impl Command {
             Self::Start { .. }
             | Self::Resume { .. }
             | Self::Adopt { .. }
+            | Self::Remove { .. }
             | Self::Prune { .. }
             | Self::Sweep
             | Self::Checkpoint { .. } => true,
@@ -108,6 +121,17 @@ impl Command {
             | Self::Stop { .. } => false,
         }
     }
+}
+
+/// Which ended jobs leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Which {
+    /// So many of the newest stay.
+    pub keep: usize,
+    /// Those that ended later stay.
+    pub before: Millis,
+    /// None leaves: it is only said which would.
+    pub dry_run: bool,
 }
 
 /// Answer to a start.
@@ -158,8 +182,8 @@ impl KeeperHandle {
         self.ask(|reply| Command::Kill { id, reply }).await
     }
 
-    pub async fn resume(&self, id: JobId, caller: Caller) -> Result<Resumed, KeeperError> {
-        self.ask(|reply| Command::Resume { id, caller, reply }).await
+    pub async fn resume(&self, id: JobId, only: Vec<String>, caller: Caller) -> Result<Resumed, KeeperError> {
+        self.ask(|reply| Command::Resume { id, only, caller, reply }).await
     }
 
     /// Takes over a job that another tool wrote, and lets it go on.
@@ -173,8 +197,13 @@ impl KeeperHandle {
         self.ask(|reply| Command::Adopt { id, created_at, adoption: Box::new(adoption), caller, reply }).await
     }
 
-    pub async fn prune(&self, keep: usize) -> Result<Vec<JobId>, KeeperError> {
-        self.ask(|reply| Command::Prune { keep, reply }).await
+    pub async fn remove(&self, id: JobId) -> Result<Arc<Entry>, KeeperError> {
+        self.ask(|reply| Command::Remove { id, reply }).await
+    }
+
+    /// Removes ended jobs, or only says which; gives them as they were, the oldest first.
+    pub async fn prune(&self, which: Which) -> Result<Vec<Arc<Entry>>, KeeperError> {
+        self.ask(|reply| Command::Prune { which, reply }).await
     }
 
     pub async fn sweep(&self) {

@@ -1,6 +1,6 @@
 //! A daemon's first act: read every journal, and let jobs that ran when the last daemon died go on.
 
-use super::{KEPT, Keeper, MOST_FRUITLESS_RUNS};
+use super::{Keeper, MOST_FRUITLESS_RUNS};
 use crate::job::snapshot::Entry;
 use crate::job::{Event, PauseReason, State};
 use crate::store::journal::{Journal, JournalError, Replay};
@@ -25,7 +25,7 @@ impl Keeper {
         for (id, read) in read_all(&self.project, &self.key, &ids) {
             self.load_job(id, read);
         }
-        self.prune(KEPT);
+        self.retain();
         let interrupted: Vec<JobId> = self
             .snapshot
             .jobs

@@ -79,6 +79,16 @@ pub fn from_keeper(failure: KeeperError) -> Status {
         KeeperError::NotKillable { .. } => {
             error(Code::FailedPrecondition, reason::JOB_NOT_KILLABLE, text, [])
         }
+        KeeperError::NotRemovable { id, .. } => {
+            error(Code::FailedPrecondition, reason::JOB_NOT_REMOVABLE, text, [("job", id.to_string())])
+        }
+        KeeperError::ItemNotFailed { id, known, .. } => {
+            let metadata = [("job", id.to_string()), ("known", known.join("\n"))];
+            error(Code::InvalidArgument, reason::ITEM_NOT_FAILED, text, metadata)
+        }
+        KeeperError::NoNames { id } => {
+            error(Code::InvalidArgument, reason::ITEM_NOT_FAILED, text, [("job", id.to_string())])
+        }
         KeeperError::Completed { .. } | KeeperError::Refused(_) => {
             error(Code::FailedPrecondition, reason::JOB_NOT_RESUMABLE, text, [])
         }

@@ -48,9 +48,14 @@ pub(super) async fn kill(project: &Project, mut job: Job) -> Result<KillJobRespo
 }
 
 impl Service {
-    pub(super) async fn resume(&self, entry: &Entry, caller: Caller) -> Result<Resumed, Status> {
+    pub(super) async fn resume(
+        &self,
+        entry: &Entry,
+        only: Vec<String>,
+        caller: Caller,
+    ) -> Result<Resumed, Status> {
         let restart = kind::of(&entry.job.order).restart_command(&self.project.job(&entry.job.id));
-        let resumed = self.keeper.resume(entry.job.id.clone(), caller).await;
+        let resumed = self.keeper.resume(entry.job.id.clone(), only, caller).await;
         resumed.map_err(|error| errors::from_resume(error, &restart))
     }
 

@@ -172,7 +172,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => (0..7_u32, failure()).prop_map(|(item, failure)| Event::ItemFailed { item, failure }),
         2 => (reason, ".*", prop::option::of(any::<i64>()))
             .prop_map(|(reason, message, resume_at)| Event::Paused { reason, message, resume_at }),
-        2 => Just(Event::Retried),
+        2 => prop::collection::vec(0..7_u32, 0..3).prop_map(|only| Event::Retried { only }),
         2 => prop::collection::vec(0..7_u32, 0..3).prop_map(|items| Event::Lost { items }),
         1 => prop::collection::vec(".{0,8}", 0..3).prop_map(|sources| Event::SourcesPlanned { sources }),
         4 => (0..3_u32, any::<u32>(), prop::option::of(any::<u32>()), 0..3_usize).prop_map(page),

@@ -9,6 +9,7 @@ pub mod http;
 pub mod recorded;
 pub mod relay;
 pub mod repositories;
+pub mod terminal;
 pub mod trackers;
 
 use serde_json::Value;

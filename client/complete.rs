@@ -1,0 +1,100 @@
+//! What a shell offers when a person presses the key for it: ids of jobs, stories in conflict, profiles. Read from the files
+//! alone, and whatever cannot be read offers nothing.
+
+use clap_complete::engine::CompletionCandidate;
+use serde_json::Value;
+use specweave_jobs::mirror::{self, Document, from_entries};
+use specweave_jobs::project::Project;
+use specweave_jobs::text::plain;
+use specweave_jobs::v1::{Job, JobState};
+use specweave_jobs::{clock, disk};
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// A configuration or a conflict's file of which more would be read is none.
+const MOST_TEXT: u64 = 16 * 1024 * 1024;
+
+/// Folders below that of the specs, at most so deep.
+const MOST_DEPTH: usize = 8;
+
+fn project() -> Option<Project> {
+    Project::find(Path::new(".")).ok()
+}
+
+/// Those that begin as what was typed.
+fn offered(
+    current: &OsStr,
+    all: impl IntoIterator<Item = (String, Option<String>)>,
+) -> Vec<CompletionCandidate> {
+    let typed = current.to_string_lossy().into_owned();
+    let fitting = all.into_iter().filter(|(word, _)| word.starts_with(&typed));
+    fitting.map(|(word, help)| CompletionCandidate::new(word).help(help.map(Into::into))).collect()
+}
+
+fn jobs(current: &OsStr, fits: impl Fn(&Job) -> bool) -> Vec<CompletionCandidate> {
+    let Some(project) = project() else { return Vec::new() };
+    let Ok(document) = Document::read(&project.background_jobs()) else { return Vec::new() };
+    let mut jobs: Vec<Job> = from_entries(document.jobs.iter(), &project);
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.started_at.as_ref().map_or(0, clock::millis)));
+    let told = |job: &Job| {
+        let progress = job.progress.clone().unwrap_or_default();
+        let state = mirror::status_word(job.state());
+        format!("{} {}/{} {state}", plain(&job.type_name), progress.current, progress.total)
+    };
+    offered(current, jobs.iter().filter(|job| fits(job)).map(|job| (job.id.clone(), Some(told(job)))))
+}
+
+pub fn any_job(current: &OsStr) -> Vec<CompletionCandidate> {
+    jobs(current, |_| true)
+}
+
+pub fn running_job(current: &OsStr) -> Vec<CompletionCandidate> {
+    jobs(current, |job| matches!(job.state(), JobState::Running | JobState::Pending))
+}
+
+/// Those that have something left to do.
+pub fn resumable_job(current: &OsStr) -> Vec<CompletionCandidate> {
+    let is_resumable =
+        |state| matches!(state, JobState::Paused | JobState::Failed | JobState::CompletedWithWarnings);
+    jobs(current, |job| is_resumable(job.state()))
+}
+
+pub fn removable_job(current: &OsStr) -> Vec<CompletionCandidate> {
+    jobs(current, |job| !matches!(job.state(), JobState::Running | JobState::Pending))
+}
+
+/// Stories whose conflict stands in a file beside them.
+pub fn conflict(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(project) = project() else { return Vec::new() };
+    let mut folders = vec![(project.root().join(".specweave/docs/internal/specs"), 0)];
+    let mut stories = Vec::new();
+    while let Some((folder, depth)) = folders.pop() {
+        for (name, kind) in disk::read_folder(&folder).unwrap_or_default() {
+            let path = folder.join(&name);
+            if kind == disk::Kind::Folder && depth < MOST_DEPTH {
+                folders.push((path, depth + 1));
+            } else if name.starts_with("conflict-") && name.ends_with(".md") {
+                let text = disk::read_regular(&path, MOST_TEXT).unwrap_or_default();
+                let text = String::from_utf8_lossy(&text);
+                let names = text.lines().next().and_then(|line| line.strip_prefix("# Conflict: "));
+                let story = names.and_then(|names| names.rsplit_once(" and ")).map(|(story, _)| plain(story));
+                stories.extend(story);
+            }
+        }
+    }
+    stories.sort();
+    stories.dedup();
+    offered(current, stories.into_iter().map(|story| (story, None)))
+}
+
+pub fn profile(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(project) = project() else { return Vec::new() };
+    let bytes = disk::read_regular(&project.config(), MOST_TEXT).unwrap_or_default();
+    let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let profiles = config["sync"]["profiles"].as_object().into_iter().flatten();
+    let named = profiles.map(|(name, profile)| {
+        let tracker = profile["provider"].as_str().or(profile["platform"].as_str());
+        (name.clone(), tracker.map(plain))
+    });
+    offered(current, named)
+}
