@@ -62,8 +62,11 @@ fn version() -> String {
     if !std::path::Path::new(".git").exists() {
         return release;
     }
-    println!("cargo:rerun-if-changed=.git/HEAD");
-    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    // What is not there would have everything built anew each time.
+    for path in [".git/HEAD", ".git/logs/HEAD"].into_iter().filter(|path| std::path::Path::new(path).exists())
+    {
+        println!("cargo:rerun-if-changed={path}");
+    }
     let said = std::process::Command::new("git").args(["rev-parse", "--short=10", "HEAD"]).output();
     let commit = said.ok().filter(|said| said.status.success());
     let commit = commit.and_then(|said| String::from_utf8(said.stdout).ok());

@@ -45,6 +45,8 @@ pub enum Failure {
     NoSuchJob { wanted: String, known: Vec<String> },
     #[error("{wanted:?} fits several jobs: {}", .candidates.join(" "))]
     Ambiguous { wanted: String, candidates: Vec<String> },
+    #[error("job {0} has not ended in time")]
+    TimedOut(String),
     #[error("{0}")]
     Usage(String),
     #[error("cannot read {path}")]
@@ -87,6 +89,7 @@ impl Failure {
                 Code::InvalidArgument => 2,
                 _ => GENERAL,
             },
+            Self::TimedOut(_) => TIMED_OUT,
             Self::Ambiguous { .. } | Self::Usage(_) => 2,
             Self::Closed => 0,
             _ => GENERAL,
@@ -121,15 +124,49 @@ impl Failure {
             Self::NoSockets(_) => "run it again outside of the sandbox".into(),
             Self::NoSuchJob { known, .. } => known_ids(known.iter().map(String::as_str)),
             Self::Ambiguous { candidates, .. } => candidates_hint(candidates.iter().map(String::as_str)),
+            Self::TimedOut(id) => format!("specweave-jobs --follow {id}"),
             Self::Refused(status) => hint_of(status),
             _ => "specweave-jobs --help".into(),
         }
     }
 
-    /// Prints the failure as `error: .. / caused by: .. / hint: ..`.
-    pub fn print(&self) {
+    /// The contract's word for it, or one of this client for what never came to the daemon.
+    fn reason(&self) -> String {
+        let word = match self {
+            Self::Refused(status) => return reason(status),
+            Self::Project(_) => "PROJECT_NOT_FOUND",
+            Self::Mirror(_) | Self::Read { .. } => "NOT_READABLE",
+            Self::Write { .. } => "NOT_WRITABLE",
+            Self::Silent(_)
+            | Self::Broke
+            | Self::Start(_)
+            | Self::NoDaemon
+            | Self::NoSockets(_)
+            | Self::Endpoint(_) => "DAEMON_UNREACHABLE",
+            Self::NoSuchJob { .. } => reason::JOB_NOT_FOUND,
+            Self::Ambiguous { .. } => reason::JOB_AMBIGUOUS,
+            Self::TimedOut(_) => "TIMED_OUT",
+            Self::Usage(_) => "USAGE",
+            Self::Closed => "CLOSED",
+        };
+        word.to_owned()
+    }
+
+    /// The failure for programs.
+    pub fn document(&self) -> serde_json::Value {
+        serde_json::json!({"error": {
+            "reason": self.reason(), "message": plain(&self.to_string()), "hint": self.hint(),
+        }})
+    }
+
+    /// Prints the failure for people, and before that as a document where one was asked for: a program reads the one, its
+    /// log shows the other.
+    pub fn print(&self, json: bool) {
         if matches!(self, Self::Closed) {
             return;
+        }
+        if json {
+            println!("{}", self.document());
         }
         eprintln!("error: {}", plain(&self.to_string()));
         let mut cause = std::error::Error::source(self);
@@ -163,6 +200,10 @@ fn hint_of(status: &tonic::Status) -> String {
         return "specweave-jobs daemon logs".into();
     };
     let data = |name: &str| info.metadata.get(name).map(|value| plain(value)).unwrap_or_default();
+    // The daemon knows best where it says so.
+    if !data("hint").is_empty() {
+        return data("hint");
+    }
     match info.reason.as_str() {
         reason::JOB_NOT_FOUND => known_ids(data("known").split_whitespace()),
         reason::JOB_AMBIGUOUS => candidates_hint(data("candidates").split_whitespace()),
@@ -180,6 +221,9 @@ fn hint_of(status: &tonic::Status) -> String {
         reason::AUTH_FAILED => {
             "set GITHUB_TOKEN, JIRA_EMAIL and JIRA_API_TOKEN, or AZURE_DEVOPS_PAT (or run `gh auth login`) and try again"
                 .into()
+        }
+        reason::REMOTE_FAILED if !data("answered").is_empty() => {
+            "what the server said stands above; try again once that is mended".into()
         }
         reason::REMOTE_FAILED => "check the network and try again".into(),
         reason::OUT_OF_MEMORY => "specweave-jobs   (wait for a job to end, or end one with --kill ID)".into(),

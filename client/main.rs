@@ -23,7 +23,8 @@ use verbs::Says;
 fn main() -> ExitCode {
     // A shell that asks what could be typed next gets its answer here, and nothing else happens.
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| wrong(&error));
+    let json = cli.json;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => {
@@ -37,10 +38,20 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            failure.print();
+            failure.print(json);
             ExitCode::from(failure.exit_status())
         }
     }
+}
+
+/// What was typed makes no sense, or asks for help: said as clap says it, and as a document where one was asked for.
+fn wrong(error: &clap::Error) -> ! {
+    if error.use_stderr() && std::env::args().any(|argument| argument == "--json") {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        println!("{}", Failure::Usage(first.to_owned()).document());
+    }
+    error.exit()
 }
 
 /// One verb. Gives the exit status.

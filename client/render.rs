@@ -91,6 +91,12 @@ pub fn seconds_since(at: &Option<prost_types::Timestamp>) -> u64 {
     (clock::now() - at).max(0) as u64 / 1000
 }
 
+/// Seconds between two moments; 0 where they stand the other way round.
+pub fn seconds_between(from: &Option<prost_types::Timestamp>, to: &Option<prost_types::Timestamp>) -> u64 {
+    let at = |moment: &Option<prost_types::Timestamp>| moment.as_ref().map_or(0, clock::millis);
+    (at(to) - at(from)).max(0) as u64 / 1000
+}
+
 /// `just now`, `~23 min ago`.
 pub fn about_ago(at: &Option<prost_types::Timestamp>) -> String {
     match seconds_since(at) {

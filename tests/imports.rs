@@ -324,7 +324,8 @@ fn is_limited(tracker: &str, status: u16, told_by: ToldBy) {
         .min()
         .unwrap();
     let late = resumed.duration_since(until).unwrap();
-    assert!(late < Duration::from_secs(2), "{tracker}: {late:?}");
+    // Beside the crash tests, a start alone takes seconds.
+    assert!(late < Duration::from_secs(5), "{tracker}: {late:?}");
     let expected = u64::from(tracker == "github");
     assert_eq!(trackers.state.while_limited.load(Ordering::SeqCst), expected, "{tracker}");
     world.run(["--logs", &id]).ok().says("Paused: Rate limited");

@@ -324,3 +324,60 @@ fn a_shell_is_told_what_could_be_typed_after_every_verb() {
         );
     }
 }
+
+#[test]
+fn an_error_is_a_document_where_one_was_asked_for() {
+    let (world, _server, id) = with_job(Fault::Silent);
+    world.until(&id, "it runs", |job| job["state"] == "running");
+    let error = |arguments: &[&str], status: i32| {
+        let said = world.run([arguments, &["--json"]].concat()).with_status(status);
+        assert!(said.stderr.starts_with("error: "), "people are told, too: {said:?}");
+        said.json()["error"].clone()
+    };
+    let unknown = error(&["show", "zzzzzzzz"], 3);
+    assert_eq!(unknown["reason"], "JOB_NOT_FOUND");
+    assert!(
+        unknown["message"].as_str().unwrap().contains("zzzzzzzz")
+            && unknown["hint"].as_str().unwrap().contains(&id)
+    );
+    assert_eq!(error(&["rm", &id], 1)["reason"], "JOB_NOT_REMOVABLE");
+    assert_eq!(error(&["wait", &id, "--timeout", "0.1"], 124)["reason"], "TIMED_OUT");
+    assert_eq!(error(&["follow", &id, "--timeout", "nan"], 2)["reason"], "USAGE");
+    assert_eq!(error(&["show"], 2)["reason"], "USAGE");
+    let nowhere = World::bare();
+    let said = nowhere.run(["list", "--json"]).with_status(1);
+    assert_eq!(said.json()["error"]["reason"], "PROJECT_NOT_FOUND");
+}
+
+#[test]
+fn an_ended_job_says_how_long_it_took_and_names_no_process() {
+    let (world, _server, id) = with_job(Fault::FailsFirst(0));
+    world.wait(&id);
+    let shown = world.run(["show", &id]).ok().says("Took: ");
+    assert!(!shown.stdout.lines().any(|line| line.starts_with("PID: ")), "{}", shown.stdout);
+}
+
+#[test]
+fn what_is_not_typed_is_as_the_projects_configuration_says() {
+    let (world, server, names) = World::with_remotes(1);
+    let configure = |jobs: serde_json::Value| {
+        let config = serde_json::json!({"version": "2.0", "jobs": jobs});
+        fs::write(world.project.join(".specweave/config.json"), config.to_string()).unwrap();
+    };
+    let planned = |arguments: &[&str]| {
+        let address = server.repository(&names[0]);
+        let said = world.run([&["clone", &address, "--dry-run", "--json"], arguments].concat()).ok().json();
+        said["items"][0]["target"].as_str().unwrap().to_owned()
+    };
+    configure(serde_json::json!({"layout": "host", "concurrency": 3}));
+    assert_eq!(planned(&[]), "repositories/127.0.0.1/acme/repo-000");
+    assert_eq!(planned(&["--layout", "owner"]), "repositories/acme/repo-000");
+    let id = world.start_clone([server.repository(&names[0])]);
+    world.wait(&id);
+    let spec = world.job(&id)["spec"].to_string();
+    assert!(spec.contains("\"concurrency\":3"), "{spec}");
+    for wrong in [serde_json::json!({"layout": "flat"}), serde_json::json!({"concurrency": 0})] {
+        configure(wrong);
+        world.run(["clone", "acme/web"]).with_status(2).complains("in config.json is");
+    }
+}

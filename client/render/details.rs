@@ -11,7 +11,7 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     let (one, many) = item_words(job);
     let status = paint.heading(job.state(), &mirror::status_word(job.state()).replace('_', " "));
     let mut out = format!("Job Details: {id}\n\nType: {}\nStatus: {status}\n", type_text(job));
-    if job.pid != 0 {
+    if job.pid != 0 && job.completed_at.is_none() {
         let _ = writeln!(out, "PID: {} ({})", job.pid, if job.alive { "alive" } else { "dead" });
     }
     if job.foreign {
@@ -21,6 +21,7 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     let _ = writeln!(out, "Updated: {} ({})", local(&job.updated_at), short_ago(&job.updated_at));
     if job.completed_at.is_some() {
         let _ = writeln!(out, "Completed: {}", local(&job.completed_at));
+        let _ = writeln!(out, "Took: {}", span(seconds_between(&job.started_at, &job.completed_at)));
     }
     let _ = writeln!(out, "\nProgress: {}", progress_text(&progress));
     if !progress.current_item.is_empty() {

@@ -5,6 +5,8 @@ use crate::cli::CloneArgs;
 use crate::connect;
 use crate::failure::Failure;
 use crate::render::table;
+use serde_json::Value;
+use specweave_jobs::disk;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub async fn clone(project: &Project, arguments: CloneArgs, says: Says) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
-    let spec = JobSpec { work: Some(job_spec::Work::Clone(spec(arguments)?)) };
+    let spec = JobSpec { work: Some(job_spec::Work::Clone(spec(arguments, &Defaults::read(project)?)?)) };
     let connection = connect::find_or_start(project).await?;
     if dry_run {
         preview(connection, spec, says, plan).await?;
@@ -22,7 +24,45 @@ pub async fn clone(project: &Project, arguments: CloneArgs, says: Says) -> Resul
     start(project, connection, spec, follow, says).await
 }
 
-fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {
+/// What the project's `config.json` says under `jobs`, for what is not typed.
+#[derive(Default)]
+struct Defaults {
+    concurrency: Option<u32>,
+    layout: Option<String>,
+}
+
+/// A larger configuration is none.
+const MOST_CONFIG: u64 = 16 * 1024 * 1024;
+
+impl Defaults {
+    fn read(project: &Project) -> Result<Self, Failure> {
+        let bytes = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
+        // One that cannot be read has no defaults; whoever needs more of it says what is wrong with it.
+        let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let jobs = &config["jobs"];
+        let wrong = |name: &str, wanted: &str| {
+            Failure::Usage(format!(
+                "jobs.{name} in config.json is {}, and not {wanted}",
+                plain(&jobs[name].to_string())
+            ))
+        };
+        let concurrency = match &jobs["concurrency"] {
+            Value::Null => None,
+            given => {
+                let number = given.as_u64().filter(|number| (1..=64).contains(number));
+                Some(number.ok_or_else(|| wrong("concurrency", "a number from 1 to 64"))? as u32)
+            }
+        };
+        let layout = match &jobs["layout"] {
+            Value::Null => None,
+            Value::String(layout) if ["owner", "host"].contains(&layout.as_str()) => Some(layout.clone()),
+            _ => return Err(wrong("layout", "owner or host")),
+        };
+        Ok(Self { concurrency, layout })
+    }
+}
+
+fn spec(arguments: CloneArgs, defaults: &Defaults) -> Result<CloneSpec, Failure> {
     let mut sources = arguments.sources;
     if let Some(path) = &arguments.from {
         let text = read(path)?;
@@ -41,9 +81,9 @@ fn spec(arguments: CloneArgs) -> Result<CloneSpec, Failure> {
         exclude: arguments.exclude,
         include_archived: arguments.include_archived,
         include_forks: arguments.include_forks,
-        concurrency: arguments.concurrency.unwrap_or(0),
+        concurrency: arguments.concurrency.or(defaults.concurrency).unwrap_or(0),
         depth: arguments.depth.unwrap_or(0),
-        layout: match arguments.layout.as_deref() {
+        layout: match arguments.layout.as_deref().or(defaults.layout.as_deref()) {
             Some("host") => Layout::Host,
             _ => Layout::Owner,
         } as i32,

@@ -74,7 +74,7 @@ pub async fn until_over(
         return Ok(failure::INTERRUPTED);
     };
     painter.finish()?;
-    let Ok(result) = result else { return timed_out(id, says == Says::Json) };
+    let Ok(result) = result else { return Err(Failure::TimedOut(plain(id))) };
     let job = result?;
     if says == Says::Text {
         print(&format!("\n{}", ending(&job)))?;
@@ -214,7 +214,7 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
         result = tokio::time::timeout(limit, waiting) => result,
         _ = tokio::signal::ctrl_c() => return Ok(failure::INTERRUPTED),
     };
-    let Ok(job) = result else { return timed_out(id, json) };
+    let Ok(job) = result else { return Err(Failure::TimedOut(plain(id))) };
     let job = job?;
     if json {
         print_json(&job)?
@@ -229,15 +229,4 @@ fn seconds(timeout: Option<f64>) -> Result<Duration, Failure> {
         Duration::try_from_secs_f64(seconds)
             .map_err(|_| Failure::Usage(format!("{seconds} is no number of seconds")))
     })
-}
-
-fn timed_out(id: &str, json: bool) -> Result<u8, Failure> {
-    if json {
-        print_json(
-            &serde_json::json!({"error": {"reason": "TIMED_OUT", "message": "the job has not ended in time"}}),
-        )?;
-    } else {
-        eprintln!("error: job {} has not ended in time\nhint: specweave-jobs follow {0}", plain(id));
-    }
-    Ok(failure::TIMED_OUT)
 }

@@ -18,6 +18,7 @@ const PAGE: u32 = 1_000;
 /// the exit status.
 async fn each<'a, F: Future<Output = Result<u8, Failure>>>(
     ids: &'a [String],
+    json: bool,
     mut verb: impl FnMut(&'a String) -> F,
 ) -> Result<u8, Failure> {
     let mut status = 0;
@@ -26,7 +27,7 @@ async fn each<'a, F: Future<Output = Result<u8, Failure>>>(
         let came = match verb(id).await {
             Err(failure) if is_last && status == 0 => return Err(failure),
             Err(failure) => {
-                failure.print();
+                failure.print(json);
                 failure.exit_status()
             }
             Ok(came) => came,
@@ -48,7 +49,7 @@ pub async fn details(project: &Project, id: &str, json: bool) -> Result<u8, Fail
 }
 
 pub async fn show(project: &Project, arguments: &ShowArgs, json: bool) -> Result<u8, Failure> {
-    each(&arguments.jobs, |id| async move {
+    each(&arguments.jobs, json, |id| async move {
         if arguments.items {
             items(project, id, arguments.failed, json).await
         } else {
@@ -91,7 +92,7 @@ async fn items(project: &Project, id: &str, only_failed: bool, json: bool) -> Re
 }
 
 pub async fn kill(project: &Project, ids: &[String], json: bool) -> Result<u8, Failure> {
-    each(ids, |id| async move {
+    each(ids, json, |id| async move {
         let mut connection = connect_for(project, id).await?;
         let request = timed(KillJobRequest { id: id.to_owned() });
         let KillJobResponse { job, pid } = connection.client.kill_job(request).await?.into_inner();
@@ -111,7 +112,7 @@ pub async fn resume(project: &Project, arguments: &ResumeArgs, says: Says) -> Re
     if ids.is_empty() && says == Says::Text {
         print("No job is paused.\n")?;
     }
-    each(&ids, |id| resume_one(project, id, Vec::new(), arguments.follow, says)).await
+    each(&ids, says == Says::Json, |id| resume_one(project, id, Vec::new(), arguments.follow, says)).await
 }
 
 async fn paused(project: &Project) -> Result<Vec<String>, Failure> {
@@ -176,7 +177,7 @@ pub async fn run_again(project: &Project, id: &str, follow: bool, says: Says) ->
 }
 
 pub async fn remove(project: &Project, ids: &[String], json: bool) -> Result<u8, Failure> {
-    each(ids, |id| async move {
+    each(ids, json, |id| async move {
         let mut connection = connect_for(project, id).await?;
         let response = connection.client.remove_job(timed(RemoveJobRequest { id: id.to_owned() })).await?;
         let job = response.into_inner().job.unwrap_or_default();

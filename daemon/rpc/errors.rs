@@ -116,13 +116,16 @@ pub fn from_resume(failure: KeeperError, restart: &str) -> Status {
 
 /// Why a request came to nothing; `verb` is whose help helps.
 pub fn from_refusal(refusal: Refusal, verb: &str) -> Status {
-    let help = [("verb", verb.to_owned())];
-    let Refusal { why, text } = refusal;
+    let Refusal { why, text, hint } = refusal;
+    let help = [("verb", verb.to_owned()), ("hint", hint)];
     match why {
         Why::Invalid => error(Code::InvalidArgument, reason::INVALID_SPEC, text, help),
         Why::Nothing => error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, help),
         Why::Authentication => error(Code::Unauthenticated, reason::AUTH_FAILED, text, []),
-        Why::Remote => error(Code::Unavailable, reason::REMOTE_FAILED, text, []),
+        Why::Remote => {
+            error(Code::Unavailable, reason::REMOTE_FAILED, text, [("answered", "true".to_owned())])
+        }
+        Why::Unreachable => error(Code::Unavailable, reason::REMOTE_FAILED, text, []),
         Why::Storage => error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, []),
         Why::Busy => error(Code::AlreadyExists, reason::TARGET_BUSY, text, []),
     }

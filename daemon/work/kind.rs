@@ -34,6 +34,8 @@ pub struct Preview {
 pub struct Refusal {
     pub why: Why,
     pub text: String,
+    /// A command that helps in this case more than the verb's own help; empty without one.
+    pub hint: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +45,10 @@ pub enum Why {
     /// There is nothing to work on.
     Nothing,
     Authentication,
-    /// A remote could not be reached, or refused.
+    /// A remote answered, and refused.
     Remote,
+    /// No answer came.
+    Unreachable,
     /// The project's own files cannot be used.
     Storage,
     /// Another job works on the same.
@@ -55,7 +59,11 @@ impl Refusal {
     /// What could not be understood is quoted in its reason, and may hold a login.
     pub fn new(why: Why, error: &dyn std::error::Error, redactor: &Redactor) -> Self {
         // A pattern's error draws an arrow below it.
-        Self { why, text: redactor.clean(&error.to_string()).replace('\n', " ") }
+        Self { why, text: redactor.clean(&error.to_string()).replace('\n', " "), hint: String::new() }
+    }
+
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: hint.into(), ..self }
     }
 }
 
@@ -63,6 +71,7 @@ impl Refusal {
 pub fn why_not(error: &TrackerError) -> Why {
     match error {
         TrackerError::Auth(_) | TrackerError::Forbidden { .. } => Why::Authentication,
+        TrackerError::Network(_) => Why::Unreachable,
         _ => Why::Remote,
     }
 }

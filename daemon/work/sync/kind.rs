@@ -1,6 +1,7 @@
 //! What is particular to sync-external among the kinds of jobs.
 
 use super::outputs::Config;
+use super::plan::Guard;
 use super::profile::{Profile, ProfileError};
 use super::{SyncError, in_words};
 use crate::job::Job;
@@ -13,6 +14,7 @@ use crate::work::kind::{Kind, Preview, Refusal, Scope, Why, why_not};
 use crate::work::{Context, Finish, Stop};
 use serde_json::{Value, json};
 use specweave_jobs::project::{JobFiles, Project};
+use specweave_jobs::text::shell_word;
 use specweave_jobs::v1::PreviewItem;
 
 fn refusal(error: &SyncError, scope: &Scope) -> Refusal {
@@ -27,7 +29,27 @@ fn refusal(error: &SyncError, scope: &Scope) -> Refusal {
         SyncError::Busy => Why::Busy,
         SyncError::Net(_) | SyncError::Cancelled => Why::Remote,
     };
-    Refusal::new(why, error, &scope.secrets.redactor())
+    let refusal = Refusal::new(why, error, &scope.secrets.redactor());
+    match error {
+        SyncError::Guard(guard) => refusal.with_hint(hint(guard)),
+        _ => refusal,
+    }
+}
+
+/// What to type where a sync stops before it begins.
+fn hint(guard: &Guard) -> String {
+    match guard {
+        Guard::NothingHere(_) | Guard::NothingThere(_) | Guard::ManyGone { .. } => {
+            "specweave-jobs sync --dry-run --force-deletes   (shows what would go; without --dry-run it goes)"
+                .into()
+        }
+        Guard::NoStory(_) => "specweave-jobs sync --dry-run   (names what there is to do)".into(),
+        Guard::Several { meant, .. } => {
+            let first = meant.first().map_or("STORY", String::as_str);
+            format!("specweave-jobs conflicts {}", shell_word(first))
+        }
+        Guard::NoConflict(_) => "specweave-jobs conflicts".into(),
+    }
 }
 
 #[tonic::async_trait]
