@@ -1,6 +1,7 @@
 //! What a shell offers when a person presses the key for it: ids of jobs, stories in conflict, profiles. Read from the files
 //! alone, and whatever cannot be read offers nothing.
 
+use crate::conflict_files;
 use clap_complete::engine::CompletionCandidate;
 use serde_json::Value;
 use specweave_jobs::mirror::{self, Document, from_entries};
@@ -11,11 +12,8 @@ use specweave_jobs::{clock, disk};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// A configuration or a conflict's file of which more would be read is none.
+/// A configuration of which more would be read is none.
 const MOST_TEXT: u64 = 16 * 1024 * 1024;
-
-/// Folders below that of the specs, at most so deep.
-const MOST_DEPTH: usize = 8;
 
 fn project() -> Option<Project> {
     Project::find(Path::new(".")).ok()
@@ -65,25 +63,7 @@ pub fn removable_job(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Stories whose conflict stands in a file beside them.
 pub fn conflict(current: &OsStr) -> Vec<CompletionCandidate> {
-    let Some(project) = project() else { return Vec::new() };
-    let mut folders = vec![(project.root().join(".specweave/docs/internal/specs"), 0)];
-    let mut stories = Vec::new();
-    while let Some((folder, depth)) = folders.pop() {
-        for (name, kind) in disk::read_folder(&folder).unwrap_or_default() {
-            let path = folder.join(&name);
-            if kind == disk::Kind::Folder && depth < MOST_DEPTH {
-                folders.push((path, depth + 1));
-            } else if name.starts_with("conflict-") && name.ends_with(".md") {
-                let text = disk::read_regular(&path, MOST_TEXT).unwrap_or_default();
-                let text = String::from_utf8_lossy(&text);
-                let names = text.lines().next().and_then(|line| line.strip_prefix("# Conflict: "));
-                let story = names.and_then(|names| names.rsplit_once(" and ")).map(|(story, _)| plain(story));
-                stories.extend(story);
-            }
-        }
-    }
-    stories.sort();
-    stories.dedup();
+    let stories = project().map(|project| conflict_files::stories(&project)).unwrap_or_default();
     offered(current, stories.into_iter().map(|story| (story, None)))
 }
 

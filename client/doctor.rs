@@ -7,6 +7,7 @@ mod files;
 use crate::failure::{Failure, GENERAL};
 use crate::verbs::{print, print_json};
 use serde::Serialize;
+use serde_json::Value;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::{clock, disk, environment};
@@ -104,25 +105,40 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// A larger configuration is none.
+const MOST_CONFIG: u64 = 16 * 1024 * 1024;
+
 /// Where credentials are; never what they are.
 fn credentials(project: &Project) -> Vec<Finding> {
-    const SERVICES: [(&str, &[&str]); 3] = [
-        ("GitHub", &["GITHUB_TOKEN", "GH_TOKEN"]),
-        ("Azure DevOps", &["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"]),
-        ("JIRA", &["JIRA_API_TOKEN"]),
+    const SERVICES: [(&str, &str, &[&str]); 3] = [
+        ("github", "GitHub", &["GITHUB_TOKEN", "GH_TOKEN"]),
+        ("ado", "Azure DevOps", &["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"]),
+        ("jira", "JIRA", &["JIRA_API_TOKEN"]),
     ];
+    let config = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
+    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+    let is_used = |word: &str| {
+        let mut profiles = config["sync"]["profiles"].as_object().into_iter().flatten();
+        config["sync"][word].is_object()
+            || profiles.any(|(_, profile)| profile["provider"] == word || profile["platform"] == word)
+    };
     let dotenv = disk::read_regular(&project.dotenv(), environment::MOST_DOTENV).unwrap_or_default();
     let dotenv = environment::parse_dotenv(&String::from_utf8_lossy(&dotenv));
     let in_dotenv = |name: &str| dotenv.contains_key(name);
-    let place = |(service, names): (&str, &[&str])| {
+    let place = |(word, service, names): (&str, &str, &[&str])| {
         let set = names.iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
         match (set, names.iter().find(|name| in_dotenv(name))) {
-            (Some(name), _) => format!("{service}: {name} is set"),
-            (None, Some(name)) => format!("{service}: {name} is in .env"),
-            (None, None) => format!("{service}: none in the environment or .env"),
+            (Some(name), _) => ok("credentials", format!("{service}: {name} is set")),
+            (None, Some(name)) => ok("credentials", format!("{service}: {name} is in .env")),
+            (None, None) if is_used(word) => note(
+                "credentials",
+                format!("{service}: config.json names it, and no token is in the environment or .env"),
+                format!("export {}=...", names[0]),
+            ),
+            (None, None) => ok("credentials", format!("{service}: none in the environment or .env")),
         }
     };
-    SERVICES.into_iter().map(|service| ok("credentials", place(service))).collect()
+    SERVICES.into_iter().map(place).collect()
 }
 
 /// A job from the future was written by a clock that was wrong, or is read by one that is.

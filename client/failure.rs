@@ -3,7 +3,7 @@
 use specweave_jobs::project::{EndpointError, ProjectError};
 use specweave_jobs::text::plain;
 use specweave_jobs::{mirror::MirrorError, reason};
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -53,6 +53,8 @@ pub enum Failure {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
+    #[error("the output cannot be written")]
+    Output(#[source] io::Error),
     /// Whoever read our output has gone away; that is no failure.
     #[error("the output was closed")]
     Closed,
@@ -74,6 +76,14 @@ impl From<tonic::Status> for Failure {
 }
 
 impl Failure {
+    /// A reader that has gone away ends a command quietly; a full disk does not.
+    pub fn of_output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Output(error),
+        }
+    }
+
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::NoSuchJob { .. } => NO_SUCH_JOB,
@@ -124,6 +134,7 @@ impl Failure {
             Self::NoSockets(_) => "run it again outside of the sandbox".into(),
             Self::NoSuchJob { known, .. } => known_ids(known.iter().map(String::as_str)),
             Self::Ambiguous { candidates, .. } => candidates_hint(candidates.iter().map(String::as_str)),
+            Self::Output(_) => "df -h .".into(),
             Self::TimedOut(id) => format!("specweave-jobs --follow {id}"),
             Self::Refused(status) => hint_of(status),
             _ => "specweave-jobs --help".into(),
@@ -136,7 +147,7 @@ impl Failure {
             Self::Refused(status) => return reason(status),
             Self::Project(_) => "PROJECT_NOT_FOUND",
             Self::Mirror(_) | Self::Read { .. } => "NOT_READABLE",
-            Self::Write { .. } => "NOT_WRITABLE",
+            Self::Write { .. } | Self::Output(_) => "NOT_WRITABLE",
             Self::Silent(_)
             | Self::Broke
             | Self::Start(_)
@@ -166,7 +177,8 @@ impl Failure {
             return;
         }
         if json {
-            println!("{}", self.document());
+            // Where even this cannot be written, people are told all the same.
+            let _ = writeln!(io::stdout(), "{}", self.document());
         }
         eprintln!("error: {}", plain(&self.to_string()));
         let mut cause = std::error::Error::source(self);

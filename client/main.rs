@@ -3,6 +3,7 @@
 
 mod cli;
 mod complete;
+mod conflict_files;
 mod connect;
 mod doctor;
 mod failure;
@@ -16,6 +17,7 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Look};
 use failure::Failure;
 use specweave_jobs::project::Project;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use verbs::Says;
@@ -49,7 +51,8 @@ fn wrong(error: &clap::Error) -> ! {
     if error.use_stderr() && std::env::args().any(|argument| argument == "--json") {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        println!("{}", Failure::Usage(first.to_owned()).document());
+        // The exit status says it as well, where nobody reads.
+        let _ = writeln!(std::io::stdout(), "{}", Failure::Usage(first.to_owned()).document());
     }
     error.exit()
 }

@@ -47,7 +47,7 @@ impl Says {
 /// Writes to standard output; a reader that has gone away ends the command quietly.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|_| Failure::Closed)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::of_output)
 }
 
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {

@@ -135,3 +135,20 @@ fn what_is_wrong_with_the_files_is_found() {
     list.set_modified(future).unwrap();
     assert_finds(&world, "clock", "wrong", "files of this project are from");
 }
+
+#[test]
+fn what_waits_for_a_person_and_what_is_missing_is_named() {
+    let world = World::new();
+    assert_eq!(finding(&world, "conflicts"), None);
+    let specs = world.project.join(".specweave/docs/internal/specs/web/FS-001");
+    fs::create_dir_all(&specs).unwrap();
+    for number in 1..=7 {
+        fs::write(specs.join(format!("conflict-us-00{number}-x.md")), "# Conflict: x and y\n").unwrap();
+    }
+    assert_finds(&world, "conflicts", "note", "web/FS-001/conflict-us-007-x.md");
+    assert_eq!(finding(&world, "credentials"), None, "nothing needs any");
+    let config = serde_json::json!({"version": "2.0", "sync": {"profiles": {"work": {"provider": "jira"}}}});
+    fs::write(world.project.join(".specweave/config.json"), config.to_string()).unwrap();
+    assert_finds(&world, "credentials", "note", "JIRA: config.json names it, and no token");
+    world.run(["doctor"]).ok().says("export JIRA_API_TOKEN");
+}

@@ -381,3 +381,19 @@ fn what_is_not_typed_is_as_the_projects_configuration_says() {
         world.run(["clone", "acme/web"]).with_status(2).complains("in config.json is");
     }
 }
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let (world, _server, id) = with_job(Fault::FailsFirst(0));
+    world.wait(&id);
+    for arguments in
+        [vec!["list", "--all"], vec!["show", &id], vec!["logs", &id], vec!["list", "--json"], vec!["man"]]
+    {
+        let mut command = world.command(&arguments);
+        command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).stderr(Stdio::piped());
+        let said = command.output().unwrap();
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("the output cannot be written") && told.contains("No space left"), "{told}");
+    }
+}

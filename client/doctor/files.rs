@@ -1,6 +1,7 @@
 //! The files: the file system they are on, room, what cannot be read, what was left behind, and secrets.
 
 use super::{Finding, note, ok, wrong};
+use crate::conflict_files;
 use serde::de::IgnoredAny;
 use specweave_jobs::mirror::{Document, from_entries};
 use specweave_jobs::project::{JobId, Project};
@@ -31,6 +32,7 @@ pub(super) fn examine(project: &Project) -> Vec<Finding> {
         list_lock(project),
         readable(project, &state),
         set_aside(project, &state),
+        conflicts(project),
         partial_clones(project),
         secrets(project, &state, &clones),
     ]
@@ -141,9 +143,21 @@ fn set_aside(project: &Project, files: &[PathBuf]) -> Finding {
     } else {
         note(
             "quarantine",
-            format!("unreadable parts were set aside: {}", shown(project, &aside)),
+            format!("unreadable parts were set aside: {}", all(project, &aside)),
             "look at them, then remove them",
         )
+    }
+}
+
+/// What waits for a person beside stories.
+fn conflicts(project: &Project) -> Finding {
+    match &conflict_files::paths(project)[..] {
+        [] => ok("conflicts", "no story is in conflict"),
+        waiting => note(
+            "conflicts",
+            format!("a person is to decide over {}", all(project, waiting)),
+            "specweave-jobs conflicts",
+        ),
     }
 }
 
@@ -197,9 +211,17 @@ fn secrets(project: &Project, state: &[PathBuf], clones: &[PathBuf]) -> Finding 
 }
 
 /// Paths as seen from the project, and how many more there are.
+/// Every path, where a person has to look at each.
+fn all(project: &Project, paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| name_of(project, path)).collect::<Vec<_>>().join(" ")
+}
+
+fn name_of(project: &Project, path: &Path) -> String {
+    path.strip_prefix(project.root()).unwrap_or(path).display().to_string()
+}
+
 fn shown(project: &Project, paths: &[PathBuf]) -> String {
-    let name = |path: &PathBuf| path.strip_prefix(project.root()).unwrap_or(path).display().to_string();
-    let mut names: Vec<String> = paths.iter().take(MOST_NAMED).map(name).collect();
+    let mut names: Vec<String> = paths.iter().take(MOST_NAMED).map(|path| name_of(project, path)).collect();
     if paths.len() > MOST_NAMED {
         names.push(format!("and {} more", paths.len() - MOST_NAMED));
     }

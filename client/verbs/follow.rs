@@ -100,7 +100,7 @@ impl Painter {
                 }
                 match (says, state_of(&newest)) {
                     (Says::Json, _) => print_json(&newest)?,
-                    (Says::Text, Some(job)) => view.show(job).map_err(|_| Failure::Closed)?,
+                    (Says::Text, Some(job)) => view.show(job).map_err(Failure::of_output)?,
                     (Says::Text, None) | (Says::Id, _) => {}
                 }
             }

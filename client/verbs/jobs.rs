@@ -247,7 +247,7 @@ fn listed(jobs: &[Job]) -> String {
 /// Asks a person at the terminal; anything but a clear yes is a no.
 fn confirmed(question: &str) -> Result<bool, Failure> {
     print(&format!("{question} [y/N] "))?;
-    std::io::stdout().flush().map_err(|_| Failure::Closed)?;
+    std::io::stdout().flush().map_err(Failure::of_output)?;
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
