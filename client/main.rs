@@ -83,7 +83,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Kill { jobs } => verbs::jobs::kill(&project()?, &jobs, json).await,
         Command::Resume(arguments) => verbs::jobs::resume(&project()?, &arguments, says).await,
         Command::Retry { job, items, follow } => {
-            verbs::jobs::retry(&project()?, &job, items, follow, says).await
+            verbs::jobs::resume_one(&project()?, &job, items, follow, says).await
         }
         Command::RunAgain { job, follow } => verbs::jobs::run_again(&project()?, &job, follow, says).await,
         Command::Rm { jobs } => verbs::jobs::remove(&project()?, &jobs, json).await,

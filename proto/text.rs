@@ -32,6 +32,11 @@ pub fn thousands(count: u64) -> String {
     out
 }
 
+/// `1 item`, `1,200 items`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { one } else { many })
+}
+
 /// A word as a shell needs it.
 pub fn shell_word(word: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);

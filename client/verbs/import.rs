@@ -6,7 +6,7 @@ use crate::connect;
 use crate::failure::Failure;
 use crate::render::table;
 use specweave_jobs::project::Project;
-use specweave_jobs::text::{plain, thousands};
+use specweave_jobs::text::{counted, plain, thousands};
 use specweave_jobs::v1::*;
 
 pub async fn import(project: &Project, arguments: ImportArgs, says: Says) -> Result<u8, Failure> {
@@ -54,7 +54,7 @@ fn plan(preview: &PreviewJobResponse) -> String {
         .collect();
     let mut out = table(&["Tracker", "Source", "Items", "Target", "Why"], &rows);
     let all: u64 = preview.items.iter().filter_map(|item| item.count).sum();
-    out.push_str(&format!("\nWould read {} items. Nothing was written.\n", thousands(all)));
+    out.push_str(&format!("\nWould read {}. Nothing was written.\n", counted(all, "item", "items")));
     for note in &preview.notes {
         out.push_str(&format!("({})\n", plain(note)));
     }

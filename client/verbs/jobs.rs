@@ -120,16 +120,6 @@ async fn paused(project: &Project) -> Result<Vec<String>, Failure> {
     Ok(jobs.into_iter().filter(|job| job.state() == JobState::Paused).map(|job| job.id).collect())
 }
 
-pub async fn retry(
-    project: &Project,
-    id: &str,
-    items: Vec<String>,
-    follow: bool,
-    says: Says,
-) -> Result<u8, Failure> {
-    resume_one(project, id, items, follow, says).await
-}
-
 /// Lets a job go on; of what failed in it, only these items, or all where none is named.
 pub async fn resume_one(
     project: &Project,
@@ -226,10 +216,7 @@ pub async fn prune(project: &Project, arguments: &PruneArgs, json: bool) -> Resu
 }
 
 fn finished(count: usize) -> String {
-    match count {
-        1 => "1 finished job".to_owned(),
-        count => format!("{count} finished jobs"),
-    }
+    text::counted(count as u64, "finished job", "finished jobs")
 }
 
 fn listed(jobs: &[Job]) -> String {

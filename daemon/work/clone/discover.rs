@@ -8,6 +8,7 @@ use crate::net::secrets::Secrets;
 use crate::trackers::github::GitHub;
 use crate::trackers::server::Session;
 use crate::trackers::{TrackerError, ado};
+use specweave_jobs::text::counted;
 
 /// What a request comes to.
 #[derive(Debug, Default)]
@@ -122,7 +123,8 @@ impl Found<'_> {
                 self.listed.push(repository);
             }
         }
-        let mut note = format!("looked at {looked_at} repositories of {what}");
+        let mut note =
+            format!("looked at {} of {what}", counted(looked_at as u64, "repository", "repositories"));
         let left_out = [
             (unmatched, "that do not match"),
             (archived, "archived or disabled (--include-archived takes them)"),

@@ -14,7 +14,7 @@ use crate::work::sync::dialect::Origin;
 use crate::work::sync::pace::Write;
 use crate::work::sync::plan::{self, Action, Verb};
 use crate::work::sync::store::Link;
-use specweave_jobs::text::shell_word;
+use specweave_jobs::text::{counted, shell_word};
 
 impl Engine<'_> {
     /// Whether an action only brings what the tracker says into its file.
@@ -36,7 +36,7 @@ impl Engine<'_> {
                 Some(failure) => wrong.push((action, failure.clone())),
             }
         }
-        self.run.log(&format!("[import] {} items", done.len()));
+        self.run.log(&format!("[import] {}", counted(done.len() as u64, "item", "items")));
         self.run.done(&done).await?;
         for (action, failure) in wrong {
             self.tell(action, Went::Failed(failure)).await?;
