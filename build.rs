@@ -6,18 +6,21 @@ use prost::Message;
 const PROTO: &str = "proto/specweave/jobs/v1/jobs.proto";
 const PACKAGE: &str = ".specweave.jobs.v1";
 
-const MOMENTS: [&str; 6] = [
+const MOMENTS: [&str; 8] = [
     "Conflict.seen_at",
     "Job.started_at",
     "Job.updated_at",
     "Job.completed_at",
+    "Schedule.next_at",
+    "Schedule.last_at",
     "Pause.resume_at",
     "GetInfoResponse.started_at",
 ];
 
-const ENUMS: [(&str, &str); 11] = [
+const ENUMS: [(&str, &str); 12] = [
     ("Job.type", "job_type"),
     ("Job.state", "job_state"),
+    ("Schedule.last_state", "job_state"),
     ("Pause.reason", "pause_reason"),
     ("Item.state", "item_state"),
     ("Item.action", "action"),

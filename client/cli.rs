@@ -160,7 +160,7 @@ pub enum Command {
     Import(ImportArgs),
     /// Keep stories and a tracker's items the same, in the background
     #[command(
-        after_help = "Examples:\n  specweave-jobs sync --dry-run\n  specweave-jobs sync github --follow\n  specweave-jobs sync --only FS-001 --direction export"
+        after_help = "Examples:\n  specweave-jobs sync --dry-run\n  specweave-jobs sync github --every 30m\n  specweave-jobs sync --only FS-001 --direction export"
     )]
     Sync(SyncArgs),
     /// Show what waits for a decision: all of it, or one story with what both sides say
@@ -206,6 +206,11 @@ pub enum Command {
         #[command(subcommand)]
         action: DaemonAction,
     },
+    /// Let the system start this project's daemon when you log in, for jobs that are done again; nothing does so unasked
+    Service {
+        #[command(subcommand)]
+        action: ServiceAction,
+    },
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
     /// Print the manual page, or write one for every verb
@@ -230,7 +235,8 @@ pub struct ListArgs {
 }
 
 /// The states of the contract, as `--json` has them.
-const STATES: [&str; 6] = ["pending", "running", "paused", "completed", "completed_with_warnings", "failed"];
+const STATES: [&str; 7] =
+    ["pending", "running", "paused", "scheduled", "completed", "completed_with_warnings", "failed"];
 
 #[derive(Args)]
 pub struct ShowArgs {
@@ -298,6 +304,18 @@ pub struct PruneArgs {
 }
 
 #[derive(Subcommand)]
+pub enum ServiceAction {
+    /// Make a user unit of systemd, or an agent of launchd
+    Install {
+        /// Print it, and write nothing
+        #[arg(long)]
+        print: bool,
+    },
+    /// Take it away again
+    Remove,
+}
+
+#[derive(Subcommand)]
 pub enum DaemonAction {
     /// Start it, if none runs
     Start,
@@ -309,6 +327,20 @@ pub enum DaemonAction {
     Run,
     /// Print the end of its log
     Logs,
+}
+
+/// When a job is done again, and who hears of its end.
+#[derive(Args)]
+pub struct TermsArgs {
+    /// Do it again and again, so long after it last began: 30m, 2h, 1d
+    #[arg(long, value_name = "AGE")]
+    pub every: Option<Age>,
+    /// Run this with the shell when the job has ended, with the job as JSON on its standard input
+    #[arg(long, value_name = "COMMAND")]
+    pub on_finish: Option<String>,
+    /// Tell the desktop, or the terminal that follows, when the job has ended
+    #[arg(long)]
+    pub notify: bool,
 }
 
 /// What to import. Without an argument: every source that the project's configuration, the environment and the git
@@ -363,6 +395,8 @@ pub struct ImportArgs {
     /// Follow the job once it is started
     #[arg(short, long)]
     pub follow: bool,
+    #[command(flatten)]
+    pub terms: TermsArgs,
 }
 
 /// What to sync. What is not named comes from `sync` of the project's config.json.
@@ -392,6 +426,8 @@ pub struct SyncArgs {
     /// Follow the job once it is started
     #[arg(short, long)]
     pub follow: bool,
+    #[command(flatten)]
+    pub terms: TermsArgs,
 }
 
 /// Which story, and what is right.
@@ -461,4 +497,6 @@ pub struct CloneArgs {
     /// Follow the job once it is started
     #[arg(short, long)]
     pub follow: bool,
+    #[command(flatten)]
+    pub terms: TermsArgs,
 }

@@ -47,18 +47,17 @@ pub fn any_job(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 pub fn running_job(current: &OsStr) -> Vec<CompletionCandidate> {
-    jobs(current, |job| matches!(job.state(), JobState::Running | JobState::Pending))
+    jobs(current, |job| matches!(job.state(), JobState::Running | JobState::Pending | JobState::Scheduled))
 }
 
 /// Those that have something left to do.
 pub fn resumable_job(current: &OsStr) -> Vec<CompletionCandidate> {
-    let is_resumable =
-        |state| matches!(state, JobState::Paused | JobState::Failed | JobState::CompletedWithWarnings);
+    let is_resumable = |state| !matches!(state, JobState::Running | JobState::Pending | JobState::Completed);
     jobs(current, |job| is_resumable(job.state()))
 }
 
 pub fn removable_job(current: &OsStr) -> Vec<CompletionCandidate> {
-    jobs(current, |job| !matches!(job.state(), JobState::Running | JobState::Pending))
+    jobs(current, |job| !matches!(job.state(), JobState::Running | JobState::Pending | JobState::Scheduled))
 }
 
 /// Stories whose conflict stands in a file beside them.

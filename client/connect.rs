@@ -5,7 +5,7 @@ mod lock;
 mod start;
 
 pub use lock::{LockState, lock_state};
-pub use start::{become_daemon, wants_no_daemon};
+pub use start::{become_daemon, daemon_program, wants_no_daemon};
 
 use crate::failure::Failure;
 use lock::wait_until_gone;
@@ -51,7 +51,14 @@ pub struct Connection {
     pub client: Client,
     pub endpoint: Endpoint,
     /// A daemon that lives only as long as this command.
-    _attached: Option<Attached>,
+    attached: Option<Attached>,
+}
+
+impl Connection {
+    /// Whether the daemon, and with it the job, ends with this command.
+    pub fn is_attached(&self) -> bool {
+        self.attached.is_some()
+    }
 }
 
 /// A request with the usual deadline.
@@ -94,7 +101,7 @@ pub async fn find(project: &Project, patience: Patience) -> Result<Option<Connec
             Err(error) if is_refused_by_sandbox(&error) => return Err(Failure::NoSockets(error)),
             Err(_) => return Ok(None),
         };
-        let connection = Connection { client, endpoint, _attached: None };
+        let connection = Connection { client, endpoint, attached: None };
         match info(&connection).await {
             Ok(info) if serves(&info, project) => Ok(Some(connection)),
             Ok(_) => Ok(None),

@@ -5,6 +5,7 @@ pub mod details;
 pub mod follow;
 pub mod list;
 pub mod screen;
+pub mod terminal;
 
 use specweave_jobs::text::{plain, thousands};
 use specweave_jobs::v1::*;
@@ -134,6 +135,38 @@ pub fn pause_text(pause: &Pause) -> String {
             format!("{message} (resumes in {})", span(left))
         }
     }
+}
+
+/// `in 23 min`, of a job that waits for its next time.
+pub fn next_in(job: &Job) -> Option<String> {
+    let next_at = job.schedule.as_ref()?.next_at.as_ref()?;
+    let left = (clock::millis(next_at) - clock::now()).max(0) as u64 / 1000;
+    Some(format!("in {}", span(left)))
+}
+
+/// `in 23 min (every 30 min)`, of a job that waits for its next time.
+pub fn next_time(job: &Job) -> Option<String> {
+    let every = job.schedule.as_ref()?.every_seconds;
+    Some(format!("{} (every {})", next_in(job)?, span(every)))
+}
+
+/// How a job stands, or of one that waits for its next time, how the last one ended.
+pub fn last_state(job: &Job) -> JobState {
+    match (job.state(), &job.schedule) {
+        (JobState::Scheduled, Some(schedule)) => schedule.last_state(),
+        (state, _) => state,
+    }
+}
+
+/// `item 5,000 of 10,000`; nothing of a job that failed before it had any.
+pub fn failed_at(progress: &Progress) -> Option<String> {
+    let place = || format!("item {} of {}", thousands(progress.current), thousands(progress.total));
+    (progress.total > 0).then(place)
+}
+
+/// Whether a new token is what a failed job needs.
+pub fn needs_a_token(job: &Job) -> bool {
+    job.failure.as_ref().is_some_and(|failure| failure.reason() == FailureReason::Authentication)
 }
 
 /// `repo` and `repositories`, or `item` and `items`.

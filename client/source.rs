@@ -101,8 +101,7 @@ impl Source {
         if !wanted.is_empty() {
             return Ok(wanted.to_owned());
         }
-        let active =
-            |job: &Job| matches!(job.state(), JobState::Pending | JobState::Running | JobState::Paused);
+        let active = |job: &Job| mirror::is_active(job.state());
         let mut ids: Vec<String> =
             self.list(project).await?.jobs.into_iter().filter(active).map(|job| job.id).collect();
         match ids.len() {

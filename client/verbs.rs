@@ -9,15 +9,17 @@ pub mod init;
 pub mod jobs;
 pub mod logs;
 pub mod man;
+pub mod service;
 pub mod sync;
 pub mod watch;
 
-use crate::cli::ListArgs;
+use crate::cli::{ListArgs, TermsArgs};
 use crate::connect::{self, Patience, timed};
+use crate::defaults::Defaults;
 use crate::failure::Failure;
 use crate::gitignore;
 use crate::render::list::Looks;
-use crate::render::{Paint, list as listing};
+use crate::render::{self, Paint, list as listing};
 use crate::source::Source;
 use specweave_jobs::project::Project;
 use specweave_jobs::v1::*;
@@ -82,9 +84,7 @@ pub async fn list(project: &Project, arguments: &ListArgs, json: bool) -> Result
     let all = arguments.all || !arguments.state.is_empty();
     if json {
         if !all {
-            found.jobs.retain(|job| {
-                matches!(job.state(), JobState::Pending | JobState::Running | JobState::Paused)
-            });
+            found.jobs.retain(|job| mirror::is_active(job.state()));
         }
         print_json(&serde_json::json!({"jobs": found.jobs}))?;
         return Ok(0);
@@ -114,6 +114,28 @@ fn read_looks(path: &Path) -> Looks {
         .unwrap_or_default()
 }
 
+/// A request without its work: when it is done again, and who hears of its end.
+fn job_spec(terms: &TermsArgs, defaults: &Defaults) -> Result<JobSpec, Failure> {
+    let every_seconds = match terms.every {
+        None => 0,
+        Some(every) if every.0.is_zero() => {
+            return Err(Failure::Usage("--every takes a span of time, such as 30m, and not none".into()));
+        }
+        Some(_) if connect::wants_no_daemon() => {
+            return Err(Failure::Usage(
+                "--every needs a daemon that stays, and SPECWEAVE_JOBS_NO_DAEMON is set".into(),
+            ));
+        }
+        Some(every) => every.0.as_secs(),
+    };
+    Ok(JobSpec {
+        work: None,
+        every_seconds,
+        on_finish: terms.on_finish.clone().or(defaults.on_finish.clone()).unwrap_or_default(),
+        notify: terms.notify || defaults.notify == Some(true),
+    })
+}
+
 /// Asks what a request would do, and shows it.
 async fn preview(
     mut connection: connect::Connection,
@@ -140,6 +162,7 @@ pub async fn start(
     follow: bool,
     says: Says,
 ) -> Result<u8, Failure> {
+    let (every_seconds, notify) = (spec.every_seconds, spec.notify);
     let is_first = disk::read_folder(&project.jobs()).is_ok_and(|jobs| jobs.is_empty());
     let request_id = format!("{:016x}{:016x}", disk::random(), disk::random());
     let request = StartJobRequest { request_id, spec: Some(spec), environment: environment::carried() };
@@ -166,9 +189,11 @@ pub async fn start(
         }
     }
     if follow {
-        return follow::until_over(project, connection, &id, None, says).await;
+        return follow::until_over(project, connection, &id, None, says, notify).await;
     }
-    if says == Says::Text {
+    if says == Says::Text && every_seconds > 0 {
+        eprintln!("It is done again every {}, until: specweave-jobs kill {id}", render::span(every_seconds));
+    } else if says == Says::Text {
         eprintln!("It goes on in the background. Check progress: specweave-jobs --follow {id}");
     }
     Ok(0)

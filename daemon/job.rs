@@ -7,6 +7,7 @@ pub mod order;
 pub mod paged_sources;
 pub mod shared_vec;
 pub mod snapshot;
+pub mod terms;
 
 pub use items::{ItemState, Items, MOST_ITEMS, PlannedItem};
 
@@ -18,6 +19,7 @@ use specweave_jobs::clock::Millis;
 use specweave_jobs::project::JobId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use terms::Terms;
 
 /// Why a paused job does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,17 @@ pub enum Outcome {
     Failed { failure: Failure },
 }
 
+impl Outcome {
+    /// The documented word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::CompletedWithWarnings { .. } => "completed_with_warnings",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
 /// What happens to a job; one journal line each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +73,8 @@ pub enum Event {
         order: Order,
         request_id: String,
         settings: BTreeMap<String, String>,
+        #[serde(default)]
+        terms: Terms,
     },
     /// A run began.
     Started,
@@ -100,6 +115,11 @@ pub enum Event {
         items: Vec<u32>,
     },
     Ended(Outcome),
+    /// All is done for this time; it is done again, from a journal of its own, at the moment `next`.
+    Scheduled {
+        outcome: Outcome,
+        next: Millis,
+    },
 }
 
 /// Where a job stands, with what belongs to that state alone.
@@ -107,8 +127,21 @@ pub enum Event {
 pub enum State {
     Pending,
     Running,
-    Paused { reason: PauseReason, message: String, resume_at: Option<Millis> },
-    Ended { outcome: Outcome, at: Millis },
+    Paused {
+        reason: PauseReason,
+        message: String,
+        resume_at: Option<Millis>,
+    },
+    /// Waits for the moment `next` to do its work again. `outcome` is the last time's, and `at` when that ended.
+    Scheduled {
+        outcome: Outcome,
+        at: Millis,
+        next: Millis,
+    },
+    Ended {
+        outcome: Outcome,
+        at: Millis,
+    },
 }
 
 impl State {
@@ -118,9 +151,8 @@ impl State {
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Paused { .. } => "paused",
-            Self::Ended { outcome: Outcome::Completed, .. } => "completed",
-            Self::Ended { outcome: Outcome::CompletedWithWarnings { .. }, .. } => "completed_with_warnings",
-            Self::Ended { outcome: Outcome::Failed { .. }, .. } => "failed",
+            Self::Scheduled { .. } => "scheduled",
+            Self::Ended { outcome, .. } => outcome.word(),
         }
     }
 }
@@ -200,6 +232,7 @@ pub struct Job {
     pub request_id: Arc<str>,
     /// Base addresses and the like from the caller's environment; nothing secret.
     pub settings: Arc<BTreeMap<String, String>>,
+    pub terms: Arc<Terms>,
     pub state: State,
     pub created_at: Millis,
     pub updated_at: Millis,
@@ -221,6 +254,10 @@ pub enum Refused {
     NotRunning,
     #[error("the job runs already")]
     Running,
+    #[error("the job waits for its next time, which begins with a journal of its own")]
+    Waits,
+    #[error("the job is done once")]
+    Once,
     #[error("the items are known already")]
     PlannedTwice,
     #[error("there is no source {0} that still is read")]
@@ -240,7 +277,7 @@ pub enum Refused {
 impl Job {
     /// The job that a journal's first event makes.
     pub fn create(id: JobId, at: Millis, event: Event) -> Result<Self, Refused> {
-        let Event::Created { order, request_id, settings } = event else {
+        let Event::Created { order, request_id, settings, terms } = event else {
             return Err(Refused::Creation);
         };
         Ok(Self {
@@ -248,6 +285,7 @@ impl Job {
             order: Arc::new(order),
             request_id: request_id.into(),
             settings: Arc::new(settings),
+            terms: Arc::new(terms),
             state: State::Pending,
             created_at: at,
             updated_at: at,
@@ -266,6 +304,10 @@ impl Job {
         let running = self.state == State::Running;
         match event {
             Event::Created { .. } => Err(Refused::Creation),
+            Event::Scheduled { .. } if self.terms.every.is_none() => Err(Refused::Once),
+            // It is put off, or somebody ends it.
+            Event::Scheduled { .. } | Event::Ended(_) if self.is_scheduled() => Ok(()),
+            _ if self.is_scheduled() => Err(Refused::Waits),
             // A running job that starts again is one whose daemon died.
             Event::Started => Ok(()),
             Event::Retried { .. } if running => Err(Refused::Running),
@@ -289,7 +331,8 @@ impl Job {
             Event::Planned { .. }
             | Event::SourcesPlanned { .. }
             | Event::Paused { .. }
-            | Event::Ended(Outcome::Failed { .. }) => Ok(()),
+            | Event::Ended(Outcome::Failed { .. })
+            | Event::Scheduled { outcome: Outcome::Failed { .. }, .. } => Ok(()),
             Event::ItemDone { item, .. } | Event::ItemFailed { item, .. } => {
                 match self.items().and_then(|items| items.item_state(*item)) {
                     None => Err(Refused::NoSuchItem(*item)),
@@ -313,7 +356,7 @@ impl Job {
                     _ => Err(Refused::NoSuchSource(*source)),
                 }
             }
-            Event::Ended(_) => match &self.plan {
+            Event::Ended(_) | Event::Scheduled { .. } => match &self.plan {
                 Some(plan) if plan.is_done() => Ok(()),
                 _ => Err(Refused::ItemsWait),
             },
@@ -371,6 +414,11 @@ impl Job {
                 self.state = State::Paused { reason, message, resume_at };
             }
             Event::Ended(outcome) => self.state = State::Ended { outcome, at },
+            Event::Scheduled { outcome, next } => {
+                // One that is put off ended when it ended.
+                let at = if let State::Scheduled { at, .. } = self.state { at } else { at };
+                self.state = State::Scheduled { outcome, at, next };
+            }
         }
         if progress {
             self.fruitless_runs = 0;
@@ -399,10 +447,24 @@ impl Job {
         matches!(self.state, State::Ended { .. })
     }
 
+    /// Whether it waits for its next time.
+    pub fn is_scheduled(&self) -> bool {
+        matches!(self.state, State::Scheduled { .. })
+    }
+
+    /// When the daemon lets it go on by itself.
+    pub fn goes_on_at(&self) -> Option<Millis> {
+        match self.state {
+            State::Paused { resume_at, .. } => resume_at,
+            State::Scheduled { next, .. } => Some(next),
+            State::Pending | State::Running | State::Ended { .. } => None,
+        }
+    }
+
     /// Whether the daemon still has something to do for it without being asked.
     pub fn is_active(&self) -> bool {
         match &self.state {
-            State::Pending | State::Running => true,
+            State::Pending | State::Running | State::Scheduled { .. } => true,
             State::Paused { resume_at, .. } => resume_at.is_some(),
             State::Ended { .. } => false,
         }

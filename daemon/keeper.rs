@@ -4,11 +4,13 @@
 //! Orders travel by token and inbox, news by the snapshot's revision. Nothing else holds a job.
 
 mod commands;
+mod finish;
 mod handle;
 mod load;
 mod memory;
 mod retention;
 mod run;
+mod schedule;
 pub mod stand_in;
 
 pub use handle::{KeeperError, KeeperHandle, Resumed, Which};
@@ -21,6 +23,7 @@ use crate::store::journal::Journal;
 use crate::store::mac::PlaceKey;
 use crate::store::tenure::Tenure;
 use crate::work::{Finish, Live, STORAGE_RETRY_MS, Stop};
+use finish::{Finished, Present};
 use handle::{Command, Reply};
 use run::{Cause, Run};
 use specweave_jobs::clock::{self, Millis};
@@ -29,6 +32,7 @@ use specweave_jobs::project::{JobId, Project};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait; a sender beyond that waits for room.
@@ -46,6 +50,7 @@ pub struct Keeper {
     tenure: Tenure,
     /// Cancelled when the project or its state is no longer this daemon's.
     leave: CancellationToken,
+    present: Present,
     inbox: mpsc::Receiver<Command>,
     handle: KeeperHandle,
     published: watch::Sender<Option<Arc<Snapshot>>>,
@@ -62,6 +67,10 @@ pub struct Keeper {
     /// Until when paused jobs wait.
     waits: HashMap<JobId, Deadline>,
     answers: Vec<Answer>,
+    /// Those who are being told that a job has ended.
+    told: JoinSet<()>,
+    /// Ends to be told once they are durable.
+    finished: Vec<Finished>,
     stopping: Option<oneshot::Sender<bool>>,
 }
 
@@ -73,6 +82,7 @@ impl Keeper {
         tenure: Tenure,
         leave: CancellationToken,
         notice: Option<String>,
+        present: Present,
     ) -> (Self, KeeperHandle) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (published, snapshot) = watch::channel(None);
@@ -83,6 +93,7 @@ impl Keeper {
             key,
             tenure,
             leave,
+            present,
             inbox,
             handle: handle.clone(),
             published,
@@ -96,6 +107,8 @@ impl Keeper {
             unsynced: HashSet::new(),
             waits: HashMap::new(),
             answers: Vec::new(),
+            told: JoinSet::new(),
+            finished: Vec::new(),
             stopping: None,
         };
         (keeper, handle)
@@ -124,6 +137,8 @@ impl Keeper {
             }
             self.settle();
         }
+        // Whoever does not hear of an end now never will.
+        while self.told.join_next().await.is_some() {}
         if let Some(done) = self.stopping.take() {
             let _ = done.send(true);
         }
@@ -135,8 +150,8 @@ impl Keeper {
             return self.leave.cancel();
         }
         match command {
-            Command::Start { request_id, order, caller, reply } => {
-                let result = self.start(request_id, order, caller);
+            Command::Start { request_id, order, terms, caller, reply } => {
+                let result = self.start(request_id, order, terms, caller);
                 self.answer(reply, result);
             }
             Command::Kill { id, reply } => self.kill(&id, reply),
@@ -178,7 +193,10 @@ impl Keeper {
             }
             Command::Over { id, run, result } => self.over(&id, run, result),
             Command::Stop { only_if_idle, reply } => {
-                if only_if_idle && self.snapshot.jobs.values().any(|entry| entry.job.is_active()) {
+                while self.told.try_join_next().is_some() {}
+                let is_busy =
+                    !self.told.is_empty() || self.snapshot.jobs.values().any(|entry| entry.job.is_active());
+                if only_if_idle && is_busy {
                     let _ = reply.send(false);
                     return;
                 }
@@ -211,6 +229,7 @@ impl Keeper {
             },
             Err(Stop::Pause { .. } | Stop::Cancelled) => run.pause_event(),
         };
+        let event = self.scheduled(id, event);
         run.end(&self.project.job(id));
         let committed = self.commit(id, event.clone());
         if let Err(error) = &committed {
@@ -223,6 +242,8 @@ impl Keeper {
             entry.news.ahead = 0;
         });
         let entry = self.snapshot.jobs[id].clone();
+        let variables = self.callers.get(id).map(|caller| caller.variables.clone()).unwrap_or_default();
+        self.finished.extend(Finished::of(&self.project, &entry, self.present, &variables));
         let killers = std::mem::take(&mut run.killers);
         self.answers.push(Box::new(move |synced, _| {
             for killer in killers {
@@ -243,7 +264,7 @@ impl Keeper {
     /// again, and the journal hears of it first when it takes lines again.
     fn keep_in_memory(&mut self, id: &JobId, event: Event) {
         let event = match event {
-            Event::Paused { .. } => event,
+            Event::Paused { .. } | Event::Scheduled { .. } => event,
             _ => Event::Paused {
                 reason: PauseReason::Storage,
                 message: "the state folder cannot be written".into(),
@@ -257,7 +278,7 @@ impl Keeper {
             Ok(()) => {
                 let owed = self.owed.entry(id.clone()).or_default();
                 // However long the disk is full: the last pause tells all that an earlier one would.
-                if let Some((_, Event::Paused { .. })) = owed.last() {
+                if let Some((_, Event::Paused { .. } | Event::Scheduled { .. })) = owed.last() {
                     owed.pop();
                 }
                 owed.push((now, event));
@@ -328,6 +349,9 @@ impl Keeper {
         for answer in self.answers.drain(..) {
             answer(synced.clone(), &self.snapshot);
         }
+        for finished in self.finished.drain(..) {
+            self.told.spawn(finished.tell());
+        }
     }
 
     /// Makes a job's journal durable. One that could not be synced is tried again with the next settling.
@@ -345,11 +369,9 @@ impl Keeper {
         if self.stopping.is_some() {
             return None;
         }
-        let waiting = self.snapshot.jobs.values().filter_map(|entry| match entry.job.state {
-            State::Paused { resume_at: Some(at), .. } if !self.runs.contains_key(&entry.job.id) => {
-                Some((entry.job.id.clone(), at))
-            }
-            _ => None,
+        let waiting = self.snapshot.jobs.values().filter_map(|entry| {
+            let at = entry.job.goes_on_at()?;
+            (!self.runs.contains_key(&entry.job.id)).then(|| (entry.job.id.clone(), at))
         });
         let before = std::mem::take(&mut self.waits);
         // A wait that goes on keeps its beginning.
@@ -376,14 +398,18 @@ impl Keeper {
     fn launch_or_postpone(&mut self, id: &JobId) {
         if let Err(error) = self.launch(id, Cause::Daemon) {
             tracing::warn!(job = %id, %error, "a job could not go on; trying again");
-            self.keep_in_memory(
-                id,
-                Event::Paused {
+            let again_at = clock::now() + STORAGE_RETRY_MS;
+            let event = match &self.snapshot.jobs[id].job.state {
+                State::Scheduled { outcome, .. } => {
+                    Event::Scheduled { outcome: outcome.clone(), next: again_at }
+                }
+                _ => Event::Paused {
                     reason: PauseReason::Storage,
                     message: error.to_string(),
-                    resume_at: Some(clock::now() + STORAGE_RETRY_MS),
+                    resume_at: Some(again_at),
                 },
-            );
+            };
+            self.keep_in_memory(id, event);
         }
     }
 }

@@ -179,7 +179,7 @@ async fn live(
     let tenure = lock.tenure();
     let Place { key, notice } = place;
     let (keeper, handle) =
-        Keeper::new(project.clone(), key.clone(), tenure.clone(), stop_requested.clone(), notice);
+        Keeper::new(project.clone(), key.clone(), tenure.clone(), stop_requested.clone(), notice, view::job);
     let stop_mirror = CancellationToken::new();
     if tie == Tie::Starter {
         boot::parent::stop_with(stop_requested.clone());

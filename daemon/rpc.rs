@@ -6,6 +6,7 @@ mod streams;
 
 use crate::job::order::Order;
 use crate::job::snapshot::{Entry, Snapshot};
+use crate::job::terms::Terms;
 use crate::keeper::{KeeperHandle, Which};
 use crate::mirror::{ForeignJobs, MirrorState};
 use crate::net::secrets::{Caller, Secrets};
@@ -257,7 +258,8 @@ impl JobsService for Service {
         let found = self.find(&snapshot, &request.id).await?;
         let mut job = found.present();
         if let FoundJob::Ours(entry) = &found {
-            job.spec = Some(entry.job.order.spec());
+            let spec = job.spec.insert(entry.job.order.spec());
+            entry.job.terms.enter(spec);
         }
         let mut response = GetJobResponse { job: Some(job), ..Default::default() };
         if let (FoundJob::Ours(entry), 1..) = (&found, request.item_page_size) {
@@ -301,8 +303,12 @@ impl JobsService for Service {
         self.enter(&request).await?;
         let request = request.into_inner();
         let mut caller = caller(request.environment);
+        let terms = Terms::parse(request.spec.as_ref().unwrap_or(&JobSpec::default()));
         let order = order(request.spec, &mut caller)?;
         let verb = kind::of(&order).verb();
+        let terms = terms.map_err(|wrong| {
+            errors::from_refusal(Refusal::new(Why::Invalid, &wrong, &Redactor::default()), verb)
+        })?;
         let request_id = match request.request_id.as_str() {
             "" => format!("{:016x}", disk::random()),
             id if id.len() <= 128 => id.to_owned(),
@@ -315,7 +321,7 @@ impl JobsService for Service {
         let prepared = tokio::task::spawn_blocking(preparing).await;
         let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;
         let order = prepared.map_err(|refusal| errors::from_refusal(refusal, verb))?;
-        let started = self.keeper.start(request_id, order, caller).await.map_err(from_keeper)?;
+        let started = self.keeper.start(request_id, order, terms, caller).await.map_err(from_keeper)?;
         self.mirror.told(started.entry.revision).await;
         let job = Some(view::job(&started.entry, clock::now()));
         Ok(Response::new(StartJobResponse { job, existing: started.existing }))

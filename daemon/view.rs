@@ -7,6 +7,7 @@ use crate::model::failure::{Failure, Reason};
 use crate::work::kind;
 use specweave_jobs::clock::{Millis, timestamp};
 use specweave_jobs::{mirror, v1};
+use std::num::NonZeroU64;
 
 /// Names of failed items that a listing shows.
 const FAILED_SHOWN: usize = 10;
@@ -19,6 +20,9 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
     let kind = kind::of(&job.order);
     let running = job.state == State::Running;
     let (mut failed, mut warning, mut pause, mut completed_at) = (None, String::new(), None, None);
+    let every_seconds = job.terms.every.map_or(0, NonZeroU64::get);
+    let mut schedule = v1::Schedule { every_seconds, ..v1::Schedule::default() };
+    let mut outcome = None;
     match &job.state {
         State::Pending | State::Running => {}
         State::Paused { reason, message, resume_at } => {
@@ -28,14 +32,21 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
                 resume_at: resume_at.map(timestamp),
             });
         }
-        State::Ended { outcome, at } => {
-            completed_at = Some(timestamp(*at));
-            match outcome {
-                Outcome::Completed => {}
-                Outcome::CompletedWithWarnings { summary } => warning.clone_from(summary),
-                Outcome::Failed { failure } => failed = Some(self::failure(failure)),
-            }
+        State::Scheduled { outcome: last, at, next } => {
+            outcome = Some(last);
+            schedule.next_at = Some(timestamp(*next));
+            schedule.last_state = self::outcome(last) as i32;
+            schedule.last_at = Some(timestamp(*at));
         }
+        State::Ended { outcome: last, at } => {
+            outcome = Some(last);
+            completed_at = Some(timestamp(*at));
+        }
+    }
+    match outcome {
+        None | Some(Outcome::Completed) => {}
+        Some(Outcome::CompletedWithWarnings { summary }) => warning.clone_from(summary),
+        Some(Outcome::Failed { failure }) => failed = Some(self::failure(failure)),
     }
     v1::Job {
         id: job.id.to_string(),
@@ -55,6 +66,7 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
         provider: kind.provider(job).to_owned(),
         title: kind.title(job),
         spec: None,
+        schedule: job.terms.every.is_some().then_some(schedule),
         revision: entry.revision,
     }
 }
@@ -71,7 +83,7 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
     v1::Progress {
         current,
         total,
-        percentage: (current * 100 + total / 2).checked_div(total).unwrap_or(0) as u32,
+        percentage: mirror::percentage(current, total),
         succeeded: (current + broken(plan)).saturating_sub(plan.before() + plan.failed_count()),
         skipped: plan.before(),
         failed: plan.failed_count(),
@@ -188,11 +200,17 @@ pub fn state(state: &State) -> v1::JobState {
         State::Pending => v1::JobState::Pending,
         State::Running => v1::JobState::Running,
         State::Paused { .. } => v1::JobState::Paused,
-        State::Ended { outcome: Outcome::Completed, .. } => v1::JobState::Completed,
-        State::Ended { outcome: Outcome::CompletedWithWarnings { .. }, .. } => {
-            v1::JobState::CompletedWithWarnings
-        }
-        State::Ended { outcome: Outcome::Failed { .. }, .. } => v1::JobState::Failed,
+        State::Scheduled { .. } => v1::JobState::Scheduled,
+        State::Ended { outcome, .. } => self::outcome(outcome),
+    }
+}
+
+/// The state of a job that ended so.
+pub fn outcome(outcome: &Outcome) -> v1::JobState {
+    match outcome {
+        Outcome::Completed => v1::JobState::Completed,
+        Outcome::CompletedWithWarnings { .. } => v1::JobState::CompletedWithWarnings,
+        Outcome::Failed { .. } => v1::JobState::Failed,
     }
 }
 

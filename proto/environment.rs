@@ -37,7 +37,7 @@ pub const SECRETS: [&str; 7] = [
 
 /// What helper programs (ssh, gh, git's credential helpers) need; in memory only. All that begins with `GIT_` goes with it,
 /// but for [`NOT_FOR_GIT`].
-const HELPERS: [&str; 7] = [
+const HELPERS: [&str; 10] = [
     "HOME",
     "PATH",
     "SSH_AUTH_SOCK",
@@ -45,6 +45,9 @@ const HELPERS: [&str; 7] = [
     "SSH_ASKPASS_REQUIRE",
     "XDG_CONFIG_HOME",
     "GH_CONFIG_DIR",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "DBUS_SESSION_BUS_ADDRESS",
 ];
 
 /// Variables of git's that are about the repository in which a command was typed, or write what git says and does into

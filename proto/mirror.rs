@@ -190,7 +190,7 @@ impl<'de> Visitor<'de> for Entries {
 const OWNER: (&str, &str) = ("owner", "specweave-jobsd");
 
 /// The fields that are ours to write; any other stays.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "id",
     "type",
     "status",
@@ -203,6 +203,7 @@ const FIELDS: [&str; 13] = [
     "errorReason",
     "pauseReason",
     "resumeAfter",
+    "schedule",
     OWNER.0,
 ];
 
@@ -228,6 +229,18 @@ struct DocumentedProgress<'a> {
     rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     eta: Option<u64>,
+}
+
+/// Ours alone: another tool sees a job that is paused, and when it goes on.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DocumentedSchedule<'a> {
+    every_seconds: u64,
+    /// While it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_status: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_at: Option<String>,
 }
 
 impl Entry {
@@ -274,7 +287,7 @@ impl Entry {
         let mut fields: Vec<(&str, String)> = vec![
             ("id", nested(&job.id)),
             ("type", nested(&job.type_name)),
-            ("status", nested(&status_word(job.state()))),
+            ("status", nested(&documented_status(job.state()))),
         ];
         let documented = DocumentedProgress {
             current: progress.current.min(progress.total),
@@ -301,9 +314,19 @@ impl Entry {
         when("error", Some(error).filter(|error| !error.is_empty()));
         when("errorReason", failure.map(|failure| failure.reason().word()).as_deref());
         let pause = job.pause.as_ref();
-        when("pauseReason", pause.map(|pause| pause.message.as_str()));
-        when("resumeAfter", pause.and_then(|pause| moment(&pause.resume_at)).as_deref());
+        let waits = job.schedule.as_ref().and_then(|schedule| schedule.next_at);
+        when("pauseReason", pause.map(|pause| pause.message.as_str()).or(waits.map(|_| SCHEDULED)));
+        when("resumeAfter", pause.map_or(moment(&waits), |pause| moment(&pause.resume_at)).as_deref());
         when(OWNER.0, Some(OWNER.1));
+        if let Some(schedule) = &job.schedule {
+            let last_status = schedule.next_at.map(|_| status_word(schedule.last_state()));
+            let schedule = DocumentedSchedule {
+                every_seconds: schedule.every_seconds,
+                last_status,
+                last_at: moment(&schedule.last_at),
+            };
+            fields.push(("schedule", nested(&schedule)));
+        }
         let foreign = before.iter().filter(|(key, _)| !FIELDS.contains(&key.as_str()));
         fields.extend(foreign.map(|(key, value)| (key.as_str(), value.get().to_owned())));
 
@@ -384,23 +407,25 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         None if type_name == "clone-repos" => "git".to_owned(),
         None => "unknown".to_owned(),
     };
-    let state = match status.as_str() {
-        "pending" => v1::JobState::Pending,
-        "running" => v1::JobState::Running,
-        "paused" => v1::JobState::Paused,
-        "completed" => v1::JobState::Completed,
-        "completed_with_warnings" => v1::JobState::CompletedWithWarnings,
-        "failed" => v1::JobState::Failed,
-        _ => v1::JobState::Unspecified,
+    let resume_at = moment(entry.get("resumeAfter"));
+    let mut schedule = entry.get("schedule").filter(|_| ours).and_then(|told| schedule(told, &status));
+    let state = match state_of(&status) {
+        v1::JobState::Paused if schedule.as_ref().is_some_and(|schedule| schedule.last_state != 0) => {
+            v1::JobState::Scheduled
+        }
+        state => state,
     };
     let mut progress = progress(entry.get("progress").unwrap_or(&Value::Null));
     if let Some((percent, phase)) = files.filter(|_| !ours).and_then(|files| phased_progress(&files)) {
         (progress.current, progress.total, progress.percentage, progress.phase) =
             (percent, 100, percent as u32, phase);
     }
-    let failed = state == v1::JobState::Failed;
+    let last_state = schedule.as_ref().map_or(v1::JobState::Unspecified, |schedule| schedule.last_state());
+    if let Some(schedule) = schedule.as_mut().filter(|_| state == v1::JobState::Scheduled) {
+        schedule.next_at = resume_at;
+    }
+    let failed = [state, last_state].contains(&v1::JobState::Failed);
     let reason = text(entry, "pauseReason");
-    let resume_at = moment(entry.get("resumeAfter"));
     let pause = (state == v1::JobState::Paused).then(|| v1::Pause {
         reason: v1::PauseReason::Unspecified as i32,
         message: if reason.is_empty() { "paused".into() } else { reason },
@@ -428,8 +453,34 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         revision: 0,
         title: String::new(),
         spec: None,
+        schedule,
         id,
     })
+}
+
+fn schedule(told: &Value, status: &str) -> Option<v1::Schedule> {
+    let told = DocumentedSchedule::deserialize(told).ok()?;
+    let waits = status == documented_status(v1::JobState::Scheduled);
+    let last_state = told.last_status.filter(|_| waits).map_or(v1::JobState::Unspecified, state_of);
+    let last_at = told.last_at.filter(|_| waits).map(Value::from);
+    Some(v1::Schedule {
+        every_seconds: told.every_seconds,
+        next_at: None,
+        last_state: last_state as i32,
+        last_at: moment(last_at.as_ref()),
+    })
+}
+
+fn state_of(status: &str) -> v1::JobState {
+    match status {
+        "pending" => v1::JobState::Pending,
+        "running" => v1::JobState::Running,
+        "paused" => v1::JobState::Paused,
+        "completed" => v1::JobState::Completed,
+        "completed_with_warnings" => v1::JobState::CompletedWithWarnings,
+        "failed" => v1::JobState::Failed,
+        _ => v1::JobState::Unspecified,
+    }
 }
 
 /// SpecWeave's jobs that have phases tell of them in a file of their own, and stay at 0 in the list.
@@ -456,7 +507,7 @@ fn progress(entry: &Value) -> v1::Progress {
         current,
         // SpecWeave's imports pass their estimate; a total below what is done is no total.
         total: total.max(current),
-        percentage: (current * 100).checked_div(total).unwrap_or(0).min(100) as u32,
+        percentage: percentage(current, total.max(current)),
         succeeded: current.saturating_sub(failed.len() as u64),
         failed: failed.len() as u64,
         current_item: entry.get("currentItem").and_then(Value::as_str).unwrap_or("").to_owned(),
@@ -466,6 +517,11 @@ fn progress(entry: &Value) -> v1::Progress {
         // SpecWeave's tools tell no more.
         ..v1::Progress::default()
     }
+}
+
+/// Whole percents, rounded as SpecWeave does it.
+pub fn percentage(current: u64, total: u64) -> u32 {
+    (current * 100 + total / 2).checked_div(total).unwrap_or(0) as u32
 }
 
 /// SpecWeave writes RFC 3339; some of its tools write epoch milliseconds.
@@ -478,7 +534,18 @@ fn moment(value: Option<&Value>) -> Option<prost_types::Timestamp> {
     (-FURTHEST_MOMENT..=FURTHEST_MOMENT).contains(&at).then(|| clock::timestamp(at))
 }
 
-/// The documented word for a state.
+/// Why a job that is done again stands as paused in the documented file.
+const SCHEDULED: &str = "Scheduled";
+
+/// The word of the documented file, which knows no job that is done again: that one is paused.
+fn documented_status(state: v1::JobState) -> &'static str {
+    match state {
+        v1::JobState::Scheduled => status_word(v1::JobState::Paused),
+        state => status_word(state),
+    }
+}
+
+/// The word for a state: the documented one, and ours for a job that is done again.
 pub fn status_word(state: v1::JobState) -> &'static str {
     match state {
         v1::JobState::Unspecified => "unknown",
@@ -488,7 +555,14 @@ pub fn status_word(state: v1::JobState) -> &'static str {
         v1::JobState::Completed => "completed",
         v1::JobState::CompletedWithWarnings => "completed_with_warnings",
         v1::JobState::Failed => "failed",
+        v1::JobState::Scheduled => "scheduled",
     }
+}
+
+/// Whether a job in this state has something ahead of it.
+pub fn is_active(state: v1::JobState) -> bool {
+    use v1::JobState::{Paused, Pending, Running, Scheduled};
+    matches!(state, Pending | Running | Paused | Scheduled)
 }
 
 /// The documented word for a type.

@@ -159,6 +159,10 @@ impl JobFiles {
     pub fn log(&self) -> PathBuf {
         self.folder.join("worker.log")
     }
+    /// What the log told of earlier times of a job that is done again.
+    pub fn old_log(&self) -> PathBuf {
+        self.folder.join("worker.old.log")
+    }
     pub fn result(&self) -> PathBuf {
         self.folder.join("result.json")
     }
@@ -169,6 +173,10 @@ impl JobFiles {
     /// The truth across restarts; ours alone.
     pub fn journal(&self) -> PathBuf {
         self.folder.join("journal.jsonl")
+    }
+    /// The journal of a job's next time, before it takes the other's place.
+    pub fn next_journal(&self) -> PathBuf {
+        self.folder.join("journal.next.jsonl")
     }
 }
 

@@ -249,7 +249,7 @@ fn what_is_too_large_is_refused_and_the_daemon_goes_on() {
         ] {
             let spec = CloneSpec { sources, ..Default::default() };
             let request = StartJobRequest {
-                spec: Some(JobSpec { work: Some(job_spec::Work::Clone(spec)) }),
+                spec: Some(JobSpec { work: Some(job_spec::Work::Clone(spec)), ..JobSpec::default() }),
                 ..Default::default()
             };
             let refused = client.start_job(request).await.unwrap_err();

@@ -15,6 +15,7 @@ mod lifecycle;
 mod listings;
 mod load;
 mod regenerating;
+mod schedules;
 mod schema;
 mod secrets;
 mod specweave;

@@ -173,7 +173,7 @@ fn the_same_request_is_the_same_job() {
             let spec = CloneSpec { sources: vec![server.repository("repo-000")], ..Default::default() };
             let request = StartJobRequest {
                 request_id: "editor-17".into(),
-                spec: Some(JobSpec { work: Some(job_spec::Work::Clone(spec)) }),
+                spec: Some(JobSpec { work: Some(job_spec::Work::Clone(spec)), ..JobSpec::default() }),
                 environment: Vec::new(),
             };
             JobsServiceClient::new(channel).start_job(request).await.unwrap().into_inner()

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 /// A world whose clock can be set off by so many milliseconds.
-fn world_with_clock() -> (World, crate::world::git_server::GitServer, Vec<String>, impl Fn(i64)) {
+pub fn world_with_clock() -> (World, crate::world::git_server::GitServer, Vec<String>, impl Fn(i64)) {
     let (mut world, server, names) = World::with_remotes(12);
     let clock = world.dir.join("clock");
     world.set("SPECWEAVE_JOBS_CLOCK", clock.to_str().unwrap());
@@ -20,7 +20,7 @@ fn world_with_clock() -> (World, crate::world::git_server::GitServer, Vec<String
     (world, server, names, set)
 }
 
-const HOUR: i64 = 3_600_000;
+pub const HOUR: i64 = 3_600_000;
 
 #[test]
 fn a_limit_that_passes_while_the_machine_sleeps_is_over_when_it_wakes() {

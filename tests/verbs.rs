@@ -378,7 +378,7 @@ fn what_is_not_typed_is_as_the_projects_configuration_says() {
     assert!(spec.contains("\"concurrency\":3"), "{spec}");
     for wrong in [serde_json::json!({"layout": "flat"}), serde_json::json!({"concurrency": 0})] {
         configure(wrong);
-        world.run(["clone", "acme/web"]).with_status(2).complains("in config.json is");
+        world.run(["clone", "acme/web"]).with_status(2).complains("config.json is");
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) async fn start(project: &Project) -> Result<Connection, Failure> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| Failure::Start(format!("{}: {error}", daemon_binary().display())))?;
+        .map_err(|error| Failure::Start(format!("{}: {error}", daemon_program().display())))?;
     let stdout = child.stdout.take().expect("it is piped");
     let line = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
@@ -93,7 +93,7 @@ pub(super) async fn start(project: &Project) -> Result<Connection, Failure> {
         let mut connection = find(project, Patience::Long)
             .await?
             .ok_or_else(|| Failure::Start("it said that it is ready, but does not listen".into()))?;
-        connection._attached = attached.then(|| Attached { child });
+        connection.attached = attached.then(|| Attached { child });
         return Ok(connection);
     }
     let _ = child.wait();
@@ -134,7 +134,7 @@ fn is_elsewhere(project: &Project) -> bool {
 fn daemon_command(project: &Project) -> Command {
     /// What the daemon needs beside what its own helper programs get.
     const MORE: [&str; 3] = ["XDG_STATE_HOME", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
-    let mut command = Command::new(daemon_binary());
+    let mut command = Command::new(daemon_program());
     command.env_clear();
     for (name, value) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
@@ -147,8 +147,8 @@ fn daemon_command(project: &Project) -> Command {
     command
 }
 
-/// Beside this program, else `SPECWEAVE_JOBSD`, else in PATH.
-fn daemon_binary() -> PathBuf {
+/// The daemon that belongs to this client: the program beside it, else `SPECWEAVE_JOBSD`, else in PATH.
+pub fn daemon_program() -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
     let beside = beside.map(|exe| exe.with_file_name("specweave-jobsd")).filter(|path| path.exists());
     beside

@@ -3,10 +3,9 @@
 use super::{Finding, note, ok, wrong};
 use crate::conflict_files;
 use serde::de::IgnoredAny;
-use specweave_jobs::mirror::{Document, from_entries};
+use specweave_jobs::mirror::{self, Document, from_entries};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
-use specweave_jobs::v1::JobState;
 use specweave_jobs::{clock, disk, process};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -165,10 +164,8 @@ fn conflicts(project: &Project) -> Finding {
 fn partial_clones(project: &Project) -> Finding {
     let document = Document::read(&project.background_jobs()).unwrap_or_default();
     let jobs = from_entries(&document.jobs, project).into_iter();
-    let unfinished: HashSet<String> = jobs
-        .filter(|job| matches!(job.state(), JobState::Pending | JobState::Running | JobState::Paused))
-        .map(|job| job.id)
-        .collect();
+    let unfinished: HashSet<String> =
+        jobs.filter(|job| mirror::is_active(job.state())).map(|job| job.id).collect();
     let orphan = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let job = name.rsplit_once(".partial-").map(|(_, job)| job.to_owned());

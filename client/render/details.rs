@@ -2,6 +2,7 @@
 
 use super::list::failed_names;
 use super::*;
+use specweave_jobs::text::counted;
 use std::fmt::Write;
 
 /// The documented `Job Details`.
@@ -11,6 +12,14 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     let (one, many) = item_words(job);
     let status = paint.heading(job.state(), &mirror::status_word(job.state()).replace('_', " "));
     let mut out = format!("Job Details: {id}\n\nType: {}\nStatus: {status}\n", type_text(job));
+    if let Some(schedule) = &job.schedule {
+        let _ = writeln!(out, "Every: {}", span(schedule.every_seconds));
+    }
+    if let Some(next) = job.schedule.as_ref().filter(|schedule| schedule.next_at.is_some()) {
+        let last = mirror::status_word(last_state(job)).replace('_', " ");
+        let _ = writeln!(out, "Next: {} ({})", local(&next.next_at), next_in(job).unwrap_or_default());
+        let _ = writeln!(out, "Last: {last} {}", ago(&next.last_at));
+    }
     if job.pid != 0 && job.completed_at.is_none() {
         let _ = writeln!(out, "PID: {} ({})", job.pid, if job.alive { "alive" } else { "dead" });
     }
@@ -61,6 +70,9 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     }
     if let Some(failure) = &job.failure {
         let _ = writeln!(out, "\nError: {}", plain(&failure.message));
+        if let Some(place) = failed_at(&progress) {
+            let _ = writeln!(out, "Failed at: {place}");
+        }
     }
     out.push_str(&next_step(job));
     let folder = format!(".specweave/state/jobs/{id}");
@@ -75,6 +87,12 @@ fn next_step(job: &Job) -> String {
     let id = plain(&job.id);
     match job.state() {
         JobState::Paused => format!("\nResume: specweave-jobs --resume {id}\n"),
+        JobState::Scheduled => {
+            format!("\nNow: specweave-jobs resume {id}\nEnd it: specweave-jobs kill {id}\n")
+        }
+        JobState::Failed if needs_a_token(job) && !job.foreign => {
+            format!("\nRetry: Update token, then specweave-jobs --resume {id}\n")
+        }
         JobState::CompletedWithWarnings if is_in_conflict(job) => format!("\n{DECIDE}\n"),
         JobState::Failed | JobState::CompletedWithWarnings if !job.foreign => {
             format!("\nRetry: specweave-jobs --resume {id}\n")
@@ -119,6 +137,12 @@ pub fn killed(job: &Job, pid: u32) -> String {
             if !job.foreign || matches!(job.r#type(), JobType::CloneRepos | JobType::ImportIssues) {
                 let _ = writeln!(out, "Resume later: specweave-jobs --resume {id}");
             }
+        }
+        _ if job.schedule.is_some() && pid == 0 => {
+            let _ = writeln!(
+                out,
+                "Job ended. It is not done again.\nStart it anew: specweave-jobs run-again {id}"
+            );
         }
         state => {
             let word = mirror::status_word(state).replace('_', " ");
@@ -170,19 +194,27 @@ fn became(job: &Job) -> Option<String> {
     (!told.is_empty()).then(|| told.join(", "))
 }
 
-/// How a job ended, for `--follow` and `wait`.
+/// How a job ended, or the last time of one that is done again, for `--follow` and `wait`.
 pub fn ending(job: &Job) -> String {
+    let ended = how_it_ended(job);
+    match next_time(job) {
+        Some(next) => format!("{ended}Again: {next}\nEnd it: specweave-jobs kill {}\n", plain(&job.id)),
+        None => ended,
+    }
+}
+
+fn how_it_ended(job: &Job) -> String {
     let id = plain(&job.id);
     let progress = job.progress.clone().unwrap_or_default();
-    let (_, many) = item_words(job);
-    match job.state() {
+    let (one, many) = item_words(job);
+    match last_state(job) {
         JobState::Completed => {
             let skipped = match (became(job), progress.skipped) {
                 (Some(became), _) => format!(": {became}"),
                 (None, 0) => String::new(),
                 (None, skipped) => format!(", {} of them were there already", thousands(skipped)),
             };
-            format!("Job completed: {} {many}{skipped}\n", thousands(progress.total))
+            format!("Job completed: {}{skipped}\n", counted(progress.total, one, many))
         }
         JobState::CompletedWithWarnings if is_in_conflict(job) => format!(
             "Job completed with warnings: {}\nFailed: {}\nReasons: specweave-jobs --id {id}\n{DECIDE}\n",
@@ -195,8 +227,10 @@ pub fn ending(job: &Job) -> String {
             failed_names(&progress)
         ),
         JobState::Failed => {
+            let place = failed_at(&progress).map(|place| format!("Failed at: {place}\n")).unwrap_or_default();
+            let first = if needs_a_token(job) { "Update token, then " } else { "" };
             format!(
-                "Job failed: {}\nRetry: specweave-jobs --resume {id}\n",
+                "Job failed: {}\n{place}Retry: {first}specweave-jobs --resume {id}\n",
                 plain(message(job.failure.as_ref()))
             )
         }

@@ -1,6 +1,7 @@
 //! A job as it goes: a bar where a terminal watches, plain lines where a pipe does. Drawing never holds up
 //! the stream: only the newest state is drawn.
 
+use super::terminal::Taskbar;
 use super::*;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 const LINE_GAP: Duration = Duration::from_secs(1);
 
 pub enum View {
-    Bar(ProgressBar),
+    Bar(ProgressBar, Taskbar),
     Lines { last: Option<(Instant, JobState, String)> },
 }
 
@@ -19,21 +20,22 @@ impl View {
         if !io::stdout().is_terminal() || !is_capable() {
             return Self::Lines { last: None };
         }
-        Self::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(10)))
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(10));
+        Self::Bar(bar, Taskbar::of_environment())
     }
 
     /// Shows the job as it is now.
     pub fn show(&mut self, job: &Job) -> io::Result<()> {
         let progress = job.progress.clone().unwrap_or_default();
         match self {
-            Self::Bar(bar) => {
+            Self::Bar(bar, taskbar) => {
                 // A terminal may have another size by now.
                 bar.set_style(style(terminal_size().map_or(80, |(columns, _)| columns)));
                 bar.set_length(progress.total.max(1));
                 bar.set_position(progress.current);
                 bar.set_prefix(progress_text(&progress));
                 bar.set_message(bar_message(job, &progress));
-                Ok(())
+                taskbar.show(job.state(), &progress)
             }
             Self::Lines { last } => {
                 let line =
@@ -55,8 +57,9 @@ impl View {
 
     /// Leaves the terminal as a reader expects it.
     pub fn close(&mut self) {
-        if let Self::Bar(bar) = self {
+        if let Self::Bar(bar, taskbar) = self {
             bar.abandon();
+            taskbar.clear();
         }
     }
 }

@@ -21,6 +21,7 @@ pub fn text(jobs: &[Job], all: bool, looks: &Looks, paint: Paint) -> String {
     let block_sections = [
         (JobState::Pending, "Pending", true),
         (JobState::Paused, "Paused", true),
+        (JobState::Scheduled, "Scheduled", true),
         (JobState::Unspecified, "Unknown", true),
         (JobState::CompletedWithWarnings, "Completed with Warnings", all),
         (JobState::Failed, "Failed", all),
@@ -136,13 +137,26 @@ fn block(job: &Job) -> String {
             line("Reason", &job.pause.as_ref().map(pause_text).unwrap_or_default());
             line("Resume", &format!("specweave-jobs --resume {id}"));
         }
+        JobState::Scheduled => {
+            let last_at = job.schedule.as_ref().and_then(|schedule| schedule.last_at);
+            line("Next", &next_time(job).unwrap_or_default());
+            let last = mirror::status_word(last_state(job)).replace('_', " ");
+            line("Last", &format!("{last} {}: {}", ago(&last_at), progress_text(&progress)));
+            if job.failure.is_some() {
+                line("Error", &plain(message(job.failure.as_ref())));
+            }
+            if !job.warning.is_empty() {
+                line("Warning", &plain(&job.warning));
+            }
+            line("Now", &format!("specweave-jobs resume {id}"));
+            line("End it", &format!("specweave-jobs kill {id}"));
+        }
         JobState::Failed => {
             line("Error", &plain(message(job.failure.as_ref())));
-            let place = format!("item {} of {}", thousands(progress.current), thousands(progress.total));
-            line("Failed at", &place);
-            let is_about_a_token =
-                job.failure.as_ref().is_some_and(|failure| failure.reason() == FailureReason::Authentication);
-            let first = if is_about_a_token { "Update token, then " } else { "" };
+            if let Some(place) = failed_at(&progress) {
+                line("Failed at", &place);
+            }
+            let first = if needs_a_token(job) { "Update token, then " } else { "" };
             line("Retry", &format!("{first}specweave-jobs --resume {id}"));
         }
         JobState::CompletedWithWarnings => {

@@ -9,7 +9,8 @@ pub fn text<'a>(
     columns: usize,
     rows: usize,
 ) -> String {
-    let (mut active, mut ended): (Vec<&Job>, Vec<&Job>) = jobs.partition(|job| is_active(job));
+    let (mut active, mut ended): (Vec<&Job>, Vec<&Job>) =
+        jobs.partition(|job| mirror::is_active(job.state()));
     active.sort_by_key(|job| (job.state() != JobState::Running, started(job), job.id.clone()));
     ended.sort_by_key(|job| std::cmp::Reverse((at(&job.completed_at), job.id.clone())));
     let count = |state| active.iter().filter(|job| job.state() == state).count();
@@ -38,10 +39,6 @@ pub fn text<'a>(
     lines.iter().map(|line| shortened_end(line, columns)).collect::<Vec<_>>().join("\n")
 }
 
-fn is_active(job: &Job) -> bool {
-    matches!(job.state(), JobState::Pending | JobState::Running | JobState::Paused)
-}
-
 fn at(moment: &Option<prost_types::Timestamp>) -> i64 {
     moment.as_ref().map_or(0, clock::millis)
 }
@@ -57,9 +54,10 @@ fn of_active(job: &Job, columns: usize) -> Vec<String> {
     if job.state() != JobState::Running {
         first.push_str(&format!("  {state}"));
     }
-    let told = match &job.pause {
-        Some(pause) => pause_text(pause),
-        None => follow::bar_message(job, &progress),
+    let told = match (&job.pause, next_time(job)) {
+        (Some(pause), _) => pause_text(pause),
+        (None, Some(next)) => format!("again {next}"),
+        (None, None) => follow::bar_message(job, &progress),
     };
     let counts = progress_text(&progress);
     let room = columns.saturating_sub(counts.width() + 3).min(30);

@@ -1,12 +1,11 @@
 //! `clone`: gather the sources, show the plan or start the job.
 
-use super::{Says, preview, start};
+use super::{Says, job_spec, preview, start};
 use crate::cli::CloneArgs;
 use crate::connect;
+use crate::defaults::Defaults;
 use crate::failure::Failure;
 use crate::render::table;
-use serde_json::Value;
-use specweave_jobs::disk;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
@@ -15,51 +14,15 @@ use std::path::{Path, PathBuf};
 
 pub async fn clone(project: &Project, arguments: CloneArgs, says: Says) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
-    let spec = JobSpec { work: Some(job_spec::Work::Clone(spec(arguments, &Defaults::read(project)?)?)) };
+    let defaults = Defaults::read(project)?;
+    let mut wanted = job_spec(&arguments.terms, &defaults)?;
+    wanted.work = Some(job_spec::Work::Clone(spec(arguments, &defaults)?));
     let connection = connect::find_or_start(project).await?;
     if dry_run {
-        preview(connection, spec, says, plan).await?;
+        preview(connection, wanted, says, plan).await?;
         return Ok(0);
     }
-    start(project, connection, spec, follow, says).await
-}
-
-/// What the project's `config.json` says under `jobs`, for what is not typed.
-#[derive(Default)]
-struct Defaults {
-    concurrency: Option<u32>,
-    layout: Option<String>,
-}
-
-/// A larger configuration is none.
-const MOST_CONFIG: u64 = 16 * 1024 * 1024;
-
-impl Defaults {
-    fn read(project: &Project) -> Result<Self, Failure> {
-        let bytes = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
-        // One that cannot be read has no defaults; whoever needs more of it says what is wrong with it.
-        let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let jobs = &config["jobs"];
-        let wrong = |name: &str, wanted: &str| {
-            Failure::Usage(format!(
-                "jobs.{name} in config.json is {}, and not {wanted}",
-                plain(&jobs[name].to_string())
-            ))
-        };
-        let concurrency = match &jobs["concurrency"] {
-            Value::Null => None,
-            given => {
-                let number = given.as_u64().filter(|number| (1..=64).contains(number));
-                Some(number.ok_or_else(|| wrong("concurrency", "a number from 1 to 64"))? as u32)
-            }
-        };
-        let layout = match &jobs["layout"] {
-            Value::Null => None,
-            Value::String(layout) if ["owner", "host"].contains(&layout.as_str()) => Some(layout.clone()),
-            _ => return Err(wrong("layout", "owner or host")),
-        };
-        Ok(Self { concurrency, layout })
-    }
+    start(project, connection, wanted, follow, says).await
 }
 
 fn spec(arguments: CloneArgs, defaults: &Defaults) -> Result<CloneSpec, Failure> {

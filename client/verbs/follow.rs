@@ -4,8 +4,8 @@
 use super::{Says, print, print_json};
 use crate::connect::{self, Connection, Patience};
 use crate::failure::{self, Failure};
-use crate::render::details::ending;
 use crate::render::follow::View;
+use crate::render::{self, details::ending};
 use crate::source::Source;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 
 /// The exit status that a job's state stands for.
 fn exit_status(job: &Job) -> u8 {
-    match job.state() {
+    match render::last_state(job) {
         JobState::Completed => 0,
         _ => failure::GENERAL,
     }
@@ -34,7 +34,7 @@ pub async fn follow(project: &Project, id: &str, timeout: Option<f64>, says: Say
     let (job, _) = from.get(project, &id).await?;
     match from {
         Source::Daemon(connection) if !job.foreign => {
-            until_over(project, *connection, &job.id, timeout, says).await
+            until_over(project, *connection, &job.id, timeout, says, false).await
         }
         _ => {
             match says {
@@ -57,8 +57,10 @@ pub async fn until_over(
     id: &str,
     timeout: Option<f64>,
     says: Says,
+    notify: bool,
 ) -> Result<u8, Failure> {
     let limit = seconds(timeout)?;
+    let ends_with_this_command = connection.is_attached();
     if says == Says::Text {
         print(&format!("Following job {} (Ctrl+C to stop)\n\n", plain(id)))?;
     }
@@ -70,7 +72,13 @@ pub async fn until_over(
     };
     let Some(result) = result else {
         painter.leave().await;
-        eprintln!("\nDetached; job {id} goes on. Follow it again: specweave-jobs --follow {id}");
+        if ends_with_this_command {
+            eprintln!(
+                "\nInterrupted; job {id} stops here, and all that was done is kept. Go on: specweave-jobs --resume {id}"
+            );
+        } else {
+            eprintln!("\nDetached; job {id} goes on. Follow it again: specweave-jobs --follow {id}");
+        }
         return Ok(failure::INTERRUPTED);
     };
     painter.finish()?;
@@ -78,6 +86,9 @@ pub async fn until_over(
     let job = result?;
     if says == Says::Text {
         print(&format!("\n{}", ending(&job)))?;
+    }
+    if notify && says == Says::Text {
+        print(&render::terminal::notification(&ending(&job)))?;
     }
     Ok(exit_status(&job))
 }

@@ -1,8 +1,9 @@
 //! `import`: show what would come, or start the job.
 
-use super::{Says, preview, start};
+use super::{Says, job_spec, preview, start};
 use crate::cli::ImportArgs;
 use crate::connect;
+use crate::defaults::Defaults;
 use crate::failure::Failure;
 use crate::render::table;
 use specweave_jobs::project::Project;
@@ -11,13 +12,14 @@ use specweave_jobs::v1::*;
 
 pub async fn import(project: &Project, arguments: ImportArgs, says: Says) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
-    let spec = JobSpec { work: Some(job_spec::Work::Import(spec(arguments))) };
+    let mut wanted = job_spec(&arguments.terms, &Defaults::read(project)?)?;
+    wanted.work = Some(job_spec::Work::Import(spec(arguments)));
     let connection = connect::find_or_start(project).await?;
     if dry_run {
-        let preview = preview(connection, spec, says, plan).await?;
+        let preview = preview(connection, wanted, says, plan).await?;
         return Ok(u8::from(preview.items.iter().any(|item| item.action() == Action::Refuse)));
     }
-    start(project, connection, spec, follow, says).await
+    start(project, connection, wanted, follow, says).await
 }
 
 fn spec(arguments: ImportArgs) -> ImportSpec {

@@ -147,7 +147,7 @@ pub async fn resume_one(
         Says::Text => print(&detail::resumed(&job, already_running))?,
     }
     if follows {
-        return follow::until_over(project, connection, &job.id, None, says).await;
+        return follow::until_over(project, connection, &job.id, None, says, false).await;
     }
     Ok(0)
 }

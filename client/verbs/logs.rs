@@ -7,6 +7,7 @@ use crate::connect::{self, Patience};
 use crate::failure::Failure;
 use crate::source::{self, LogPart, Source};
 use crate::when::Since;
+use specweave_jobs::mirror;
 use specweave_jobs::project::Project;
 use specweave_jobs::text;
 use specweave_jobs::v1::*;
@@ -37,9 +38,7 @@ pub async fn logs(project: &Project, arguments: &LogsArgs, json: bool) -> Result
     if bytes.is_empty() && !arguments.follow {
         print("No log yet.\n")?;
     }
-    if !arguments.follow
-        || matches!(job.state(), JobState::Completed | JobState::CompletedWithWarnings | JobState::Failed)
-    {
+    if !arguments.follow || !mirror::is_active(job.state()) {
         return Ok(0);
     }
     match from {

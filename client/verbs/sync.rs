@@ -1,8 +1,9 @@
 //! `sync` and `resolve`: show what would be done, or start the job.
 
-use super::{Says, preview, start};
+use super::{Says, job_spec, preview, start};
 use crate::cli::{ResolveArgs, SyncArgs};
 use crate::connect;
+use crate::defaults::Defaults;
 use crate::failure::Failure;
 use crate::render::table;
 use specweave_jobs::project::Project;
@@ -11,7 +12,8 @@ use specweave_jobs::v1::*;
 
 pub async fn sync(project: &Project, arguments: SyncArgs, says: Says) -> Result<u8, Failure> {
     let (dry_run, follow) = (arguments.dry_run, arguments.follow || connect::wants_no_daemon());
-    let spec = SyncSpec {
+    let mut wanted = job_spec(&arguments.terms, &Defaults::read(project)?)?;
+    wanted.work = Some(job_spec::Work::Sync(SyncSpec {
         tracker: Tracker::of_word(arguments.tracker.as_deref().unwrap_or_default()) as i32,
         profile: arguments.profile.unwrap_or_default(),
         direction: Direction::of_word(arguments.direction.as_deref().unwrap_or_default()) as i32,
@@ -19,16 +21,15 @@ pub async fn sync(project: &Project, arguments: SyncArgs, says: Says) -> Result<
         only: arguments.only,
         force_deletes: arguments.force_deletes,
         resolve: false,
-    };
-    let spec = JobSpec { work: Some(job_spec::Work::Sync(spec)) };
+    }));
     let connection = connect::find_or_start(project).await?;
     if dry_run {
-        let preview = preview(connection, spec, says, plan).await?;
+        let preview = preview(connection, wanted, says, plan).await?;
         return Ok(u8::from(
             preview.items.iter().any(|item| matches!(item.action(), Action::Conflict | Action::Broken)),
         ));
     }
-    start(project, connection, spec, follow, says).await
+    start(project, connection, wanted, follow, says).await
 }
 
 /// A sync of one story, with what a person has decided; it is over in a moment, and waited for.
@@ -42,7 +43,8 @@ pub async fn resolve(project: &Project, arguments: ResolveArgs, says: Says) -> R
         ..SyncSpec::default()
     };
     let connection = connect::find_or_start(project).await?;
-    start(project, connection, JobSpec { work: Some(job_spec::Work::Sync(spec)) }, true, says).await
+    let spec = JobSpec { work: Some(job_spec::Work::Sync(spec)), ..JobSpec::default() };
+    start(project, connection, spec, true, says).await
 }
 
 fn plan(preview: &PreviewJobResponse) -> String {

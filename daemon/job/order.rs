@@ -279,7 +279,7 @@ impl Order {
             Self::Import(order) => v1::job_spec::Work::Import(order.spec()),
             Self::Sync(order) => v1::job_spec::Work::Sync(order.spec()),
         };
-        v1::JobSpec { work: Some(work) }
+        v1::JobSpec { work: Some(work), ..v1::JobSpec::default() }
     }
 }
 
@@ -565,7 +565,7 @@ mod tests {
     use super::*;
 
     fn parsed(work: v1::job_spec::Work) -> Result<(Order, Vec<FoundLogin>), OrderError> {
-        Order::parse(Some(v1::JobSpec { work: Some(work) }))
+        Order::parse(Some(v1::JobSpec { work: Some(work), ..v1::JobSpec::default() }))
     }
 
     #[test]

@@ -6,6 +6,7 @@ fn created() -> Event {
         order: Order::Clone(order::CloneOrder::default()),
         request_id: "r".into(),
         settings: BTreeMap::new(),
+        terms: Terms::default(),
     }
 }
 
@@ -109,4 +110,29 @@ fn what_was_planned_of_each_item_is_known_again_whether_items_are_alike_or_not()
         let read = |at: u32| item(items.name(at), items.action(at), items.target(at), items.url(at));
         assert_eq!((0..planned.len() as u32).map(read).collect::<Vec<_>>(), planned);
     }
+}
+
+#[test]
+fn a_job_that_is_done_again_waits_with_what_the_last_time_came_to_and_begins_with_a_journal_of_its_own() {
+    let terms = Terms { every: std::num::NonZeroU64::new(60), ..Terms::default() };
+    let Event::Created { order, request_id, settings, .. } = created() else { unreachable!() };
+    let mut job =
+        Job::create(JobId::random(), 0, Event::Created { order, request_id, settings, terms }).unwrap();
+    let again = Event::Scheduled { outcome: Outcome::Completed, next: 60_000 };
+    job.apply(1, Event::Started).unwrap();
+    job.apply(2, Event::Planned { items: vec![planned("a")] }).unwrap();
+    assert_eq!(job.check(&again), Err(Refused::ItemsWait));
+    job.apply(3, Event::ItemDone { item: 0, how: Done::Now }).unwrap();
+    job.apply(4, again).unwrap();
+    assert_eq!((job.goes_on_at(), job.is_active(), job.has_ended()), (Some(60_000), true, false));
+    assert_eq!(job.check(&Event::Started), Err(Refused::Waits));
+    assert_eq!(job.check(&Event::Retried { only: vec![] }), Err(Refused::Waits));
+    job.apply(5, Event::Scheduled { outcome: Outcome::Completed, next: 70_000 }).unwrap();
+    assert_eq!(job.state, State::Scheduled { outcome: Outcome::Completed, at: 4, next: 70_000 });
+    job.apply(6, Event::Ended(Outcome::Completed)).unwrap();
+    assert!(job.has_ended() && !job.is_active());
+
+    let once = running(&[]);
+    let again = Event::Scheduled { outcome: Outcome::Completed, next: 9 };
+    assert_eq!(once.check(&again), Err(Refused::Once));
 }

@@ -7,6 +7,7 @@ use super::run::Cause;
 use super::{Keeper, memory};
 use crate::job::order::Order;
 use crate::job::snapshot::Entry;
+use crate::job::terms::Terms;
 use crate::job::{Event, Job, Outcome, PauseReason, State};
 use crate::net::secrets::Caller;
 use crate::store::job_log::WorkerLog;
@@ -23,6 +24,7 @@ impl Keeper {
         &mut self,
         request_id: String,
         order: Order,
+        terms: Terms,
         caller: Caller,
     ) -> Result<Started, KeeperError> {
         if self.stopping.is_some() {
@@ -35,7 +37,9 @@ impl Keeper {
         if let Some(why) = memory::shortage() {
             return Err(KeeperError::OutOfMemory(why));
         }
-        let same = |entry: &&Arc<Entry>| *entry.job.order == order && entry.job.is_active();
+        // What waits for its next time keeps nobody from doing the same once before.
+        let is_busy = |job: &Job| job.is_active() && (terms.every.is_some() || !job.is_scheduled());
+        let same = |entry: &&Arc<Entry>| *entry.job.order == order && is_busy(&entry.job);
         if let Some(busy) = self.snapshot.jobs.values().find(same) {
             return Err(KeeperError::Busy { id: busy.job.id.clone() });
         }
@@ -43,6 +47,7 @@ impl Keeper {
             order,
             request_id: request_id.clone(),
             settings: caller.lasting_settings(),
+            terms,
         })?;
         self.callers.insert(id.clone(), caller);
         if let Err(error) = self.launch(&id, Cause::Daemon) {
@@ -87,7 +92,8 @@ impl Keeper {
         Ok(id)
     }
 
-    /// Cancels a run; answered when the run is over. A job that only waits for its moment waits no more.
+    /// Cancels a run; answered when the run is over. A job that only waits for its moment waits no more, and what was to be
+    /// done again has been done for the last time.
     pub(super) fn kill(&mut self, id: &JobId, reply: Reply<Arc<Entry>>) {
         if let Some(run) = self.runs.get_mut(id) {
             run.end_because(PauseReason::Killed);
@@ -99,6 +105,9 @@ impl Keeper {
             Some(entry) if matches!(entry.job.state, State::Paused { resume_at: Some(_), .. }) => {
                 let (reason, message) = (PauseReason::Killed, "killed".to_owned());
                 self.commit(id, Event::Paused { reason, message, resume_at: None })
+            }
+            Some(entry) if let State::Scheduled { outcome, .. } = &entry.job.state => {
+                self.commit(id, Event::Ended(outcome.clone()))
             }
             Some(entry) => Err(KeeperError::NotKillable { id: id.clone(), state: entry.job.state.word() }),
         };
@@ -129,6 +138,14 @@ impl Keeper {
         }
         if matches!(entry.job.state, State::Ended { outcome: Outcome::Completed, .. }) {
             return Err(KeeperError::Completed { id: id.clone() });
+        }
+        if entry.job.is_scheduled() {
+            if !only.is_empty() {
+                return Err(KeeperError::NoNames { id: id.clone() });
+            }
+            self.callers.entry(id.clone()).or_default().renew(caller);
+            self.launch(id, Cause::Person)?;
+            return Ok(Resumed { entry: self.snapshot.jobs[id].clone(), already_running: false });
         }
         if entry.job.plan.is_some() && !disk::exists(&self.project.job(id).config()) {
             let state = entry.job.state.word();
@@ -168,6 +185,7 @@ impl Keeper {
             order: adoption.order,
             request_id: format!("adopted-{id}"),
             settings: caller.lasting_settings(),
+            terms: Terms::default(),
         };
         let files = self.project.job(id);
         // The journal makes the job ours, so it comes last: whoever reads it finds a plan that was vetted, and what

@@ -2,6 +2,7 @@
 
 use crate::job::order::Order;
 use crate::job::snapshot::{Entry, Snapshot};
+use crate::job::terms::Terms;
 use crate::job::{Event, Refused};
 use crate::net::secrets::Caller;
 use crate::work::adoption::Adoption;
@@ -24,7 +25,7 @@ pub enum KeeperError {
     NotRemovable { id: JobId, state: &'static str },
     #[error("job {id} has no failed item {name:?}")]
     ItemNotFailed { id: JobId, name: String, known: Vec<String> },
-    #[error("job {id} does not know its items by name: it can only try all again that failed")]
+    #[error("job {id} cannot try single items again: it can only go on with all of them")]
     NoNames { id: JobId },
     #[error("job {id} is already completed")]
     Completed { id: JobId },
@@ -46,6 +47,7 @@ pub(super) enum Command {
     Start {
         request_id: String,
         order: Order,
+        terms: Terms,
         caller: Caller,
         reply: Reply<Started>,
     },
@@ -173,9 +175,10 @@ impl KeeperHandle {
         &self,
         request_id: String,
         order: Order,
+        terms: Terms,
         caller: Caller,
     ) -> Result<Started, KeeperError> {
-        self.ask(|reply| Command::Start { request_id, order, caller, reply }).await
+        self.ask(|reply| Command::Start { request_id, order, terms, caller, reply }).await
     }
 
     pub async fn kill(&self, id: JobId) -> Result<Arc<Entry>, KeeperError> {

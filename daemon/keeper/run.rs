@@ -91,6 +91,7 @@ impl Keeper {
     /// Starts a run: stand-in, `worker.pid`, journal line, task.
     pub(super) fn launch(&mut self, id: &JobId, cause: Cause) -> Result<(), KeeperError> {
         let storage = |error| KeeperError::Storage(Arc::new(error));
+        self.begin_next_time(id).map_err(storage)?;
         let files = self.project.job(id);
         let job = self.snapshot.jobs.get(id).ok_or_else(|| KeeperError::NotFound(id.clone()))?.job.clone();
         let caller = self.callers.get(id).cloned().unwrap_or_default();

@@ -121,7 +121,7 @@ pub fn from_refusal(refusal: Refusal, verb: &str) -> Status {
     match why {
         Why::Invalid => error(Code::InvalidArgument, reason::INVALID_SPEC, text, help),
         Why::Nothing => error(Code::FailedPrecondition, reason::EMPTY_SELECTION, text, help),
-        Why::Authentication => error(Code::Unauthenticated, reason::AUTH_FAILED, text, []),
+        Why::Authentication => error(Code::Unauthenticated, reason::AUTH_FAILED, text, help),
         Why::Remote => {
             error(Code::Unavailable, reason::REMOTE_FAILED, text, [("answered", "true".to_owned())])
         }

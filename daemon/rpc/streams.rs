@@ -161,11 +161,12 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
     })
 }
 
-/// Nothing more will happen by itself: the job has ended, or waits for a person. One that only waits for the
-/// next daemon is not over.
+/// Nothing more will happen by itself: the job has ended, waits for a person, or is done for this time. One that only waits
+/// for the next daemon is not over.
 fn is_over(entry: &Entry) -> bool {
     let for_next_daemon = matches!(entry.job.state, State::Paused { reason: PauseReason::DaemonStopped, .. });
-    !entry.job.is_active() && !for_next_daemon && entry.pid == 0
+    let is_done = !entry.job.is_active() || entry.job.is_scheduled();
+    is_done && !for_next_daemon && entry.pid == 0
 }
 
 pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobsResponse> {

@@ -15,6 +15,7 @@ fn events() -> Vec<Event> {
             order: Order::Clone(Default::default()),
             request_id: "r-1".into(),
             settings: BTreeMap::from([("GITHUB_API_URL".into(), "http://127.0.0.1:1".into())]),
+            terms: Default::default(),
         },
         Event::Started,
         Event::Planned {

@@ -6,6 +6,7 @@ use super::{Context, Finish, Stop};
 use super::{clone, import};
 use crate::job::Job;
 use crate::job::order::Order;
+use crate::model::item::Platform;
 use crate::net::secrets::{Caller, Secrets};
 use crate::store::mac::PlaceKey;
 use crate::trackers::TrackerError;
@@ -64,6 +65,18 @@ impl Refusal {
 
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: hint.into(), ..self }
+    }
+
+    /// Names the variables of the one tracker that was asked, where it did not take the credentials.
+    pub fn with_variables_of(self, asked: &[Platform]) -> Self {
+        match (self.why, asked) {
+            (Why::Authentication, [platform]) => {
+                let set: Vec<String> =
+                    platform.variables().iter().map(|name| format!("export {name}=...")).collect();
+                self.with_hint(format!("{}   (then the same command again)", set.join("; ")))
+            }
+            _ => self,
+        }
     }
 }
 

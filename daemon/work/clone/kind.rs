@@ -4,6 +4,7 @@ use super::discover::DiscoverError;
 use super::outputs::Config;
 use crate::job::Job;
 use crate::job::order::{CloneOrder, Layout};
+use crate::model::item::Platform;
 use crate::work::command::CommandLine;
 use crate::work::config::read_config;
 use crate::work::kind::{Kind, Preview, Refusal, Scope, Why, why_not};
@@ -110,7 +111,12 @@ impl Kind for CloneOrder {
                 super::PreviewError::Discover(DiscoverError::Empty(_)) => Why::Nothing,
                 super::PreviewError::Discover(DiscoverError::Tracker(error)) => why_not(error),
             };
-            Refusal::new(why, &error, &scope.secrets.redactor())
+            let listed = [
+                self.ado.as_ref().map(|_| Platform::Ado),
+                self.github_org.as_ref().or(self.github_user.as_ref()).map(|_| Platform::GitHub),
+            ];
+            let asked: Vec<Platform> = listed.into_iter().flatten().collect();
+            Refusal::new(why, &error, &scope.secrets.redactor()).with_variables_of(&asked)
         })?;
         let targets = selection.targets.into_iter().map(|target| {
             let stands = disk::exists(&scope.project.root().join(&target.path).join(".git"));

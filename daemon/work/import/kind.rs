@@ -16,14 +16,14 @@ use specweave_jobs::clock;
 use specweave_jobs::project::{JobFiles, Project};
 use specweave_jobs::v1::{Action, PreviewItem};
 
-fn refusal(error: &ImportError, scope: &Scope) -> Refusal {
+fn refusal(error: &ImportError, order: &ImportOrder, scope: &Scope) -> Refusal {
     let why = match error {
         ImportError::Source(SourceError::Nothing(_)) => Why::Nothing,
         ImportError::Source(_) => Why::Invalid,
         ImportError::Tracker(error) => why_not(error),
         ImportError::Net(_) => Why::Remote,
     };
-    Refusal::new(why, error, &scope.secrets.redactor())
+    Refusal::new(why, error, &scope.secrets.redactor()).with_variables_of(&order.platforms)
 }
 
 #[tonic::async_trait]
@@ -86,7 +86,7 @@ impl Kind for ImportOrder {
     /// Nobody wants a job that has nothing to read.
     fn prepare(&mut self, scope: &Scope) -> Result<(), Refusal> {
         let found = find_sources(&scope.project, self, &scope.secrets);
-        found.map(drop).map_err(|error| refusal(&error.into(), scope))
+        found.map(drop).map_err(|error| refusal(&error.into(), self, scope))
     }
 
     fn left_out_reason(&self) -> String {
@@ -109,7 +109,7 @@ impl Kind for ImportOrder {
         let redactor = scope.secrets.redactor();
         let previews = super::preview(&scope.project, &scope.key, self, &scope.secrets).await;
         let items =
-            previews.map_err(|error| refusal(&error, scope))?.into_iter().map(|preview| PreviewItem {
+            previews.map_err(|error| refusal(&error, self, scope))?.into_iter().map(|preview| PreviewItem {
                 name: preview.source.name,
                 source: preview.source.platform.word().to_owned(),
                 target: SPECS.to_owned(),

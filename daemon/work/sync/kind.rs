@@ -17,7 +17,7 @@ use specweave_jobs::project::{JobFiles, Project};
 use specweave_jobs::text::shell_word;
 use specweave_jobs::v1::PreviewItem;
 
-fn refusal(error: &SyncError, scope: &Scope) -> Refusal {
+fn refusal(error: &SyncError, order: &SyncOrder, scope: &Scope) -> Refusal {
     let why = match error {
         SyncError::Profile(ProfileError::NoProject(_) | ProfileError::NoTracker(_))
         | SyncError::Guard(_)
@@ -32,6 +32,11 @@ fn refusal(error: &SyncError, scope: &Scope) -> Refusal {
     let refusal = Refusal::new(why, error, &scope.secrets.redactor());
     match error {
         SyncError::Guard(guard) => refusal.with_hint(hint(guard)),
+        SyncError::Tracker(_) => {
+            let profile = Profile::find(&scope.project, order, &scope.secrets).ok();
+            let asked = profile.map(|profile| profile.source.platform);
+            refusal.with_variables_of(asked.as_slice())
+        }
         _ => refusal,
     }
 }
@@ -108,7 +113,7 @@ impl Kind for SyncOrder {
     /// Whatever the configuration says later, the job is about what it says now.
     fn prepare(&mut self, scope: &Scope) -> Result<(), Refusal> {
         let found = Profile::find(&scope.project, self, &scope.secrets);
-        let profile = found.map_err(|error| refusal(&error.into(), scope))?;
+        let profile = found.map_err(|error| refusal(&error.into(), self, scope))?;
         self.platform = Some(profile.source.platform);
         self.container = profile.source.name;
         Ok(())
@@ -116,7 +121,7 @@ impl Kind for SyncOrder {
 
     async fn preview(&self, scope: &Scope) -> Result<Preview, Refusal> {
         let previewed = super::preview(&scope.project, &scope.key, self, &scope.secrets).await;
-        let preview = previewed.map_err(|error| refusal(&error, scope))?;
+        let preview = previewed.map_err(|error| refusal(&error, self, scope))?;
         let mut notes = vec![format!("nothing to do for {} others", preview.unchanged)];
         notes.extend(preview.notes);
         if preview.duration >= super::TELLING {
