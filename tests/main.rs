@@ -14,6 +14,7 @@ mod interruption;
 mod lifecycle;
 mod listings;
 mod load;
+mod quickstart;
 mod regenerating;
 mod schedules;
 mod schema;
