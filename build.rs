@@ -34,6 +34,13 @@ const ENUMS: [(&str, &str); 12] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto/specweave");
+    // Which half of proto/system.rs is built.
+    println!("cargo:rerun-if-env-changed=SPECWEAVE_JOBS_PORTABLE");
+    println!("cargo:rustc-check-cfg=cfg(linux_system)");
+    let is_linux = std::env::var("CARGO_CFG_TARGET_OS")? == "linux";
+    if is_linux && std::env::var_os("SPECWEAVE_JOBS_PORTABLE").is_none() {
+        println!("cargo:rustc-cfg=linux_system");
+    }
     println!("cargo:rustc-env=SPECWEAVE_JOBS_VERSION={}", version());
     let descriptors = protox::compile([PROTO], ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

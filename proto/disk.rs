@@ -6,7 +6,7 @@
 //! Paths begin at the root of a [`crate::project::Project`], which is free of links itself. Nothing else opens, makes or
 //! removes what lies below it; the git repositories that are cloned there are libgit2's.
 
-use crate::crash;
+use crate::{crash, system};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -114,7 +114,7 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
 pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     // Added to at its end, so that what is taken back leaves no hole.
     let how = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
-    open(path, how, Mode::from_raw_mode(mode))
+    open(path, how, Mode::from_raw_mode(mode as rustix::fs::RawMode))
 }
 
 /// A file that only this user reads.
@@ -159,9 +159,7 @@ fn way_to(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
 
 /// A folder, reached without following a link on any part of the way.
 fn folder(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    #[cfg(target_os = "linux")]
-    let flags = flags | OFlags::PATH;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | system::WAY;
     let mut at = rustix::fs::openat(
         rustix::fs::CWD,
         if path.is_absolute() { "/" } else { "." },
@@ -229,7 +227,7 @@ pub fn facts(path: &Path) -> io::Result<Facts> {
     Ok(Facts {
         kind,
         len: found.st_size as u64,
-        mode: found.st_mode & 0o777,
+        mode: found.st_mode as u32 & 0o777,
         device: found.st_dev as u64,
         inode: found.st_ino as u64,
         owner: found.st_uid,
@@ -344,13 +342,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Makes all that was written to the file system on which `path` lies durable.
 pub fn sync_file_system(path: &Path) -> io::Result<()> {
-    let folder = open_folder(path)?;
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(&folder)?;
-    #[cfg(not(target_os = "linux"))]
-    rustix::fs::sync();
-    drop(folder);
-    Ok(())
+    system::sync_file_system(&open_folder(path)?)
 }
 
 /// A folder as something that can be synced.

@@ -1,6 +1,7 @@
 //! Which variables of a caller's environment travel with a job. The daemon's own environment is clean,
 //! so that the first client's does not leak into every later job.
 
+use crate::system;
 use crate::v1::EnvironmentVariable;
 use std::collections::BTreeMap;
 
@@ -108,18 +109,11 @@ pub fn carried() -> Vec<EnvironmentVariable> {
         let name = name.into_string().ok().filter(|name| is_for_helpers(name))?;
         Some((name, value.into_string().ok()?))
     });
-    let umask = umask().map(|umask| (UMASK.to_owned(), umask));
+    let umask = system::umask().map(|umask| (UMASK.to_owned(), umask));
     let all = named.filter(|(name, _)| name != UMASK).chain(helpers).chain(umask);
     all.filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| EnvironmentVariable { name, value })
         .collect()
-}
-
-/// The umask of this process. It can only be read by setting it, which other threads would notice: the system tells it.
-pub fn umask() -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
-    Some(umask.trim().to_owned())
 }
 
 /// Of what a caller sent, the variables that may travel.

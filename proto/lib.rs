@@ -18,6 +18,7 @@ pub mod mirror;
 pub mod process;
 pub mod project;
 pub mod redactor;
+pub mod system;
 pub mod tail;
 pub mod text;
 

@@ -1,15 +1,13 @@
 //! Whether a pid from a file still is the process that the file meant.
 
 use crate::clock::Millis;
+use crate::system;
 use std::path::Path;
 
 /// Whether `pid` lives and started no later than `noted_at`, the moment at which somebody wrote it down:
 /// a process that started later only has the same number.
 pub fn is_still(pid: u32, noted_at: Millis) -> bool {
-    match started_at(pid) {
-        Some(started) => started <= noted_at + CLOCK_SLACK,
-        None => !cfg!(target_os = "linux") && exists(pid),
-    }
+    system::started_at(pid).is_some_and(|started| started <= noted_at + CLOCK_SLACK)
 }
 
 /// The pid in a `worker.pid` file, if that process still lives.
@@ -30,17 +28,11 @@ pub fn is_daemon(pid: u32) -> bool {
     if pid <= 1 || i32::try_from(pid).is_err() {
         return false;
     }
-    if !cfg!(target_os = "linux") {
-        return exists(pid);
-    }
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").split_whitespace().next()
-    };
-    // The kernel keeps 15 bytes of a name.
-    let name = &DAEMON[..DAEMON.len().min(15)];
-    field("Name:") == Some(name)
-        && field("Uid:").and_then(|uid| uid.parse().ok()) == Some(rustix::process::getuid().as_raw())
+    // Some systems keep 15 bytes of a name.
+    let kept = &DAEMON[..DAEMON.len().min(15)];
+    system::name_and_owner(pid).is_some_and(|(name, owner)| {
+        (name == kept || name == DAEMON) && owner == rustix::process::getuid().as_raw()
+    })
 }
 
 /// Whether `pid` is the worker that SpecWeave started for the job `id`: its command line names the job, and it is this
@@ -49,11 +41,7 @@ pub fn is_worker_of(pid: u32, id: &str) -> bool {
     if pid <= 1 || i32::try_from(pid).is_err() {
         return false;
     }
-    if !cfg!(target_os = "linux") {
-        return exists(pid);
-    }
-    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    arguments.split(|byte| *byte == 0).any(|argument| argument == id.as_bytes())
+    system::arguments(pid).iter().any(|argument| argument == id.as_bytes())
 }
 
 /// How many descriptors this process may have open.
@@ -61,28 +49,8 @@ pub fn descriptor_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(16_384)
 }
 
-/// The kernel counts a process's start in hundredths of a second since a boot time that is itself rounded.
+/// When a process started is told give or take so much.
 const CLOCK_SLACK: Millis = 2_000;
-
-/// When the process started, by the wall clock. `None` when there is none, it is a zombie, or the system
-/// has no /proc.
-fn started_at(pid: u32) -> Option<Millis> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command name stands in parentheses and may contain anything; the fields follow the last one.
-    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
-    if matches!(fields.first(), Some(&"Z" | &"X")) {
-        return None;
-    }
-    let ticks: i64 = fields.get(19)?.parse().ok()?;
-    let boot = std::fs::read_to_string("/proc/stat").ok()?;
-    let boot: i64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    Some(boot * 1000 + ticks * 1000 / rustix::param::clock_ticks_per_second() as i64)
-}
-
-fn exists(pid: u32) -> bool {
-    rustix::process::Pid::from_raw(pid as i32)
-        .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Where everything of one project lies. Paths are computed here and nowhere else.
 
-use crate::disk;
+use crate::{disk, system};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -320,9 +320,7 @@ impl Endpoint {
 /// is not taken for ours.
 pub fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{name}/{}/{}", boot.trim(), pids.display())
+    format!("{name}/{}", system::boot())
 }
 
 #[cfg(test)]

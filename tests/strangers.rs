@@ -580,15 +580,12 @@ fn where_unix_sockets_are_refused_nothing_is_said_of_a_daemon_that_cannot_be_tol
 /// project's. Everything else goes through the one door.
 #[test]
 fn nothing_but_the_door_opens_files_of_a_project() {
-    const ALLOWED: [(&str, &str); 12] = [
+    const ALLOWED: [(&str, &str); 9] = [
         ("proto/disk.rs", "the door itself"),
-        ("proto/process.rs", "/proc"),
-        ("proto/environment.rs", "/proc"),
-        ("proto/project.rs", "/proc, and where a project begins"),
+        ("proto/system/linux.rs", "/proc, and the container's limits"),
         ("proto/crash.rs", "the files of tests"),
         ("client/verbs/clone.rs", "the file that a user names with --from"),
         ("daemon/store/mac.rs", "the user's key"),
-        ("daemon/keeper/memory.rs", "/proc, and the container's limits"),
         ("daemon/boot/lifecycle.rs", "the socket's folder"),
         ("daemon/boot/parent.rs", "this process's descriptors"),
         ("daemon/net.rs", "the user's certificates"),

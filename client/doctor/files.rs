@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use specweave_jobs::mirror::{self, Document, from_entries};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
-use specweave_jobs::{clock, disk, process};
+use specweave_jobs::{clock, disk, process, system};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -39,20 +39,9 @@ pub(super) fn examine(project: &Project) -> Vec<Finding> {
 
 /// Network file systems do not all keep locks.
 fn file_system(project: &Project) -> Finding {
-    #[cfg(target_os = "linux")]
-    {
-        const NETWORK: [(i64, &str); 5] = [
-            (0x6969, "NFS"),
-            (0x517b, "SMB"),
-            (0xff53_4d42, "CIFS"),
-            (0xfe53_4d42, "SMB2"),
-            (0x0102_1997, "9p"),
-        ];
-        let kind = rustix::fs::statfs(project.specweave()).map(|facts| facts.f_type).unwrap_or_default();
-        if let Some((_, name)) = NETWORK.iter().find(|(number, _)| *number == kind) {
-            let detail = format!(".specweave is on a network file system ({name}); its locks may not hold");
-            return note("file system", detail, "keep the project on a local disk");
-        }
+    if let Some(name) = system::network_file_system(&project.specweave()) {
+        let detail = format!(".specweave is on a network file system ({name}); its locks may not hold");
+        return note("file system", detail, "keep the project on a local disk");
     }
     ok("file system", "local")
 }

@@ -1,5 +1,7 @@
 //! What the daemon asks of the system for its own process.
 
+use specweave_jobs::system;
+
 /// Many clones at a time hold many files.
 pub fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -15,10 +17,7 @@ pub fn keep_memory_to_itself() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
-    #[cfg(target_os = "linux")]
-    let limited =
-        limited.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
-    if let Err(error) = limited {
+    if let Err(error) = limited.map_err(Into::into).and_then(|()| system::keep_memory_private()) {
         tracing::warn!(%error, "a core dump could hold tokens");
     }
 }

@@ -20,7 +20,7 @@ use authored::Authored;
 use page::{Current, Misfit, Page, Writes, place_in};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::project::Project;
-use specweave_jobs::{crash, disk};
+use specweave_jobs::{crash, disk, system};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -416,17 +416,12 @@ fn write_unsynced(path: &Path, text: &str) -> io::Result<()> {
 
 /// Makes files and their names durable with one call for all, where the system has one.
 fn sync_all(root: &Path, written: &[PathBuf]) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        let _ = written;
-        disk::sync_file_system(root)
+    if system::SYNCS_AT_ONCE {
+        return disk::sync_file_system(root);
     }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    {
-        let folders: HashSet<&Path> = written.iter().filter_map(|path| path.parent()).collect();
-        for path in written {
-            disk::open_regular(path)?.sync_all()?;
-        }
-        folders.into_iter().chain([root]).try_for_each(disk::sync_folder)
+    let folders: HashSet<&Path> = written.iter().filter_map(|path| path.parent()).collect();
+    for path in written {
+        disk::open_regular(path)?.sync_all()?;
     }
+    folders.into_iter().chain([root]).try_for_each(disk::sync_folder)
 }

@@ -7,7 +7,7 @@ use crate::git::bounds::Attributes;
 use crate::git::wire::RemoteRefs;
 use crate::net::git_settings::GitSettings;
 use git2::Repository;
-use specweave_jobs::environment;
+use specweave_jobs::{environment, system};
 use std::collections::{BTreeMap, HashSet};
 
 /// Variables of git's that change nothing about a clone, or that the fast path obeys; names and beginnings of names.
@@ -169,8 +169,7 @@ pub fn variables(variables: &BTreeMap<String, String>) -> Option<String> {
     if let Some(name) = unknown {
         return Some(format!("{name} is set"));
     }
-    let umask =
-        variables.get(environment::UMASK).filter(|umask| environment::umask().as_ref() != Some(umask));
+    let umask = variables.get(environment::UMASK).filter(|umask| system::umask().as_ref() != Some(umask));
     if umask.is_some() {
         return Some("the command's umask is not the daemon's".to_owned());
     }

@@ -4,7 +4,7 @@
 use crate::git::CloneError;
 use crate::net::secrets::{Login, Secrets};
 use crate::net::silence;
-use specweave_jobs::environment;
+use specweave_jobs::{environment, system};
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -112,11 +112,13 @@ impl Git<'_> {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let umask =
-            self.secrets.setting(environment::UMASK).and_then(|umask| u32::from_str_radix(umask, 8).ok());
+        let umask = self
+            .secrets
+            .setting(environment::UMASK)
+            .and_then(|umask| rustix::fs::RawMode::from_str_radix(umask, 8).ok());
         let in_child = move || {
             // Whatever kills the daemon ends what it has started.
-            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+            system::end_with_parent();
             if let Some(umask) = umask {
                 rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask & 0o777));
             }

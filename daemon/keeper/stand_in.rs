@@ -2,6 +2,7 @@
 //! wait for the daemon's end of a pipe to close, so that it cannot outlive the daemon.
 
 use specweave_jobs::project::JobId;
+use specweave_jobs::system;
 use std::io::{self, Read};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -15,7 +16,7 @@ impl StandIn {
     /// Starts the stand-in of `job`: this very binary, in a process group of its own, so that Ctrl-C in a
     /// foreground daemon's terminal reaches the daemon alone.
     pub fn start(job: &JobId) -> io::Result<Self> {
-        let child = Command::new(own_program()?)
+        let child = Command::new(system::own_program()?)
             .args(["stand-in", "--job", job.as_str()])
             .env_clear()
             .stdin(Stdio::piped())
@@ -43,11 +44,6 @@ impl StandIn {
         drop(self.child.stdin.take());
         let _ = self.child.kill().await;
     }
-}
-
-/// This very program, also after an upgrade has replaced its file.
-fn own_program() -> io::Result<std::path::PathBuf> {
-    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
 /// The stand-in's whole life.

@@ -2,6 +2,7 @@
 //! were to last as well, so that a clock that is set back holds nothing up.
 
 use specweave_jobs::clock::{self, Millis};
+use specweave_jobs::system::since_boot;
 use std::time::Duration;
 
 /// No wait is longer: a moment further away was written by a clock that was wrong.
@@ -22,7 +23,7 @@ impl Deadline {
     /// A wait that begins now and ends at a moment of the wall clock.
     pub fn at_moment(at: Millis) -> Self {
         let left = at.saturating_sub(clock::now()).clamp(0, LONGEST);
-        Self { at, elapsed: uptime() + left }
+        Self { at, elapsed: since_boot() + left }
     }
 
     /// A wait that begins now and lasts so long.
@@ -38,7 +39,7 @@ impl Deadline {
 
     /// How much of it is left.
     pub fn left(&self) -> Millis {
-        self.at.saturating_sub(clock::now()).min(self.elapsed - uptime()).max(0)
+        self.at.saturating_sub(clock::now()).min(self.elapsed - since_boot()).max(0)
     }
 
     pub fn is_over(&self) -> bool {
@@ -53,16 +54,6 @@ impl Deadline {
     }
 }
 
-/// Milliseconds since the machine was started.
-fn uptime() -> Millis {
-    #[cfg(target_os = "linux")]
-    let clock = rustix::time::ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let clock = rustix::time::ClockId::Monotonic;
-    let now = rustix::time::clock_gettime(clock);
-    now.tv_sec as Millis * 1_000 + now.tv_nsec as Millis / 1_000_000
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,8 +62,14 @@ mod tests {
     fn a_wait_ends_by_either_clock_and_is_never_endless() {
         let now = clock::now();
         assert!(Deadline::at_moment(now - 1).is_over());
-        assert!(Deadline { at: now - 1, elapsed: uptime() + 60_000 }.is_over(), "the clock was set forward");
-        assert!(Deadline { at: now + 31_536_000_000, elapsed: uptime() }.is_over(), "the clock was set back");
+        assert!(
+            Deadline { at: now - 1, elapsed: since_boot() + 60_000 }.is_over(),
+            "the clock was set forward"
+        );
+        assert!(
+            Deadline { at: now + 31_536_000_000, elapsed: since_boot() }.is_over(),
+            "the clock was set back"
+        );
         assert!(Deadline::at_moment(Millis::MAX).left() <= LONGEST);
         assert!(!Deadline::at_moment(now + 60_000).is_over());
     }
