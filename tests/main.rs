@@ -14,6 +14,7 @@ mod interruption;
 mod lifecycle;
 mod listings;
 mod load;
+mod packages;
 mod quickstart;
 mod regenerating;
 mod schedules;
