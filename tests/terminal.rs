@@ -97,3 +97,46 @@ fn nothing_is_removed_before_a_person_has_said_yes() {
     }
     assert!(!world.state().join("jobs").join(&id).exists());
 }
+
+#[test]
+fn ctrl_c_without_a_daemon_says_that_the_job_stops_and_what_goes_on_with_it() {
+    let (mut world, server, names) = World::with_remotes(3);
+    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "60").set("SPECWEAVE_JOBS_NO_DAEMON", "1");
+    server.fault(&names[1], Fault::Silent);
+    let sources: Vec<String> = names.iter().map(|name| server.repository(name)).collect();
+    let arguments: Vec<&str> = std::iter::once("clone").chain(sources.iter().map(String::as_str)).collect();
+    let mut terminal = Terminal::run(&world, &arguments, 80, 24);
+    terminal.until("67%");
+    terminal.types("\u{3}");
+    let (status, shown) = terminal.end();
+    assert_eq!(status, 130, "{shown}");
+    assert!(shown.contains("stops here, and all that was done is kept"), "{shown}");
+    assert!(!shown.contains("goes on."), "{shown}");
+    assert_eq!(world.daemon_pid(), None);
+    let id = world.run(["list", "--json"]).ok().json()["jobs"][0]["id"].as_str().unwrap().to_owned();
+    assert!(shown.contains(&format!("specweave-jobs --resume {id}")), "{shown}");
+    server.heal(&names[1]);
+    world.run(["--resume", &id]).ok().says("Job completed: 3 repositories");
+}
+
+#[test]
+fn a_terminal_that_knows_it_shows_progress_at_its_icon_and_only_such_a_one() {
+    const BEGINS: &str = "\u{1b}]9;4;1;67\u{1b}\\";
+    const ENDS: &str = "\u{1b}]9;4;0;0\u{1b}\\";
+    let (mut world, server, id) = waiting();
+    for knows in [false, true] {
+        if knows {
+            world.set("TERM_PROGRAM", "WezTerm");
+        }
+        let mut terminal = Terminal::run(&world, &["follow", &id], 80, 24);
+        terminal.until("67%");
+        terminal.types("\u{3}");
+        let (_, shown) = terminal.end();
+        assert_eq!((shown.contains(BEGINS), shown.contains(ENDS)), (knows, knows), "{shown:?}");
+    }
+    server.heal("repo-001");
+    world.run(["kill", &id]).ok();
+    let source = server.repository("repo-001");
+    let (_, shown) = Terminal::run(&world, &["clone", &source, "-f", "--notify"], 80, 24).end();
+    assert!(shown.contains("\u{1b}]9;specweave-jobs: Job completed: 1 repo\u{7}"), "{shown:?}");
+}
