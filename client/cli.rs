@@ -206,6 +206,11 @@ pub enum Command {
         #[command(subcommand)]
         action: DaemonAction,
     },
+    /// Let SpecWeave's own commands hand their background jobs to the daemon
+    Hook {
+        #[command(subcommand)]
+        action: HookAction,
+    },
     /// Let the system start this project's daemon when you log in, for jobs that are done again; nothing does so unasked
     Service {
         #[command(subcommand)]
@@ -301,6 +306,45 @@ pub struct PruneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+}
+
+#[derive(Subcommand)]
+pub enum HookAction {
+    /// Let SpecWeave hand its clone and import jobs over
+    Install {
+        #[command(flatten)]
+        scope: ScopeArgs,
+        /// Print a line for a shell instead
+        #[arg(long, conflicts_with = "user")]
+        shell: bool,
+    },
+    /// Say whether it does, and where that is set
+    Status,
+    /// Let SpecWeave run its jobs itself again
+    Uninstall {
+        #[command(flatten)]
+        scope: ScopeArgs,
+    },
+}
+
+/// Whose settings of Claude Code are changed.
+#[derive(Args)]
+pub struct ScopeArgs {
+    /// For all of your projects, in ~/.claude/settings.json [default: this one, in .claude/settings.local.json]
+    #[arg(long)]
+    user: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Project,
+    User,
+}
+
+impl ScopeArgs {
+    pub fn scope(&self) -> Scope {
+        if self.user { Scope::User } else { Scope::Project }
+    }
 }
 
 #[derive(Subcommand)]

@@ -5,7 +5,7 @@ mod daemon;
 mod files;
 
 use crate::failure::{Failure, GENERAL};
-use crate::verbs::{print, print_json};
+use crate::verbs::{hook, print, print_json};
 use serde::Serialize;
 use serde_json::Value;
 use specweave_jobs::project::Project;
@@ -54,6 +54,7 @@ pub async fn doctor(project: &Project, json: bool) -> Result<u8, Failure> {
     findings.extend(files::examine(project));
     findings.extend(programs());
     findings.extend(credentials(project));
+    findings.extend(hand_over(project));
     findings.push(clock_is_right(project));
     let healthy = findings.iter().all(|finding| finding.verdict != Verdict::Wrong);
     if json {
@@ -103,6 +104,18 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status();
     status.is_ok_and(|status| status.success())
+}
+
+/// Whether SpecWeave's own commands hand their jobs over.
+fn hand_over(project: &Project) -> Option<Finding> {
+    let state = hook::State::look(project.root()).ok()?;
+    Some(if state.is_broken() {
+        wrong("hand-over", state.told(), "specweave-jobs hook install")
+    } else if state.is_active() {
+        ok("hand-over", state.told())
+    } else {
+        note("hand-over", "SpecWeave runs its jobs itself", "specweave-jobs hook install")
+    })
 }
 
 /// A larger configuration is none.

@@ -98,6 +98,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Watch { once } => verbs::watch::watch(&project()?, once, json).await,
         Command::Endpoint { start } => verbs::daemon::endpoint(&project()?, start).await,
         Command::Doctor => doctor::doctor(&project()?, json).await,
+        Command::Hook { action } => verbs::hook::hook(start, &action, json),
         Command::Service { action } => verbs::service::service(&project()?, &action),
         Command::Daemon { action } => verbs::daemon::daemon(&project()?, action, json).await,
     }

@@ -4,6 +4,7 @@ pub mod clone;
 pub mod conflicts;
 pub mod daemon;
 pub mod follow;
+pub mod hook;
 pub mod import;
 pub mod init;
 pub mod jobs;

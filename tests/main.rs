@@ -27,5 +27,6 @@ mod strangers;
 mod syncs;
 mod terminal;
 mod time;
+mod triggers;
 mod verbs;
 mod world;
