@@ -158,6 +158,25 @@ pub fn last_state(job: &Job) -> JobState {
     }
 }
 
+/// What became of a worker that should be there: `dead (process 1234)`.
+pub fn worker_text(job: &Job) -> String {
+    match (job.pid, job.state()) {
+        (0, JobState::Pending) => "none; it was never started, or is about to be".to_owned(),
+        (0, _) => "dead".to_owned(),
+        (pid, _) => format!("dead (process {pid})"),
+    }
+}
+
+/// What to do about a job whose worker is dead.
+pub fn way_out(job: &Job) -> String {
+    let id = plain(&job.id);
+    if mirror::can_go_on(job) {
+        format!("go on with: specweave-jobs --resume {id}")
+    } else {
+        format!("mark it as paused with: specweave-jobs --kill {id}")
+    }
+}
+
 /// `item 5,000 of 10,000`; nothing of a job that failed before it had any.
 pub fn failed_at(progress: &Progress) -> Option<String> {
     let place = || format!("item {} of {}", thousands(progress.current), thousands(progress.total));

@@ -184,8 +184,7 @@ async fn live(
     if tie == Tie::Starter {
         boot::parent::stop_with(stop_requested.clone());
     }
-    let activity = Arc::new(Activity::default());
-    activity.called();
+    let activity = Activity::begun();
     let foreign = Arc::new(ForeignJobs::new(project.clone()));
     let (mirror, mirroring) =
         mirror::start(project.clone(), tenure.clone(), handle.clone(), foreign.clone(), stop_mirror.clone());
@@ -205,7 +204,9 @@ async fn live(
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<JobsServiceServer<Service>>().await;
     let accept = |listener: StdListener| boot::serve::connections(listener, service.clone(), health.clone());
-    let mut serving = vec![tokio::spawn(accept(listener))];
+    let look = seconds("SPECWEAVE_JOBS_TAKE_OVER_SECONDS", rpc::takeover::PERIOD);
+    let taking_over = rpc::takeover::keep(service.clone(), look);
+    let mut serving = vec![tokio::spawn(accept(listener)), tokio::spawn(taking_over)];
 
     let watch = Watch { tenure: &tenure, handle: &handle, activity: &activity };
     let reason = loop {

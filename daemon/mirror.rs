@@ -1,5 +1,6 @@
 //! Keeps the documented `background-jobs.json` true: one task that waits for news, and rewrites the file
-//! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. It only ever reads the snapshot.
+//! under SpecWeave's own lock. Jobs of other tools and unknown fields stay. Of jobs it only ever reads the snapshot; where
+//! SpecWeave's own command has written that a job of ours is to go on, it says so to the keeper.
 
 mod foreign;
 mod lock;
@@ -9,6 +10,7 @@ pub use foreign::ForeignJobs;
 use crate::job::snapshot::{Entry, Snapshot};
 use crate::job::{Plan, State};
 use crate::keeper::KeeperHandle;
+use crate::net::secrets::Caller;
 use crate::store::tenure::Tenure;
 use crate::view;
 use crate::work::kind;
@@ -18,7 +20,7 @@ use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::mirror::{self as documented, Document, Extra, MirrorError};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::{disk, v1};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -100,9 +102,17 @@ async fn keep(
         let is_due = shown.revision < snapshot.revision || shown.was_overwritten(&project.background_jobs());
         if is_due && tenure.holds() {
             let (project, newest, foreign) = (project.clone(), snapshot.clone(), foreign.clone());
-            let written = tokio::task::spawn_blocking(move || write(&project, &newest, &foreign)).await;
+            let told_to_wait = shown.that_wait();
+            let writing = move || write(&project, &newest, &foreign, &told_to_wait);
+            let written = tokio::task::spawn_blocking(writing).await;
             match written.map_err(|panic| MirrorWriteError::Io(io::Error::other(panic))).flatten() {
                 Ok(written) => {
+                    for id in written.to_go_on {
+                        tracing::info!(job = %id, "SpecWeave's command lets it go on");
+                        if let Err(error) = keeper.resume(id.clone(), Vec::new(), Caller::default()).await {
+                            tracing::warn!(job = %id, %error, "it cannot go on");
+                        }
+                    }
                     notices.lock().expect("no holder panics").extend(written.notice);
                     shown.have_written(&snapshot, written.bytes, written.stamp);
                     told.send_replace(snapshot.revision);
@@ -140,14 +150,20 @@ struct Shown {
 }
 
 /// SpecWeave's lock is not safe: a writer of its may break ours and put back what it read before. It is looked for
-/// soon after each write, and seldom for as long as nothing is written.
+/// soon after each write, and less often for as long as nothing is written.
 const LOOK_SOON: Duration = Duration::from_millis(500);
-const LOOK_SELDOM: Duration = Duration::from_secs(30);
+const LOOK_SELDOM: Duration = Duration::from_secs(2);
 
 impl Shown {
     /// Whether the file is no longer the one that was written last.
     fn was_overwritten(&self, path: &Path) -> bool {
         self.written_at.is_some() && stamp(path) != self.stamp
+    }
+
+    /// Our jobs of which the file said last that they do not run, and do not only wait to begin.
+    fn that_wait(&self) -> HashSet<JobId> {
+        let waits = |state: &State| !matches!(state, State::Pending | State::Running);
+        self.ours.iter().filter(|(_, (state, _))| waits(state)).map(|(id, _)| id.clone()).collect()
     }
 
     fn look_again(&self) -> Duration {
@@ -208,6 +224,8 @@ struct Written {
     bytes: u64,
     stamp: Option<Stamp>,
     notice: Option<String>,
+    /// Jobs that are to go on, as somebody has written into the file.
+    to_go_on: Vec<JobId>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -222,10 +240,15 @@ enum MirrorWriteError {
 const MOST_READS: u32 = 20;
 
 /// Rewrites the file. Our own entries that are no longer in it go.
-fn write(project: &Project, snapshot: &Snapshot, foreign: &ForeignJobs) -> Result<Written, MirrorWriteError> {
+fn write(
+    project: &Project,
+    snapshot: &Snapshot,
+    foreign: &ForeignJobs,
+    told_to_wait: &HashSet<JobId>,
+) -> Result<Written, MirrorWriteError> {
     let path = project.background_jobs();
     let _lock = DocumentLock::take(&project.background_jobs_lock())?;
-    let mut notice = None;
+    let (mut notice, mut to_go_on) = (None, Vec::new());
     for reads in 1.. {
         let (read, mut document) = match foreign.read() {
             Ok(read) => read,
@@ -239,9 +262,10 @@ fn write(project: &Project, snapshot: &Snapshot, foreign: &ForeignJobs) -> Resul
             }
             Err(error) => return Err(error.into()),
         };
+        to_go_on.extend(flipped(&document, told_to_wait));
         enter(snapshot, &mut document);
         if read.is_none() && document.jobs.is_empty() {
-            return Ok(Written { bytes: 0, stamp: None, notice });
+            return Ok(Written { bytes: 0, stamp: None, notice, to_go_on });
         }
         let now = clock::now();
         let mut same = false;
@@ -259,10 +283,20 @@ fn write(project: &Project, snapshot: &Snapshot, foreign: &ForeignJobs) -> Resul
         if same || replaced {
             let stamp = stamp(&path);
             foreign.learn(stamp, &document);
-            return Ok(Written { bytes: stamp.map_or(0, |(_, len, _)| len), stamp, notice });
+            to_go_on.dedup();
+            return Ok(Written { bytes: stamp.map_or(0, |(_, len, _)| len), stamp, notice, to_go_on });
         }
     }
     unreachable!("the last read is used whatever happens meanwhile")
+}
+
+/// Jobs of which we had written that they do not run, and which somebody has set to running: `specweave jobs --resume` does
+/// that before it starts a worker.
+fn flipped(document: &Document, told_to_wait: &HashSet<JobId>) -> Vec<JobId> {
+    let ours = document.jobs.iter().filter(|job| job.ours);
+    let ours = ours.filter_map(|job| Some((JobId::parse(&job.id)?, job)));
+    let waiting = ours.filter(|(id, _)| told_to_wait.contains(id));
+    waiting.filter(|(_, job)| job.status == "running").map(|(id, _)| id).collect()
 }
 
 /// Gives every job of the snapshot its place in the document, the oldest first; our own entries that are no longer on the

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use specweave_jobs::disk;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, io};
 use url::Url;
@@ -58,8 +59,37 @@ pub enum Use {
     Trackers,
 }
 
+/// Whether this machine has no certificates of authorities, as a bare container.
+static NO_AUTHORITIES: AtomicBool = AtomicBool::new(false);
+
 /// The client for everything that one job asks of the network.
 pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqwest::Client, NetError> {
+    let own = own_authorities(secrets, git)?;
+    let with_systems = builder(secrets, git, purpose)?.tls_certs_merge(own.clone()).build();
+    with_systems.or_else(|error| {
+        // Where the system has no authorities, plain HTTP and those that the caller names still work.
+        let without = builder(secrets, git, purpose)?.tls_certs_only(own).build();
+        let client = without.map_err(|_| NetError::Client(error))?;
+        NO_AUTHORITIES.store(true, Ordering::Relaxed);
+        Ok(client)
+    })
+}
+
+/// The authorities that the caller and git's settings name.
+fn own_authorities(secrets: &Secrets, git: &GitSettings) -> Result<Vec<reqwest::Certificate>, NetError> {
+    let mut all = secrets.setting("SSL_CERT_DIR").map(certificates_in).unwrap_or_default();
+    let files = [secrets.setting("GIT_SSL_CAINFO"), secrets.setting("SSL_CERT_FILE"), git.ca_file()];
+    for path in files.into_iter().flatten() {
+        let pem =
+            fs::read(path).map_err(|source| NetError::Certificates { path: path.to_owned(), source })?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|source| NetError::NoCertificates { path: path.to_owned(), source })?;
+        all.extend(certificates);
+    }
+    Ok(all)
+}
+
+fn builder(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqwest::ClientBuilder, NetError> {
     let mut builder = reqwest::Client::builder()
         .gzip(purpose == Use::Trackers)
         .user_agent(concat!("git/2 (specweave-jobs ", env!("CARGO_PKG_VERSION"), ")"))
@@ -69,17 +99,6 @@ pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqw
         .tcp_nodelay(true)
         .pool_max_idle_per_host(64)
         .no_proxy();
-    let authorities = [secrets.setting("GIT_SSL_CAINFO"), secrets.setting("SSL_CERT_FILE"), git.ca_file()];
-    for path in authorities.into_iter().flatten() {
-        let pem =
-            fs::read(path).map_err(|source| NetError::Certificates { path: path.to_owned(), source })?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|source| NetError::NoCertificates { path: path.to_owned(), source })?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    for certificate in secrets.setting("SSL_CERT_DIR").map(certificates_in).unwrap_or_default() {
-        builder = builder.tls_certs_merge([certificate]);
-    }
     let none = secrets.setting("NO_PROXY").and_then(reqwest::NoProxy::from_string);
     let everything = secrets.setting("ALL_PROXY").or(git.proxy());
     if let Some(address) = secrets.setting("HTTPS_PROXY").or(everything) {
@@ -90,7 +109,7 @@ pub fn client(secrets: &Secrets, git: &GitSettings, purpose: Use) -> Result<reqw
         let proxy = reqwest::Proxy::http(address).map_err(NetError::Proxy)?;
         builder = builder.proxy(proxy.no_proxy(none));
     }
-    builder.build().map_err(NetError::Client)
+    Ok(builder)
 }
 
 /// The certificates in the files of a folder; what is none is passed over, as every program does that reads such a folder.
@@ -212,6 +231,13 @@ pub fn cause(error: &reqwest::Error) -> String {
     }
     if std::ptr::addr_eq(innermost, error as &dyn std::error::Error) {
         return error.to_string().split(" for url").next().unwrap_or_default().to_owned();
+    }
+    let is_unknown = matches!(
+        innermost.downcast_ref(),
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
+    );
+    if is_unknown && NO_AUTHORITIES.load(Ordering::Relaxed) {
+        return "this machine has no certificates of authorities: install ca-certificates, or set SSL_CERT_FILE".into();
     }
     innermost.to_string()
 }

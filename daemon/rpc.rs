@@ -3,6 +3,7 @@
 mod errors;
 mod foreign;
 mod streams;
+pub mod takeover;
 
 use crate::job::order::Order;
 use crate::job::snapshot::{Entry, Snapshot};
@@ -41,6 +42,13 @@ pub struct Activity {
 }
 
 impl Activity {
+    /// That of a daemon whose starter is about to call.
+    pub fn begun() -> Arc<Self> {
+        let activity = Self::default();
+        activity.called();
+        Arc::new(activity)
+    }
+
     /// Notes a call.
     pub fn called(&self) {
         self.last_call.store(clock::now(), Ordering::Relaxed);

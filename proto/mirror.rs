@@ -31,6 +31,8 @@ pub struct Entry {
     pub id: String,
     /// Whether this project's daemon wrote it.
     pub ours: bool,
+    /// Its documented status, as it stood in the file; empty for a new one.
+    pub status: String,
     text: Box<RawValue>,
 }
 
@@ -249,10 +251,16 @@ impl Entry {
         struct Head {
             id: Option<String>,
             owner: Option<String>,
+            status: Option<String>,
         }
         // An entry with an odd id or none is somebody else's, and stays what it is.
         let head: Head = serde_json::from_str(text.get()).unwrap_or_default();
-        Self { id: head.id.unwrap_or_default(), ours: head.owner.as_deref() == Some(OWNER.1), text }
+        Self {
+            id: head.id.unwrap_or_default(),
+            ours: head.owner.as_deref() == Some(OWNER.1),
+            status: head.status.unwrap_or_default(),
+            text,
+        }
     }
 
     /// As [`Self::new`], but an entry of ours keeps only the fields that are not ours to write: what [`Self::of`] takes
@@ -260,20 +268,20 @@ impl Entry {
     fn new_slim(text: Box<RawValue>) -> Self {
         let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text.get()).unwrap_or_default();
         let word = |name: &str| serde_json::from_str::<String>(fields.get(name)?.get()).ok();
-        let id = word("id").unwrap_or_default();
+        let (id, status) = (word("id").unwrap_or_default(), word("status").unwrap_or_default());
         if word(OWNER.0).as_deref() != Some(OWNER.1) {
-            return Self { id, ours: false, text };
+            return Self { id, ours: false, status, text };
         }
         let others = fields.iter().filter(|(key, _)| !FIELDS.contains(&key.as_str()));
         let others: BTreeMap<&String, &&RawValue> = others.collect();
         let text = serde_json::value::to_raw_value(&others).expect("it was JSON");
-        Self { id, ours: true, text }
+        Self { id, ours: true, status, text }
     }
 
     /// A place in the file for a job that is not in it yet.
     pub fn empty(id: &str) -> Self {
         let text = RawValue::from_string("{}".into()).expect("it is JSON");
-        Self { id: id.to_owned(), ours: true, text }
+        Self { id: id.to_owned(), ours: true, status: String::new(), text }
     }
 
     /// The entry of `job`, keeping from `before` the fields that are not ours.
@@ -348,6 +356,11 @@ impl Entry {
         Self::new(RawValue::from_string(text.replace('\n', "\n    ")).expect("it was JSON"))
     }
 
+    /// What its documented `config` says; nothing where there is none.
+    pub fn config(&self) -> Value {
+        self.value().get("config").cloned().unwrap_or_default()
+    }
+
     /// The entry as a value.
     fn value(&self) -> Value {
         serde_json::from_str(self.text.get()).unwrap_or_default()
@@ -416,9 +429,23 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         state => state,
     };
     let mut progress = progress(entry.get("progress").unwrap_or(&Value::Null));
-    if let Some((percent, phase)) = files.filter(|_| !ours).and_then(|files| phased_progress(&files)) {
+    let theirs = files.as_ref().filter(|_| !ours);
+    if let Some((percent, phase)) = theirs.and_then(phased_progress) {
         (progress.current, progress.total, progress.percentage, progress.phase) =
             (percent, 100, percent as u32, phase);
+    }
+    let mut told = text(entry, "error");
+    let has_ended = !is_active(state) && type_of(&type_name) == v1::JobType::ImportIssues;
+    if let Some((brought, errors)) = theirs.filter(|_| has_ended).and_then(import_result) {
+        progress = v1::Progress {
+            current: brought,
+            total: brought,
+            percentage: percentage(brought, brought),
+            succeeded: brought,
+            current_item: progress.current_item,
+            ..v1::Progress::default()
+        };
+        told = if errors.is_empty() { told } else { errors };
     }
     let last_state = schedule.as_ref().map_or(v1::JobState::Unspecified, |schedule| schedule.last_state());
     if let Some(schedule) = schedule.as_mut().filter(|_| state == v1::JobState::Scheduled) {
@@ -441,10 +468,10 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         completed_at: moment(entry.get("completedAt")),
         failure: failed.then(|| v1::Failure {
             reason: v1::FailureReason::of_word(&text(entry, "errorReason")) as i32,
-            message: text(entry, "error"),
+            message: told.clone(),
             ..v1::Failure::default()
         }),
-        warning: if failed { String::new() } else { text(entry, "error") },
+        warning: if failed { String::new() } else { told },
         pause,
         pid: worker.map_or(0, |(pid, _)| pid),
         alive: worker.is_some_and(|(_, alive)| alive),
@@ -489,6 +516,22 @@ fn phased_progress(files: &JobFiles) -> Option<(u64, String)> {
     let told: Value = serde_json::from_slice(&bytes).ok()?;
     let percent = told.get("progress")?.as_f64()?.clamp(0.0, 100.0);
     Some((percent as u64, told.get("phase")?.as_str()?.to_owned()))
+}
+
+/// What an import of SpecWeave's brought, and what went wrong meanwhile: the list says what it meant to bring, and that all is
+/// well.
+fn import_result(files: &JobFiles) -> Option<(u64, String)> {
+    let bytes = disk::read_regular(&files.result(), MOST_SMALL).ok()?;
+    let told: Value = serde_json::from_slice(&bytes).ok()?;
+    let brought = told.get("totalCount")?.as_u64()?;
+    let errors = told.get("errors").and_then(Value::as_object).into_iter().flatten();
+    let lines = errors.flat_map(|(tracker, errors)| {
+        let errors = errors.as_array().into_iter().flatten().filter_map(Value::as_str);
+        errors.map(move |error| {
+            format!("{tracker}: {}", error.split_whitespace().collect::<Vec<_>>().join(" "))
+        })
+    });
+    Some((brought, lines.collect::<Vec<_>>().join("; ")))
 }
 
 /// The largest count that a JSON number tells exactly; arithmetic on it stays far from overflowing.
@@ -563,6 +606,19 @@ pub fn status_word(state: v1::JobState) -> &'static str {
 pub fn is_active(state: v1::JobState) -> bool {
     use v1::JobState::{Paused, Pending, Running, Scheduled};
     matches!(state, Pending | Running | Paused | Scheduled)
+}
+
+/// Whether a job is said to run or to begin, and nothing works on it.
+pub fn is_dead(job: &v1::Job) -> bool {
+    match job.state() {
+        v1::JobState::Running | v1::JobState::Pending => !job.alive && (job.foreign || job.pid != 0),
+        _ => false,
+    }
+}
+
+/// Whether the daemon can go on with a job: with all of ours, and with another tool's of a type that it knows.
+pub fn can_go_on(job: &v1::Job) -> bool {
+    !job.foreign || job.r#type() != v1::JobType::Unspecified
 }
 
 /// The documented word for a type.

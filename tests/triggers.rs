@@ -2,7 +2,8 @@
 //! is taken over.
 
 use crate::contract::clients;
-use crate::world::git_server::GitServer;
+use crate::world::git_server::{Fault, GitServer};
+use crate::world::recorded::{self, lay_out};
 use crate::world::repositories::{assert_whole, make_many};
 use crate::world::trackers::{TOKEN, Trackers};
 use crate::world::{Said, World, eventually, read};
@@ -198,4 +199,144 @@ fn the_hook_is_set_in_settings_that_keep_all_else_and_doctor_says_so() {
     std::fs::write(&file, "{ not json").unwrap();
     world.run(["hook", "install"]).with_status(1).complains("cannot read");
     assert_eq!(read(&file), "{ not json");
+}
+
+/// A project in which SpecWeave died, with a daemon that looks often.
+fn left_behind(case: &str) -> World {
+    let mut world = World::new();
+    world.set("SPECWEAVE_JOBS_TAKE_OVER_SECONDS", "0.2");
+    lay_out(&world, case, &[]);
+    world
+}
+
+#[test]
+fn a_job_that_specweave_left_without_a_worker_is_taken_over_and_one_of_another_kind_is_not() {
+    let world = left_behind("clone-orphaned-sigkill");
+    let before = recorded::jobs(&world)[0].clone();
+    let id = before["id"].as_str().unwrap();
+    world.run(["daemon", "start"]).ok();
+    let job = world.until(id, "it is taken over", |job| job["foreign"] == false);
+    assert_eq!((&job["type"], &job["id"]), (&json!("clone-repos"), &before["id"]));
+    world.until(id, "its end", |job| !["running", "pending"].contains(&job["state"].as_str().unwrap()));
+
+    let world = left_behind("codebase-rescan-crashed-still-running");
+    let id = recorded::jobs(&world)[0]["id"].as_str().unwrap().to_owned();
+    world.run(["daemon", "start"]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!(world.job(&id)["foreign"], json!(true));
+    world
+        .run(["list"])
+        .ok()
+        .says("Worker: dead")
+        .says(&format!("mark it as paused with: specweave-jobs --kill {id}"));
+    let shown = world.run(["show", &id]).ok().stdout;
+    assert!(!shown.contains("--resume"), "a hint stands only where it works: {shown}");
+}
+
+#[test]
+fn nothing_is_taken_over_whose_worker_lives_or_where_the_project_says_never() {
+    let world = left_behind("clone-orphaned-sigkill");
+    let id = recorded::jobs(&world)[0]["id"].as_str().unwrap().to_owned();
+    let config = world.project.join(".specweave/config.json");
+    std::fs::write(&config, json!({"jobs": {"takeOver": "never"}}).to_string()).unwrap();
+    world.run(["daemon", "start"]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!(world.job(&id)["foreign"], json!(true));
+    // A worker that lives: a process whose command line names the job.
+    let mut worker = std::process::Command::new("sh").args(["-c", "sleep 60; :", &id]).spawn().unwrap();
+    std::fs::write(world.state().join(format!("jobs/{id}/worker.pid")), worker.id().to_string()).unwrap();
+    std::fs::write(&config, "{}").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!((&world.job(&id)["foreign"], &world.job(&id)["alive"]), (&json!(true), &json!(true)));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    world.until(&id, "it is taken over", |job| job["foreign"] == false);
+}
+
+#[test]
+fn a_sync_that_specweave_entered_is_taken_over_like_the_others() {
+    let mut world = World::new();
+    world.set("SPECWEAVE_JOBS_TAKE_OVER_SECONDS", "0.2");
+    let trackers = Trackers::seeded(3);
+    for (name, value) in trackers.environment() {
+        world.set(name, value);
+    }
+    let config = json!({"sync": {"profiles": {"work": {"provider": "github", "config": {"owner": "acme", "repo": "web"}}}}});
+    std::fs::write(world.project.join(".specweave/config.json"), config.to_string()).unwrap();
+    let listed = json!({"jobs": [{
+        "id": "5ca1ab1e", "type": "sync-external", "status": "pending",
+        "progress": {"current": 0, "total": 0, "percentage": 0, "itemsCompleted": [], "itemsFailed": []},
+        "startedAt": "2026-11-23T00:20:41.998Z", "updatedAt": "2026-11-23T00:20:41.998Z",
+        "config": {
+            "type": "sync-external", "provider": "github", "direction": "import", "profileId": "work",
+            "projectPath": world.project,
+        },
+    }]});
+    std::fs::create_dir_all(world.state().join("jobs/5ca1ab1e")).unwrap();
+    std::fs::write(world.state().join("background-jobs.json"), listed.to_string()).unwrap();
+    let shown = world.run(["list"]).ok();
+    shown
+        .says("Worker: none; it was never started, or is about to be")
+        .says("go on with: specweave-jobs --resume 5ca1ab1e");
+    world.run(["--resume", "5ca1ab1e"]).ok();
+    let job = world.wait("5ca1ab1e");
+    assert_eq!(
+        (&job["state"], &job["type"], &job["foreign"]),
+        (&json!("completed"), &json!("sync-external"), &json!(false)),
+        "{job}"
+    );
+    assert!(trackers.writes().is_empty(), "its direction is import: {:?}", trackers.writes());
+    assert_eq!(
+        world.run(["show", "5ca1ab1e", "--json"]).ok().json()["job"]["spec"]["work"]["sync"]["profile"],
+        json!("work")
+    );
+}
+
+#[test]
+fn specweaves_own_resume_of_a_job_of_ours_lets_it_go_on_and_starts_nothing_else() {
+    let Some(clients) = clients() else { return };
+    let (mut world, server, names) = World::with_remotes(3);
+    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "60");
+    server.fault(&names[1], Fault::Silent);
+    let id = world.start_clone(names.iter().map(|name| server.repository(name)));
+    world.until(&id, "two clones", |job| job["progress"]["current"] == 2);
+    world.run(["kill", &id]).ok();
+    server.heal(&names[1]);
+    let program = clients.join("node_modules/specweave/bin/specweave.js");
+    // What it says of the worker that it cannot start is SpecWeave's own.
+    let mut command = world.program("node", [program]);
+    command.args(["jobs", "--resume", &id]);
+    world.finish(command);
+    world.until(&id, "it goes on", |job| job["state"] == "completed");
+    assert_eq!(world.mirror()["jobs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_finished_import_of_specweaves_shows_what_it_brought_and_what_went_wrong() {
+    let world = World::new();
+    lay_out(&world, "import-github", &[]);
+    let id = recorded::jobs(&world)[0]["id"].as_str().unwrap().to_owned();
+    let job = world.job(&id);
+    assert_eq!((&job["progress"]["current"], &job["progress"]["total"]), (&json!(227), &json!(227)), "{job}");
+    world
+        .run(["--id", &id])
+        .ok()
+        .says("227/227 (100%)")
+        .says("github: Repository not found or no access: acme/gone");
+}
+
+#[test]
+fn a_job_of_specweaves_is_followed_and_waited_for_until_nothing_works_on_it() {
+    let world = World::new();
+    lay_out(&world, "clone-orphaned-sigkill", &[]);
+    let id = recorded::jobs(&world)[0]["id"].as_str().unwrap().to_owned();
+    for verb in ["follow", "wait"] {
+        world.run([verb, &id]).with_status(1).says("The worker is dead. Go on with: specweave-jobs --resume");
+    }
+    let mut worker = std::process::Command::new("sh").args(["-c", "sleep 60; :", &id]).spawn().unwrap();
+    std::fs::write(world.state().join(format!("jobs/{id}/worker.pid")), worker.id().to_string()).unwrap();
+    world.run(["follow", &id, "--timeout", "1"]).with_status(124).says("Progress: ");
+    world.run(["wait", &id, "--timeout", "0.2"]).with_status(124);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
 }

@@ -22,6 +22,8 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     }
     if job.pid != 0 && job.completed_at.is_none() {
         let _ = writeln!(out, "PID: {} ({})", job.pid, if job.alive { "alive" } else { "dead" });
+    } else if mirror::is_dead(job) {
+        let _ = writeln!(out, "Worker: {}", worker_text(job));
     }
     if job.foreign {
         out.push_str("Written by: SpecWeave\n");
@@ -86,19 +88,17 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
 fn next_step(job: &Job) -> String {
     let id = plain(&job.id);
     match job.state() {
-        JobState::Paused => format!("\nResume: specweave-jobs --resume {id}\n"),
+        _ if mirror::is_dead(job) => format!("\n{}\n", dead(job)),
+        JobState::Paused if mirror::can_go_on(job) => format!("\nResume: specweave-jobs --resume {id}\n"),
         JobState::Scheduled => {
             format!("\nNow: specweave-jobs resume {id}\nEnd it: specweave-jobs kill {id}\n")
         }
-        JobState::Failed if needs_a_token(job) && !job.foreign => {
+        JobState::Failed if needs_a_token(job) && mirror::can_go_on(job) => {
             format!("\nRetry: Update token, then specweave-jobs --resume {id}\n")
         }
         JobState::CompletedWithWarnings if is_in_conflict(job) => format!("\n{DECIDE}\n"),
-        JobState::Failed | JobState::CompletedWithWarnings if !job.foreign => {
+        JobState::Failed | JobState::CompletedWithWarnings if mirror::can_go_on(job) => {
             format!("\nRetry: specweave-jobs --resume {id}\n")
-        }
-        JobState::Running if job.pid != 0 && !job.alive => {
-            format!("\nThe worker is dead. Go on with: specweave-jobs --resume {id}\n")
         }
         _ => String::new(),
     }
@@ -134,7 +134,7 @@ pub fn killed(job: &Job, pid: u32) -> String {
     match job.state() {
         JobState::Paused => {
             let _ = writeln!(out, "Job killed. Status changed to 'paused'.");
-            if !job.foreign || matches!(job.r#type(), JobType::CloneRepos | JobType::ImportIssues) {
+            if mirror::can_go_on(job) {
                 let _ = writeln!(out, "Resume later: specweave-jobs --resume {id}");
             }
         }
@@ -194,6 +194,12 @@ fn became(job: &Job) -> Option<String> {
     (!told.is_empty()).then(|| told.join(", "))
 }
 
+/// What is said of a job whose worker is dead.
+fn dead(job: &Job) -> String {
+    let way = way_out(job);
+    format!("The worker is dead. {}{}", way[..1].to_uppercase(), &way[1..])
+}
+
 /// How a job ended, or the last time of one that is done again, for `--follow` and `wait`.
 pub fn ending(job: &Job) -> String {
     let ended = how_it_ended(job);
@@ -234,10 +240,12 @@ fn how_it_ended(job: &Job) -> String {
                 plain(message(job.failure.as_ref()))
             )
         }
-        JobState::Paused => format!(
-            "Job paused: {}\nResume: specweave-jobs --resume {id}\n",
-            job.pause.as_ref().map(pause_text).unwrap_or_default()
-        ),
+        JobState::Paused => {
+            let resume = format!("Resume: specweave-jobs --resume {id}\n");
+            let reason = job.pause.as_ref().map(pause_text).unwrap_or_default();
+            format!("Job paused: {reason}\n{}", if mirror::can_go_on(job) { &resume } else { "" })
+        }
+        _ if mirror::is_dead(job) => format!("{}\n", dead(job)),
         state => format!("Job is {}\n", mirror::status_word(state)),
     }
 }

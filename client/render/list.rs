@@ -107,9 +107,8 @@ fn summary(job: &Job, looks: &Looks) -> String {
         let word = if progress.failed == 1 { one.to_owned() } else { format!("{one}s") };
         let _ = writeln!(out, "Failed: {} {word} ({})", thousands(progress.failed), failed_names(&progress));
     }
-    if job.pid != 0 && !job.alive {
-        let _ =
-            writeln!(out, "PID: {} (dead); go on with: specweave-jobs --resume {}", job.pid, plain(&job.id));
+    if mirror::is_dead(job) {
+        let _ = writeln!(out, "Worker: {}; {}", worker_text(job), way_out(job));
     }
     out
 }
@@ -135,7 +134,9 @@ fn block(job: &Job) -> String {
         JobState::Paused => {
             line("Progress", &progress_text(&progress));
             line("Reason", &job.pause.as_ref().map(pause_text).unwrap_or_default());
-            line("Resume", &format!("specweave-jobs --resume {id}"));
+            if mirror::can_go_on(job) {
+                line("Resume", &format!("specweave-jobs --resume {id}"));
+            }
         }
         JobState::Scheduled => {
             let last_at = job.schedule.as_ref().and_then(|schedule| schedule.last_at);
@@ -157,19 +158,24 @@ fn block(job: &Job) -> String {
                 line("Failed at", &place);
             }
             let first = if needs_a_token(job) { "Update token, then " } else { "" };
-            line("Retry", &format!("{first}specweave-jobs --resume {id}"));
+            if mirror::can_go_on(job) {
+                line("Retry", &format!("{first}specweave-jobs --resume {id}"));
+            }
         }
         JobState::CompletedWithWarnings => {
             line("Progress", &progress_text(&progress));
             line("Warning", &plain(&job.warning));
             line("Failed", &failed_names(&progress));
-            line("Retry", &format!("specweave-jobs --resume {id}"));
+            if mirror::can_go_on(job) {
+                line("Retry", &format!("specweave-jobs --resume {id}"));
+            }
         }
         _ => {
             line("Progress", &progress_text(&progress));
             line("Started", &about_ago(&job.started_at));
-            if job.foreign && !job.alive {
-                line("Worker", "not running; the job may have crashed before it started");
+            if mirror::is_dead(job) {
+                line("Worker", &worker_text(job));
+                line("Way out", &way_out(job));
             }
         }
     }

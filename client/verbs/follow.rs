@@ -7,6 +7,7 @@ use crate::failure::{self, Failure};
 use crate::render::follow::View;
 use crate::render::{self, details::ending};
 use crate::source::Source;
+use specweave_jobs::mirror;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
@@ -36,17 +37,73 @@ pub async fn follow(project: &Project, id: &str, timeout: Option<f64>, says: Say
         Source::Daemon(connection) if !job.foreign => {
             until_over(project, *connection, &job.id, timeout, says, false).await
         }
+        _ if job.foreign => foreign_until_over(project, from, &job.id, timeout, says).await,
         _ => {
             match says {
                 Says::Json => print_json(&job)?,
                 Says::Text => print(&ending(&job))?,
                 Says::Id => {}
             }
-            if job.state() == JobState::Running && !job.foreign {
+            if job.state() == JobState::Running {
                 return Err(Failure::NoDaemon);
             }
             Ok(exit_status(&job))
         }
+    }
+}
+
+/// Follows another tool's job for as long as its worker lives.
+async fn foreign_until_over(
+    project: &Project,
+    from: Source,
+    id: &str,
+    timeout: Option<f64>,
+    says: Says,
+) -> Result<u8, Failure> {
+    let limit = seconds(timeout)?;
+    let painter = Painter::start(says);
+    let following = each_look(project, from, id, |job| {
+        let event = Some(follow_job_response::Event::Snapshot(job.clone()));
+        painter.show(&FollowJobResponse { event, ..FollowJobResponse::default() })
+    });
+    let result = tokio::select! {
+        result = tokio::time::timeout(limit, following) => result,
+        _ = tokio::signal::ctrl_c() => {
+            painter.leave().await;
+            return Ok(failure::INTERRUPTED);
+        }
+    };
+    painter.finish()?;
+    let Ok(job) = result else { return Err(Failure::TimedOut(plain(id))) };
+    let job = job?;
+    if says == Says::Text {
+        print(&format!("\n{}", ending(&job)))?;
+    }
+    Ok(exit_status(&job))
+}
+
+/// Nothing tells of the changes of another tool's job: it is looked at so often.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A job that was just made may have no worker for so long.
+const BEGINNING: u64 = 15;
+
+/// Looks at another tool's job until nothing works on it any more; gives it as it then stands.
+async fn each_look(
+    project: &Project,
+    mut from: Source,
+    id: &str,
+    mut show: impl FnMut(&Job) -> Result<(), Failure>,
+) -> Result<Job, Failure> {
+    loop {
+        let (job, _) = from.get(project, id).await?;
+        show(&job)?;
+        let is_new = job.state() == JobState::Pending && render::seconds_since(&job.updated_at) < BEGINNING;
+        let is_under_way = matches!(job.state(), JobState::Running | JobState::Pending);
+        if !is_under_way || mirror::is_dead(&job) && !is_new {
+            return Ok(job);
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -216,6 +273,7 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
             Source::Daemon(connection) if !job.foreign => {
                 each_state(project, *connection, &job.id, |_| Ok(())).await
             }
+            from if job.foreign => each_look(project, from, &job.id, |_| Ok(())).await,
             _ if matches!(job.state(), JobState::Running | JobState::Pending) => Err(Failure::NoDaemon),
             _ => Ok(job),
         }

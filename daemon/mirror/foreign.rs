@@ -29,6 +29,20 @@ impl ForeignJobs {
         tokio::task::spawn_blocking(move || foreign.read_besides(&snapshot)).await.unwrap_or_default()
     }
 
+    /// What the list says of another tool's job was to do.
+    pub async fn config_of(self: &Arc<Self>, id: &JobId) -> serde_json::Value {
+        let (foreign, id) = (self.clone(), id.clone());
+        let read = move || {
+            let entries = foreign.entries();
+            entries
+                .iter()
+                .find(|entry| entry.id == id.as_str())
+                .map(documented::Entry::config)
+                .unwrap_or_default()
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    }
+
     fn read_besides(&self, snapshot: &Snapshot) -> Vec<v1::Job> {
         let ours = |job: &v1::Job| JobId::parse(&job.id).is_some_and(|id| snapshot.jobs.contains_key(&id));
         let (entries, brownfield) = (self.entries(), documented::brownfield(&self.project));

@@ -8,7 +8,7 @@ use crate::net::secrets::Caller;
 use crate::rpc::errors::{self, error, from_keeper};
 use crate::work::adoption::AdoptError;
 use crate::work::config::ConfigError;
-use crate::work::kind;
+use crate::work::kind::{self, Left};
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::{Job, JobState, KillJobResponse};
 use specweave_jobs::{clock, disk, process, reason};
@@ -33,7 +33,9 @@ pub(super) async fn kill(project: &Project, mut job: Job) -> Result<KillJobRespo
         return Err(refused(&format!("does not run ({state})")));
     }
     if let Some(worker) = worker.and_then(|(pid, _)| rustix::process::Pid::from_raw(pid as i32)) {
-        rustix::process::kill_process(worker, rustix::process::Signal::TERM)
+        // SpecWeave starts it as the leader of a group, in which its git is, too; it leaves that running when it ends alone.
+        rustix::process::kill_process_group(worker, rustix::process::Signal::TERM)
+            .or_else(|_| rustix::process::kill_process(worker, rustix::process::Signal::TERM))
             .map_err(|error| refused(&format!("has a worker that takes no signal: {error}")))?;
     }
     let owned_project = project.clone();
@@ -80,12 +82,11 @@ impl Service {
         if disk::facts(&files.folder).is_ok_and(|facts| facts.kind == disk::Kind::Link) {
             return Err(refused(format!("the folder of job {id} is a link, and links are not followed")));
         }
-        let read = {
-            let (files, id) = (files.clone(), id.clone());
-            tokio::task::spawn_blocking(move || ((adopter.read)(&files, &id, &mut caller), caller)).await
-        };
+        let left = Left { id: id.clone(), files, listed: self.foreign.config_of(&id).await };
+        let read = move || ((adopter.read)(&left, &mut caller), caller);
+        let read = tokio::task::spawn_blocking(read).await;
         let (adoption, caller) = read.map_err(|panic| Status::internal(panic.to_string()))?;
-        let adoption = adoption.map_err(|failure| match failure {
+        let mut adoption = adoption.map_err(|failure| match failure {
             AdoptError::Config(ConfigError::Missing(_)) => error(
                 Code::FailedPrecondition,
                 reason::CONFIG_NOT_FOUND,
@@ -94,6 +95,14 @@ impl Service {
             ),
             other => refused(format!("job {id} cannot be taken over: {other}")),
         })?;
+        if adopter.prepares {
+            let (scope, mut order) = (self.scope(caller.clone()), adoption.order.clone());
+            let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
+            let prepared = tokio::task::spawn_blocking(preparing).await;
+            let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;
+            let verb = kind::of(&adoption.order).verb();
+            adoption.order = prepared.map_err(|refusal| errors::from_refusal(refusal, verb))?;
+        }
         let notices = adoption.notices.clone();
         let created_at = job.started_at.as_ref().map_or_else(clock::now, clock::millis);
         let resumed = self.keeper.adopt(id, created_at, adoption, caller).await.map_err(from_keeper)?;

@@ -3,7 +3,7 @@
 
 use super::adoption::{AdoptError, Adoption};
 use super::{Context, Finish, Stop};
-use super::{clone, import};
+use super::{clone, import, sync};
 use crate::job::Job;
 use crate::job::order::Order;
 use crate::model::item::Platform;
@@ -158,10 +158,19 @@ pub fn of_mut(order: &mut Order) -> &mut dyn Kind {
     }
 }
 
+/// What SpecWeave left of a job: its folder, and what the list says of it.
+pub struct Left {
+    pub id: JobId,
+    pub files: JobFiles,
+    pub listed: Value,
+}
+
 /// How a job that SpecWeave wrote becomes one of ours.
 pub struct Adopter {
-    /// Reads its `config.json`; logins and tokens in it go to the caller. Blocks.
-    pub read: fn(&JobFiles, &JobId, &mut Caller) -> Result<Adoption, AdoptError>,
+    /// Reads what it was to do; logins and tokens in it go to the caller. Blocks.
+    pub read: fn(&Left, &mut Caller) -> Result<Adoption, AdoptError>,
+    /// Whether what it leads to has to stand fast before there is a job of ours.
+    pub prepares: bool,
     /// The command that starts such work afresh where that file is gone.
     pub restart: &'static str,
 }
@@ -169,13 +178,18 @@ pub struct Adopter {
 /// `None` for a type of job that this daemon cannot go on with.
 pub fn adopter(of: v1::JobType) -> Option<Adopter> {
     match of {
-        v1::JobType::CloneRepos => {
-            Some(Adopter { read: clone::adopt::read, restart: "specweave-jobs clone OWNER/REPO..." })
-        }
+        v1::JobType::CloneRepos => Some(Adopter {
+            read: clone::adopt::read,
+            prepares: false,
+            restart: "specweave-jobs clone OWNER/REPO...",
+        }),
         v1::JobType::ImportIssues => {
-            Some(Adopter { read: import::adopt::read, restart: "specweave-jobs import" })
+            Some(Adopter { read: import::adopt::read, prepares: false, restart: "specweave-jobs import" })
         }
-        v1::JobType::SyncExternal | v1::JobType::Unspecified => None,
+        v1::JobType::SyncExternal => {
+            Some(Adopter { read: sync::adopt::read, prepares: true, restart: "specweave-jobs sync" })
+        }
+        v1::JobType::Unspecified => None,
     }
 }
 

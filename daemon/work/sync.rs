@@ -2,6 +2,7 @@
 //! both sides said when they last met is in the [`store`]. The tracker is only asked through
 //! [`crate::trackers::edits::Editor`], the files only through [`engine::Docs`].
 
+pub mod adopt;
 mod dialect;
 mod engine;
 #[cfg(test)]

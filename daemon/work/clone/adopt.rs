@@ -8,12 +8,13 @@ use crate::model::repository::{Source, split_login};
 use crate::net::secrets::Caller;
 use crate::work::adoption::{AdoptError, Adoption};
 use crate::work::config::read_config;
-use specweave_jobs::project::{JobFiles, JobId};
+use crate::work::kind::Left;
 use std::path::{Component, Path};
 
 /// Reads the job's `config.json`; its logins go to `caller`.
-pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {
-    let mut config: Config = read_config(files, None)?;
+pub fn read(left: &Left, caller: &mut Caller) -> Result<Adoption, AdoptError> {
+    let id = &left.id;
+    let mut config: Config = read_config(&left.files, None)?;
     if config.repositories.is_empty() {
         return Err(AdoptError::Nothing);
     }

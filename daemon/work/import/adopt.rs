@@ -5,21 +5,26 @@ use crate::job::order::{ImportOrder, Order, Since, is_project_key, is_repository
 use crate::net::secrets::Caller;
 use crate::work::adoption::{AdoptError, Adoption};
 use crate::work::config::read_config;
+use crate::work::kind::Left;
 use serde_json::{Map, Value};
-use specweave_jobs::project::{JobFiles, JobId};
 
 /// The keys under which SpecWeave writes secrets, wherever they stand.
 const SECRETS: [&str; 4] = ["githubToken", "token", "apiToken", "pat"];
 
 /// Reads the job's `config.json`; its tokens go to `caller`, where that has none of its own.
-pub fn read(files: &JobFiles, id: &JobId, caller: &mut Caller) -> Result<Adoption, AdoptError> {
-    let mut config: Map<String, Value> = read_config(files, None)?;
+pub fn read(left: &Left, caller: &mut Caller) -> Result<Adoption, AdoptError> {
+    let id = &left.id;
+    let mut config: Map<String, Value> = read_config(&left.files, None)?;
     let Some(coordinator) = config.get_mut("coordinatorConfig") else { return Err(AdoptError::Nothing) };
     let order = requested(coordinator, caller);
     if order.repos.is_empty() && order.project_keys.is_empty() && order.ado_projects.is_empty() {
         return Err(AdoptError::Nothing);
     }
     let count = scrub(coordinator);
+    // SpecWeave would start a worker of its own from it.
+    let import = coordinator["importConfig"].take();
+    config.remove("coordinatorConfig");
+    config.insert("importConfig".into(), import);
     let notices = match count {
         0 => Vec::new(),
         count => vec![format!(
@@ -47,7 +52,13 @@ fn requested(coordinator: &Value, caller: &mut Caller) -> ImportOrder {
     order.project_keys.retain(|key| is_project_key(key));
     order.repos.retain(|name| is_repository(name));
     order.project_keys.dedup();
-    order.ado_projects.extend([text(ado, "project")].into_iter().filter(|name| !name.is_empty()));
+    // Several projects stand as mappings, beside or instead of the one.
+    let mapped = ado["projectMappings"].as_array().into_iter().flatten();
+    order.ado_projects = mapped.map(|mapping| text(mapping, "projectName")).collect();
+    order.ado_projects.push(text(ado, "project"));
+    order.ado_projects.retain(|name| !name.is_empty());
+    let mut known = std::collections::HashSet::new();
+    order.ado_projects.retain(|name| known.insert(name.clone()));
     let import = &coordinator["importConfig"];
     order.since = import["timeRangeMonths"]
         .as_u64()

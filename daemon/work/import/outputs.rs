@@ -5,20 +5,21 @@ use crate::job::paged_sources::{Counts, End, PagedSources};
 use crate::work::config::{FailedEntry, pretty};
 use crate::work::sources::SourceId;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, JobId, Project};
 use std::collections::BTreeMap;
 use std::io;
 
-/// The documented input of an import, without its secrets. What one source begins with is decided once a job.
+/// The documented input of an import, without its secrets, and without the part from which SpecWeave would start a worker of
+/// its own beside ours (`coordinatorConfig`). What one source begins with is decided once a job.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Config {
     pub job_id: String,
     pub project_path: String,
-    pub coordinator_config: Map<String, Value>,
+    pub import_config: Value,
     /// In the order of the job's sources.
     pub sources: Vec<Planned>,
     pub started_at: String,
@@ -51,20 +52,10 @@ impl Config {
         sources: Vec<Planned>,
         months: Option<i64>,
     ) -> Self {
-        let repositories: Vec<Value> = sources
-            .iter()
-            .filter_map(|source| source.id.name.split_once('/'))
-            .map(|(owner, repo)| json!({"owner": owner, "repo": repo}))
-            .collect();
-        let mut coordinator_config = Map::new();
-        coordinator_config.insert("importConfig".into(), json!({"timeRangeMonths": months, "pageSize": 100}));
-        if !repositories.is_empty() {
-            coordinator_config.insert("githubRepositories".into(), repositories.into());
-        }
         Self {
             job_id: id.to_string(),
             project_path: project.root().to_string_lossy().into_owned(),
-            coordinator_config,
+            import_config: json!({"timeRangeMonths": months, "pageSize": 100}),
             sources,
             started_at: clock::iso(at),
         }
@@ -84,7 +75,7 @@ impl Config {
             .map(|source| source.id.name.as_str())
             .filter(|name| name.contains('/'))
             .collect();
-        let months = &self.coordinator_config.get("importConfig").unwrap_or(&Value::Null)["timeRangeMonths"];
+        let months = &self.import_config["timeRangeMonths"];
         let mut config = json!({
             "type": "import-issues",
             "provider": platform,
