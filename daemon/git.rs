@@ -26,7 +26,7 @@ use mark::Mark;
 use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
 use publisher::{Published, Publisher};
 use repository::{Existing, Plan};
-use specweave_jobs::crash;
+use specweave_jobs::{crash, disk};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -61,6 +61,8 @@ pub struct Cloned {
     pub uses_lfs: bool,
     /// Why the user's own git was used, where it was.
     pub by_git: Option<String>,
+    /// What git had left half-made at the target, and under which name it stands now.
+    pub aside: Option<String>,
 }
 
 /// How a clone went well.
@@ -171,13 +173,19 @@ impl Engine {
         let turns = unless_cancelled(cancel, turns).await?;
         // A cancelled attempt of an earlier run may still be ending in this folder.
         let place = unless_cancelled(cancel, async { Ok(claim(&task.partial).await) }).await?;
-        let found = self.existing(task).await?;
+        let mut found = self.existing(task).await?;
+        let aside = if found == Existing::HalfMade {
+            found = Existing::Nothing;
+            Some(set_aside(task.target.clone()).await?)
+        } else {
+            None
+        };
         match found {
             Existing::Whole => return Ok(Success::AlreadyThere),
             Existing::Other(reason) | Existing::Unreadable(reason) => {
                 return Err(CloneError::Refused(reason));
             }
-            Existing::Nothing | Existing::Unborn => {}
+            Existing::Nothing | Existing::Unborn | Existing::HalfMade => {}
         }
         remove_folder(&task.partial).await?;
         let unborn = found == Existing::Unborn;
@@ -191,7 +199,7 @@ impl Engine {
         drop(turns);
         let result = match made {
             Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
-            Ok(Some(cloned)) => self.publish(task, cloned).await,
+            Ok(Some(cloned)) => self.publish(task, Cloned { aside, ..cloned }).await,
             Ok(None) => Ok(Success::AlreadyThere),
             Err(error) => Err(error),
         };
@@ -350,6 +358,16 @@ impl Engine {
             },
         }
     }
+}
+
+/// Moves away what git had left half-made: nobody has worked in it, but it is not ours to remove.
+async fn set_aside(target: PathBuf) -> Result<String, CloneError> {
+    let moving = move || {
+        disk::set_aside(&target)
+            .map_err(|source| CloneError::Local { what: "set the half-made clone aside", source })
+    };
+    let aside = blocking(moving).await?;
+    Ok(aside.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
 enum Open<'a> {

@@ -236,6 +236,9 @@ enum MirrorWriteError {
     Mirror(#[from] MirrorError),
 }
 
+/// Of a larger file that cannot be read, nothing is kept.
+const MOST_TORN: u64 = 64 * 1024 * 1024;
+
 /// So often a file is read again that changes while it is rewritten.
 const MOST_READS: u32 = 20;
 
@@ -253,11 +256,21 @@ fn write(
         let (read, mut document) = match foreign.read() {
             Ok(read) => read,
             Err(error @ MirrorError::Unreadable { .. }) => {
+                let torn = disk::read_regular(&path, MOST_TORN).unwrap_or_default();
+                let kept = Document::salvaged(&torn, project);
                 let aside = disk::set_aside(&path)?;
                 notice = Some(format!(
-                    "{error}; it was set aside as {} and rebuilt from the journals",
-                    aside.display()
+                    "{error}; it was set aside as {} and rebuilt from the journals; {} of other tools' jobs could be kept",
+                    aside.display(),
+                    kept.jobs.iter().filter(|job| !job.ours).count()
                 ));
+                disk::replace_if(
+                    &path,
+                    0o644,
+                    |out: &mut dyn Write| kept.write(out, |_| None),
+                    |_| Ok(true),
+                    || true,
+                )?;
                 continue;
             }
             Err(error) => return Err(error.into()),

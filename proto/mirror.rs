@@ -66,6 +66,19 @@ impl Document {
         Self::parse(bytes, Entry::new).ok()
     }
 
+    /// What can be kept of a file that cannot be read: the jobs before the place where it is torn, and those of SpecWeave's
+    /// whose folder tells what they were to do.
+    pub fn salvaged(torn: &[u8], project: &Project) -> Self {
+        let mut jobs = whole_jobs(torn);
+        let mut known: HashSet<String> = jobs.iter().map(|job| job.id.clone()).collect();
+        let folders = disk::read_folder(&project.jobs()).unwrap_or_default();
+        let mut ids: Vec<JobId> = folders.iter().filter_map(|(name, _)| JobId::parse(name)).collect();
+        ids.sort();
+        let lost = ids.into_iter().filter(|id| known.insert(id.to_string()));
+        jobs.extend(lost.filter_map(|id| of_folder(&project.job(&id), &id)));
+        Self { rest: BTreeMap::new(), jobs }
+    }
+
     fn read_patiently(path: &Path, keep: fn(Box<RawValue>) -> Entry) -> Result<Self, MirrorError> {
         let mut tries = 0;
         loop {
@@ -129,6 +142,54 @@ impl Document {
         }
         out.write_all(b"\n}")
     }
+}
+
+/// The jobs that stand whole in a text that is torn somewhere.
+fn whole_jobs(torn: &[u8]) -> Vec<Entry> {
+    const LIST: &[u8] = b"\"jobs\"";
+    let begin = torn.windows(LIST.len()).position(|window| window == LIST);
+    let Some(begin) = begin.and_then(|at| Some(at + torn[at..].iter().position(|byte| *byte == b'[')? + 1))
+    else {
+        return Vec::new();
+    };
+    let (mut rest, mut jobs) = (&torn[begin..], Vec::new());
+    loop {
+        let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+        rest = &rest[rest.iter().take_while(|byte| blank(byte)).count()..];
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<Box<RawValue>>();
+        match values.next() {
+            Some(Ok(text)) if text.get().starts_with('{') => jobs.push(Entry::new(text)),
+            _ => return jobs,
+        }
+        rest = &rest[values.byte_offset()..];
+    }
+}
+
+/// The entry of a job of SpecWeave's that the list has lost, as its `config.json` tells; `None` for one of ours, whose journal
+/// tells more, and for a folder that tells nothing.
+fn of_folder(files: &JobFiles, id: &JobId) -> Option<Entry> {
+    if disk::exists(&files.journal()) {
+        return None;
+    }
+    let config: Value =
+        serde_json::from_slice(&disk::read_regular(&files.config(), MOST_SMALL).ok()?).ok()?;
+    let (kind, total) = match (&config["repositories"], &config["coordinatorConfig"]) {
+        (Value::Array(repositories), _) => (v1::JobType::CloneRepos, repositories.len()),
+        (_, Value::Object(_)) => (v1::JobType::ImportIssues, 0),
+        _ => return None,
+    };
+    let progress = DocumentedProgress { total: total as u64, ..DocumentedProgress::default() };
+    let entry = serde_json::json!({
+        "id": id.as_str(),
+        "type": type_word(kind),
+        "status": documented_status(v1::JobState::Paused),
+        "progress": progress,
+        "startedAt": config["startedAt"],
+        "updatedAt": config["startedAt"],
+        "config": {"type": type_word(kind), "projectPath": config["projectPath"]},
+        "error": "its entry in background-jobs.json was lost; config.json tells what it was to do",
+    });
+    Some(Entry::new(serde_json::value::to_raw_value(&entry).ok()?))
 }
 
 /// Read at a time.
@@ -217,7 +278,7 @@ pub struct Extra<'a> {
     pub config: Value,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DocumentedProgress<'a> {
     current: u64,

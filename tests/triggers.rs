@@ -340,3 +340,69 @@ fn a_job_of_specweaves_is_followed_and_waited_for_until_nothing_works_on_it() {
     worker.kill().unwrap();
     worker.wait().unwrap();
 }
+
+#[test]
+fn a_clone_that_git_left_half_made_is_set_aside_and_cloned_again_but_not_while_a_git_works_there() {
+    let (world, server, names) = World::with_remotes(1);
+    let source = server.repository(&names[0]);
+    server.fault(&names[0], Fault::Silent);
+    let target = world.project.join("repositories/acme").join(&names[0]);
+    std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+    let mut git = world.program("git", ["clone", "--quiet", &source]).arg(&target).spawn().unwrap();
+    eventually("git has begun", || read(&target.join(".git/config")).contains("remote"));
+    let job = || {
+        let id = world.start_clone([&source]);
+        world.wait(&id)
+    };
+    let refused = job();
+    let why = refused["failure"]["message"].as_str().unwrap();
+    assert!(why.contains("a git is cloning into the target"), "{refused}");
+    git.kill().unwrap();
+    git.wait().unwrap();
+    server.heal(&names[0]);
+    // An hour later.
+    for path in [".git", ".git/config", ".git/objects/pack"] {
+        let touch = world.program("touch", ["-d", "1 hour ago"]).arg(target.join(path)).status().unwrap();
+        assert!(touch.success());
+    }
+    let done = job();
+    assert_eq!(done["state"], "completed", "{done}");
+    assert_whole(&target, &world.dir.join(format!("remotes/acme/{}.git", names[0])));
+    let log = world.run(["logs", done["id"].as_str().unwrap()]).ok().stdout;
+    assert!(log.contains("a clone that git had begun and never ended"), "{log}");
+    let beside = std::fs::read_dir(target.parent().unwrap()).unwrap().count();
+    assert_eq!(beside, 2, "the old one is kept");
+}
+
+#[test]
+fn a_torn_list_loses_nobodys_jobs() {
+    let whole = World::new();
+    lay_out(&whole, "clone-orphaned-sigkill", &[]);
+    let (lost, text) = (recorded::jobs(&whole)[0].clone(), read(&whole.state().join("background-jobs.json")));
+    let id = lost["id"].as_str().unwrap();
+    // Another job stands whole before the place where the text ends.
+    let first = json!({
+        "id": "0a0b0c0d", "type": "living-docs-builder", "status": "paused",
+        "progress": {"current": 1, "total": 2, "percentage": 50, "itemsCompleted": [], "itemsFailed": []},
+        "startedAt": "2026-11-23T00:20:41.998Z", "updatedAt": "2026-11-23T00:20:41.998Z",
+        "config": {"type": "living-docs-builder", "projectPath": "/p"},
+    });
+    let torn = text.replacen("\"jobs\": [", &format!("\"jobs\": [{first},"), 1);
+    let list = whole.state().join("background-jobs.json");
+    std::fs::write(&list, &torn[..torn.len() - 40]).unwrap();
+    whole.run(["daemon", "start"]).ok();
+    eventually("the list is whole", || {
+        serde_json::from_str::<Value>(&read(&list))
+            .is_ok_and(|all| all["jobs"].as_array().is_some_and(|jobs| jobs.len() == 2))
+    });
+    let listed = whole.run(["list", "--all"]).ok().complains("of other tools' jobs could be kept").stdout;
+    assert!(
+        listed.contains("[0a0b0c0d] living-docs-builder") && listed.contains(&format!("[{id}] clone-repos")),
+        "{listed}"
+    );
+    assert_eq!(whole.mirror()["jobs"][0], first, "what could be read is as it was");
+    whole.run(["--id", id]).ok().says("its entry in background-jobs.json was lost");
+    whole.run(["--resume", id]).ok();
+    whole.wait(id);
+    whole.run(["doctor"]).says("background-jobs.json.corrupt-");
+}

@@ -48,7 +48,7 @@ impl Engine {
                 uses_lfs = unless_cancelled(cancel, looking).await?;
             }
         }
-        Ok(Cloned { uses_lfs, by_git: left })
+        Ok(Cloned { uses_lfs, by_git: left, aside: None })
     }
 
     fn git(&self) -> system::Git<'_> {

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What a finished clone is made of, besides its pack.
@@ -299,6 +300,8 @@ pub enum Existing {
     Whole,
     /// A clone of it without a commit: whole if the remote is empty too.
     Unborn,
+    /// A clone of it that git began and never ended; nothing but git's own files is in it.
+    HalfMade,
     /// Something else, which is left alone.
     Other(String),
     /// A repository that libgit2 cannot read, and why; git itself may.
@@ -335,6 +338,12 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
     if !urls.iter().any(|url| same_origin(url)) {
         return another(&urls);
     }
+    if is_begun_by_git(at) {
+        return match unchanged_for(&at.join(".git")) {
+            Some(age) if age >= GIT_IS_GONE => Existing::HalfMade,
+            _ => Existing::Other("a git is cloning into the target, or was until a moment ago".into()),
+        };
+    }
     match repository.head() {
         // Its remote has branches, but not the one that it calls its default.
         Err(error) if error.code() == git2::ErrorCode::UnbornBranch && has_remote_branches(&repository) => {
@@ -350,6 +359,26 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
             Ok(_) => Existing::Whole,
         },
     }
+}
+
+/// After so long without a change, a clone that git has begun is not under way any more.
+const GIT_IS_GONE: Duration = Duration::from_secs(30);
+
+/// Whether git has begun a clone here and not ended it: HEAD leads to the branch that git names until then, and there is
+/// nothing but `.git`.
+fn is_begun_by_git(at: &Path) -> bool {
+    let head = fs::read_to_string(at.join(".git/HEAD")).unwrap_or_default();
+    let is_alone = || fs::read_dir(at).is_ok_and(|entries| entries.count() == 1);
+    head.trim() == "ref: refs/heads/.invalid" && is_alone()
+}
+
+/// How long nothing below a folder of git's has changed, as far as a clone under way changes something there.
+fn unchanged_for(git: &Path) -> Option<Duration> {
+    let packs = git.join("objects/pack");
+    let files = fs::read_dir(&packs).into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = files.chain([packs.clone(), git.to_path_buf(), git.join("config")]);
+    let newest = all.filter_map(|path| fs::symlink_metadata(path).ok()?.modified().ok()).max()?;
+    newest.elapsed().ok()
 }
 
 pub fn another(urls: &[String]) -> Existing {

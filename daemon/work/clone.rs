@@ -184,6 +184,9 @@ impl Run<'_> {
                     }
                     _ => String::new(),
                 };
+                if let Success::Cloned(Cloned { aside: Some(aside), .. }) = &success {
+                    context.log(format!("Set aside: {aside}, a clone that git had begun and never ended"));
+                }
                 context.log(format!("Cloned: {} ({place}/{total}){way}", repository.name));
                 Event::ItemDone { item, how: Done::Now }
             }
