@@ -95,10 +95,13 @@ pub async fn find(project: &Project, patience: Patience) -> Result<Option<Connec
         Err(error) => return Err(Failure::Endpoint(error)),
     };
     let Some(socket) = endpoint.socket().map(Path::to_path_buf) else { return Ok(None) };
+    let folder = socket.parent().unwrap_or(Path::new("/")).to_path_buf();
     let asking = async {
         let client = match connect_to(socket).await {
             Ok(client) => client,
-            Err(error) if is_refused_by_sandbox(&error) => return Err(Failure::NoSockets(error)),
+            Err(error) if is_refused_by_sandbox(&error) => {
+                return Err(Failure::NoSockets { folder, source: error });
+            }
             Err(_) => return Ok(None),
         };
         let connection = Connection { client, endpoint, attached: None };

@@ -18,6 +18,8 @@ const MOST_RESULT: u64 = 256 * 1024 * 1024;
 pub enum Source {
     Daemon(Box<Connection>),
     Files,
+    /// The files, of a daemon that may well run, but may not be talked to from in here.
+    FilesAlone,
 }
 
 /// What a listing shows.
@@ -39,9 +41,9 @@ impl Source {
                 Ok(Self::Files)
             }
             // What the files tell is true all the same, as far as it was written.
-            Err(error @ Failure::NoSockets(_)) => {
+            Err(error @ Failure::NoSockets { .. }) => {
                 eprintln!("note: {error}; showing what the daemon, if one runs, wrote last");
-                Ok(Self::Files)
+                Ok(Self::FilesAlone)
             }
             Err(error) => Err(error),
         }
@@ -66,7 +68,7 @@ impl Source {
                     Err(error) => Err(error),
                 }
             }
-            Self::Files => from_files(project),
+            Self::Files | Self::FilesAlone => from_files(project),
         }
     }
 
@@ -96,17 +98,20 @@ impl Source {
         Ok((job, failed))
     }
 
-    /// The id that a person means: what they typed, or the only active job if they typed nothing.
+    /// The id that a person means: what they typed, or if they typed nothing the only active job, or the last one.
     pub async fn id_or_only_active(&mut self, project: &Project, wanted: &str) -> Result<String, Failure> {
         if !wanted.is_empty() {
             return Ok(wanted.to_owned());
         }
         let active = |job: &Job| mirror::is_active(job.state());
-        let mut ids: Vec<String> =
-            self.list(project).await?.jobs.into_iter().filter(active).map(|job| job.id).collect();
-        match ids.len() {
-            1 => Ok(ids.remove(0)),
-            0 => Err(Failure::Usage("no job is active; name one".into())),
+        // The newest stands first.
+        let jobs = self.list(project).await?.jobs;
+        let last = jobs.first().map(|job| job.id.clone());
+        let mut ids: Vec<String> = jobs.into_iter().filter(active).map(|job| job.id).collect();
+        match (ids.len(), last) {
+            (1, _) => Ok(ids.remove(0)),
+            (0, Some(last)) => Ok(last),
+            (0, None) => Err(Failure::NoSuchJob { wanted: String::new(), known: Vec::new() }),
             _ => Err(Failure::Ambiguous { wanted: String::new(), candidates: ids }),
         }
     }

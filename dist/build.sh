@@ -20,8 +20,8 @@ name=specweave-jobs-$version-$target
 out=dist/out
 rm -rf "$out"
 mkdir -p "$out/$name/completions"
-cp "$built/specweave-jobs" "$built/specweave-jobsd" README.md CHANGELOG.md LICENSE "$out/$name"
-cp -R docs "$out/$name/docs"
+cp "$built/specweave-jobs" "$built/specweave-jobsd" "$built/specweave-jobs-mcp" README.md AGENTS.md CHANGELOG.md LICENSE "$out/$name"
+cp -R docs integrations "$out/$name"
 for shell in bash zsh fish powershell; do
     "$built/specweave-jobs" completions "$shell" > "$out/$name/completions/specweave-jobs.$shell"
 done

@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 mkdir -p "$work/platform/bin" "$work/main/bin"
-cp "$built/specweave-jobs" "$built/specweave-jobsd" "$work/platform/bin"
+cp "$built/specweave-jobs" "$built/specweave-jobsd" "$built/specweave-jobs-mcp" "$work/platform/bin"
 cp "$here/../LICENSE" "$work/platform"
 cat > "$work/platform/package.json" << END
 {
@@ -22,7 +22,8 @@ cat > "$work/platform/package.json" << END
   "files": ["bin", "LICENSE"]
 }
 END
-cp "$here/npm/specweave-jobs.js" "$work/main/bin"
+cp "$here/npm/specweave-jobs.js" "$work/main/bin/specweave-jobs.js"
+cp "$here/npm/specweave-jobs.js" "$work/main/bin/specweave-jobs-mcp.js"
 cp "$here/../LICENSE" "$here/../README.md" "$work/main"
 # npm installs the one that fits the machine, and passes over the others.
 cat > "$work/main/package.json" << END
@@ -31,7 +32,7 @@ cat > "$work/main/package.json" << END
   "version": "$version",
   "description": "Background jobs of a SpecWeave project: clone, import, sync",
   "license": "MIT",
-  "bin": {"specweave-jobs": "bin/specweave-jobs.js"},
+  "bin": {"specweave-jobs": "bin/specweave-jobs.js", "specweave-jobs-mcp": "bin/specweave-jobs-mcp.js"},
   "files": ["bin", "LICENSE", "README.md"],
   "engines": {"node": ">=18"},
   "optionalDependencies": {

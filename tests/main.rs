@@ -1,5 +1,6 @@
 //! What is promised, tested on the real binaries: one module a promise.
 
+mod agents;
 mod cloning;
 mod commands;
 mod contract;

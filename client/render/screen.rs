@@ -39,6 +39,38 @@ pub fn text<'a>(
     lines.iter().map(|line| shortened_end(line, columns)).collect::<Vec<_>>().join("\n")
 }
 
+/// One line of a job that has ended, or waits for somebody: `ae36… clone-repos failed: nothing was cloned: …`.
+pub fn end(job: &Job) -> String {
+    let state = mirror::status_word(last_state(job)).replace('_', " ");
+    let why = match (&job.failure, &job.pause) {
+        (Some(failure), _) => plain(&failure.message),
+        (None, Some(pause)) => pause_text(pause),
+        (None, None) if !job.warning.is_empty() => plain(&job.warning),
+        (None, None) => progress_text(&job.progress.clone().unwrap_or_default()),
+    };
+    format!("{} {} {state}: {why}\n", plain(&job.id), type_text(job))
+}
+
+/// All that is active in one line: `2 running (45%), 1 paused`; nothing where nothing is.
+pub fn line(jobs: &[Job]) -> String {
+    let of = |state: JobState| jobs.iter().filter(move |job| job.state() == state);
+    let running: Vec<Progress> =
+        of(JobState::Running).map(|job| job.progress.clone().unwrap_or_default()).collect();
+    let mut parts = Vec::new();
+    if !running.is_empty() {
+        let current = running.iter().map(|progress| progress.current).sum();
+        let total = running.iter().map(|progress| progress.total).sum();
+        parts.push(format!("{} running ({}%)", running.len(), mirror::percentage(current, total)));
+    }
+    for (state, word) in
+        [(JobState::Pending, "pending"), (JobState::Paused, "paused"), (JobState::Scheduled, "scheduled")]
+    {
+        let count = of(state).count();
+        parts.extend((count > 0).then(|| format!("{count} {word}")));
+    }
+    if parts.is_empty() { String::new() } else { format!("jobs: {}\n", parts.join(", ")) }
+}
+
 fn at(moment: &Option<prost_types::Timestamp>) -> i64 {
     moment.as_ref().map_or(0, clock::millis)
 }

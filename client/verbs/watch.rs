@@ -1,7 +1,8 @@
 //! `watch`: every job as it changes. A terminal gets a table that is drawn anew, a pipe a line a change. It outlives the
 //! daemon and finds the next one; until then, what stands in the files is shown.
 
-use super::{list, print, print_json};
+use super::follow::seconds;
+use super::{Says, list, print, print_json};
 use crate::cli::ListArgs;
 use crate::connect::{self, Patience};
 use crate::failure::{self, Failure};
@@ -11,7 +12,7 @@ use specweave_jobs::mirror::status_word;
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::Duration;
 use tonic::Streaming;
@@ -22,15 +23,20 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What counts down is drawn so often.
 const TICK: Duration = Duration::from_secs(1);
 
-pub async fn watch(project: &Project, once: bool, json: bool) -> Result<u8, Failure> {
-    if once {
-        return list(project, &ListArgs::default(), json).await;
-    }
-    let is_live = !json && std::io::stdout().is_terminal() && render::is_capable();
-    let watching = async { if is_live { live(project).await } else { lines(project, json).await } };
+pub async fn once(project: &Project, json: bool) -> Result<u8, Failure> {
+    list(project, &ListArgs::default(), Says::of(json, false)).await
+}
+
+pub async fn watch(project: &Project, ends: bool, timeout: Option<f64>, json: bool) -> Result<u8, Failure> {
+    let limit = seconds(timeout)?;
+    let is_live = !json && !ends && std::io::stdout().is_terminal() && render::is_capable();
+    let watching = async { if is_live { live(project).await } else { lines(project, ends, json).await } };
     let screen = is_live.then(Screen::open).transpose()?;
     let result = tokio::select! {
-        result = watching => result.map(|()| 0),
+        result = tokio::time::timeout(limit, watching) => match result {
+            Ok(result) => result.map(|()| 0),
+            Err(_) => Ok(failure::TIMED_OUT),
+        },
         _ = tokio::signal::ctrl_c() => Ok(failure::INTERRUPTED),
     };
     drop(screen);
@@ -115,17 +121,49 @@ async fn changes(project: &Project) -> Result<Option<Streaming<WatchJobsResponse
     }
 }
 
-async fn lines(project: &Project, json: bool) -> Result<(), Failure> {
+async fn lines(project: &Project, ends: bool, json: bool) -> Result<(), Failure> {
+    // Jobs of which it is known that they are over; `None` before the first look.
+    let mut over: Option<BTreeSet<String>> = None;
     loop {
         match changes(project).await? {
             Some(mut stream) => {
                 while let Ok(Some(response)) = stream.message().await {
-                    if json { print_json(&response)? } else { show(response)? }
+                    match (ends, json) {
+                        (true, _) => show_ends(response, &mut over, json)?,
+                        (false, true) => print_json(&response)?,
+                        (false, false) => show(response)?,
+                    }
                 }
             }
             None => tokio::time::sleep(LOOK).await,
         }
     }
+}
+
+/// Tells of jobs that have come to their end, or wait for a person, since they were looked at last: also of those that were over
+/// before anybody saw them begin.
+fn show_ends(
+    response: WatchJobsResponse,
+    over: &mut Option<BTreeSet<String>>,
+    json: bool,
+) -> Result<(), Failure> {
+    let jobs = match response.event {
+        Some(watch_jobs_response::Event::Snapshot(all)) => all.jobs,
+        Some(watch_jobs_response::Event::Changed(changes)) => changes.jobs,
+        _ => return Ok(()),
+    };
+    let is_first = over.is_none();
+    let known = over.get_or_insert_default();
+    for job in jobs {
+        let goes_on = job.pause.as_ref().is_some_and(|pause| pause.resume_at.is_some());
+        let is_over = !matches!(job.state(), JobState::Pending | JobState::Running) && !goes_on;
+        if !is_over {
+            known.remove(&job.id);
+        } else if known.insert(job.id.clone()) && !is_first {
+            if json { print_json(&job)? } else { print(&screen::end(&job))? }
+        }
+    }
+    Ok(())
 }
 
 fn show(response: WatchJobsResponse) -> Result<(), Failure> {

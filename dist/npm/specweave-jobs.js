@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Runs the program of this machine's system in the place of this one: same terminal, same signals, same exit status.
+// Runs the program of its own name for this machine's system in the place of this one: same terminal, same signals, same
+// exit status.
 "use strict";
 
 const { spawn } = require("node:child_process");
@@ -10,7 +11,7 @@ const platform = `@specweave-jobs/${process.platform}-${process.arch}`;
 
 let program;
 try {
-  program = path.join(path.dirname(require.resolve(`${platform}/package.json`)), "bin", "specweave-jobs");
+  program = path.join(path.dirname(require.resolve(`${platform}/package.json`)), "bin", path.basename(__filename, ".js"));
 } catch {
   console.error(`error: there is no specweave-jobs for ${process.platform} on ${process.arch}, or npm did not install ${platform}`);
   console.error("hint: npm install specweave-jobs --include=optional, or build it: cargo install --path .");

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cd "$1"
 cp "$here/package.json" "$here/client.js" "$here/client.py" "$here/specweave-writer.mjs" "$here/trackers.mjs" "$here/adf.mjs" \
-    "$here/github-here.cjs" "$here/specweave-import.mjs" .
+    "$here/github-here.cjs" "$here/specweave-import.mjs" "$here/mcp.mjs" .
 npm install --silent --no-audit --no-fund --ignore-scripts
 if [ ! -s github-api.json ]; then
     # One file of a package of a hundred.
