@@ -28,7 +28,7 @@ pub struct Cli {
     /// Print JSON, one document a line for streams; field names as in jobs.proto
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print the id of a job that is started, and nothing else
+    /// Print ids alone: of the job that is started, or of those that are listed
     #[arg(short, long, global = true, conflicts_with = "json")]
     pub quiet: bool,
 }
@@ -46,10 +46,10 @@ pub struct Look {
     /// Show one job in detail
     #[arg(long, value_name = "JOB", add = ArgValueCompleter::new(complete::any_job))]
     pub id: Option<String>,
-    /// Follow a job's progress [default: the only active job]
+    /// Follow a job's progress [default: the only active job, or the last one]
     #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "", add = ArgValueCompleter::new(complete::any_job))]
     pub follow: Option<String>,
-    /// Show the last 50 lines of a job's log [default: the only active job]
+    /// Show the last 50 lines of a job's log [default: the only active job, or the last one]
     #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "", add = ArgValueCompleter::new(complete::any_job))]
     pub logs: Option<String>,
     /// Stop a running job; it is paused and can be resumed
@@ -90,7 +90,7 @@ pub enum Command {
     Show(ShowArgs),
     /// Follow a job's progress to its end
     Follow {
-        /// An id, or its beginning [default: the only active job]
+        /// An id, or its beginning [default: the only active job, or the last one]
         #[arg(add = ArgValueCompleter::new(complete::any_job))]
         job: Option<String>,
         /// Stop following after so many seconds, with status 124; the job goes on
@@ -102,7 +102,7 @@ pub enum Command {
         after_help = "Examples:\n  specweave-jobs logs ae36 -n 200\n  specweave-jobs logs -f ae36\n  specweave-jobs logs ae36 --since 10m"
     )]
     Logs(LogsArgs),
-    /// Stop running jobs; they are paused and can be resumed
+    /// Stop running jobs, which are paused and can be resumed; end those that are done again and again
     Kill {
         /// Ids, or their beginnings
         #[arg(value_name = "JOB", required = true, add = ArgValueCompleter::new(complete::running_job))]
@@ -165,7 +165,7 @@ pub enum Command {
     Sync(SyncArgs),
     /// Show what waits for a decision: all of it, or one story with what both sides say
     Conflicts {
-        /// FS-001/US-001 or US-001
+        /// FS-001/US-001, US-001, or the id of an imported item
         #[arg(add = ArgValueCompleter::new(complete::conflict))]
         story: Option<String>,
     },
@@ -176,13 +176,14 @@ pub enum Command {
     Resolve(ResolveArgs),
     /// Wait until a job has ended
     Wait {
+        /// An id, or its beginning
         #[arg(add = ArgValueCompleter::new(complete::any_job))]
         job: String,
         /// Give up after so many seconds, with status 124
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<f64>,
     },
-    /// Remove finished jobs, with their logs; what they have made stays
+    /// Remove finished jobs, also those that failed, with their logs; what they have made stays
     #[command(
         after_help = "Examples:\n  specweave-jobs prune --dry-run --older-than 7d\n  specweave-jobs prune --keep 5 --yes"
     )]
@@ -192,6 +193,12 @@ pub enum Command {
         /// Show them as they are now, and end
         #[arg(long)]
         once: bool,
+        /// Print a line for each job that ends, or pauses and waits for somebody, and nothing else
+        #[arg(long, conflicts_with = "once")]
+        ends: bool,
+        /// Stop watching after so many seconds, with status 124
+        #[arg(long, value_name = "SECONDS", conflicts_with = "once")]
+        timeout: Option<f64>,
     },
     /// Print where the daemon listens, as JSON
     Endpoint {
@@ -234,6 +241,9 @@ pub struct ListArgs {
     /// Only jobs in this state; finished ones, too
     #[arg(long, value_name = "STATE", value_parser = STATES)]
     pub state: Vec<String>,
+    /// All of it in one line, as for a status line; nothing where nothing is active
+    #[arg(long, conflicts_with_all = ["json", "quiet"])]
+    pub line: bool,
     /// Only jobs of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = ["clone-repos", "import-issues", "sync-external"])]
     pub types: Vec<String>,
@@ -245,8 +255,8 @@ const STATES: [&str; 7] =
 
 #[derive(Args)]
 pub struct ShowArgs {
-    /// Ids, or their beginnings
-    #[arg(value_name = "JOB", required = true, add = ArgValueCompleter::new(complete::any_job))]
+    /// Ids, or their beginnings [default: the only active job, or the last one]
+    #[arg(value_name = "JOB", add = ArgValueCompleter::new(complete::any_job))]
     pub jobs: Vec<String>,
     /// List every item with its state; needs the daemon
     #[arg(long)]
@@ -258,7 +268,7 @@ pub struct ShowArgs {
 
 #[derive(Args)]
 pub struct LogsArgs {
-    /// An id, or its beginning [default: the only active job]
+    /// An id, or its beginning [default: the only active job, or the last one]
     #[arg(add = ArgValueCompleter::new(complete::any_job))]
     pub job: Option<String>,
     /// Go on until the job has ended
@@ -303,7 +313,7 @@ pub struct PruneArgs {
     /// Say which, and remove none
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Do not ask
+    /// Do not ask; needed where nobody can be asked
     #[arg(short, long)]
     pub yes: bool,
 }
@@ -377,9 +387,9 @@ pub enum DaemonAction {
 #[derive(Args)]
 pub struct TermsArgs {
     /// Do it again and again, so long after it last began: 30m, 2h, 1d
-    #[arg(long, value_name = "AGE")]
+    #[arg(long, value_name = "INTERVAL")]
     pub every: Option<Age>,
-    /// Run this with the shell when the job has ended, with the job as JSON on its standard input
+    /// Run this with the shell, in the project's folder, each time the work has ended; the job is on its standard input, as JSON
     #[arg(long, value_name = "COMMAND")]
     pub on_finish: Option<String>,
     /// Tell the desktop, or the terminal that follows, when the job has ended
@@ -494,7 +504,7 @@ pub struct ResolveArgs {
 /// What to clone.
 #[derive(Args)]
 pub struct CloneArgs {
-    /// owner/repo, owner/glob*, a URL (https, ssh, git, file) or a path beginning with / or .
+    /// owner/repo, owner/glob*, a URL (https, ssh, git, file), or a path that begins with "./", "../" or "/"
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
     /// More sources, one a line, # for comments; - is standard input
@@ -509,6 +519,7 @@ pub struct CloneArgs {
     /// All repositories of a project of this Azure DevOps organisation
     #[arg(long, value_name = "ORG", requires = "ado_project")]
     pub ado_org: Option<String>,
+    /// The project of it
     #[arg(long, value_name = "PROJECT", requires = "ado_org")]
     pub ado_project: Option<String>,
     /// Only repositories whose name matches: a glob, a prefix, or regex:RE

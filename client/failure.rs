@@ -39,8 +39,10 @@ pub enum Failure {
     #[error("no daemon runs in this project")]
     NoDaemon,
     /// Whether a daemon runs cannot be told from in here.
-    #[error("this process may not use Unix sockets, so that it cannot talk to a daemon")]
-    NoSockets(#[source] io::Error),
+    #[error(
+        "this process may not use Unix sockets, so that it cannot talk to a daemon; they lie in {folder}"
+    )]
+    NoSockets { folder: PathBuf, source: io::Error },
     #[error("there is no job {wanted:?}")]
     NoSuchJob { wanted: String, known: Vec<String> },
     #[error("{wanted:?} fits several jobs: {}", .candidates.join(" "))]
@@ -91,7 +93,7 @@ impl Failure {
             | Self::Broke
             | Self::Start(_)
             | Self::NoDaemon
-            | Self::NoSockets(_)
+            | Self::NoSockets { .. }
             | Self::Endpoint(_) => UNREACHABLE,
             Self::Refused(status) => match status.code() {
                 Code::NotFound => NO_SUCH_JOB,
@@ -131,7 +133,10 @@ impl Failure {
             Self::Silent(_) | Self::Broke => "specweave-jobs daemon stop".into(),
             Self::Start(_) | Self::Endpoint(_) => "specweave-jobs daemon logs".into(),
             Self::NoDaemon => "specweave-jobs daemon start".into(),
-            Self::NoSockets(_) => "run it again outside of the sandbox".into(),
+            Self::NoSockets { folder, .. } => format!(
+                "allow Unix sockets in {} (Claude Code: sandbox.network.allowUnixSockets), or run it outside of the sandbox",
+                plain(&folder.display().to_string())
+            ),
             Self::NoSuchJob { known, .. } => known_ids(known.iter().map(String::as_str)),
             Self::Ambiguous { candidates, .. } => candidates_hint(candidates.iter().map(String::as_str)),
             Self::Output(_) => "df -h .".into(),
@@ -152,7 +157,7 @@ impl Failure {
             | Self::Broke
             | Self::Start(_)
             | Self::NoDaemon
-            | Self::NoSockets(_)
+            | Self::NoSockets { .. }
             | Self::Endpoint(_) => "DAEMON_UNREACHABLE",
             Self::NoSuchJob { .. } => reason::JOB_NOT_FOUND,
             Self::Ambiguous { .. } => reason::JOB_AMBIGUOUS,
@@ -186,7 +191,7 @@ impl Failure {
             eprintln!("caused by: {}", plain(&error.to_string()));
             cause = error.source();
         }
-        eprintln!("hint: {}", self.hint());
+        eprintln!("hint: {}", crate::render::with_prefix(&self.hint()));
     }
 }
 

@@ -75,7 +75,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Init { no_gitignore } => verbs::init::init(start, no_gitignore),
         Command::Completions { shell } => verbs::completions(shell),
         Command::Man { install } => verbs::man::man(install.as_deref()),
-        Command::List(arguments) => verbs::list(&project()?, &arguments, json).await,
+        Command::List(arguments) => verbs::list(&project()?, &arguments, says).await,
         Command::Show(arguments) => verbs::jobs::show(&project()?, &arguments, json).await,
         Command::Follow { job, timeout } => {
             verbs::follow::follow(&project()?, job.as_deref().unwrap_or_default(), timeout, says).await
@@ -95,7 +95,8 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Resolve(arguments) => verbs::sync::resolve(&project()?, arguments, says).await,
         Command::Wait { job, timeout } => verbs::follow::wait(&project()?, &job, timeout, json).await,
         Command::Prune(arguments) => verbs::jobs::prune(&project()?, &arguments, json).await,
-        Command::Watch { once } => verbs::watch::watch(&project()?, once, json).await,
+        Command::Watch { once: true, .. } => verbs::watch::once(&project()?, json).await,
+        Command::Watch { ends, timeout, .. } => verbs::watch::watch(&project()?, ends, timeout, json).await,
         Command::Endpoint { start } => verbs::daemon::endpoint(&project()?, start).await,
         Command::Doctor => doctor::doctor(&project()?, json).await,
         Command::Hook { action } => verbs::hook::hook(start, &action, json),
@@ -118,6 +119,6 @@ async fn look(project: &Project, look: Look, says: Says) -> Result<u8, Failure> 
     } else if let Some(id) = look.id {
         verbs::jobs::details(project, &id, json).await
     } else {
-        verbs::list(project, &cli::ListArgs { all: look.all, ..Default::default() }, json).await
+        verbs::list(project, &cli::ListArgs { all: look.all, ..Default::default() }, says).await
     }
 }

@@ -18,6 +18,17 @@ fn message(failure: Option<&Failure>) -> &str {
     failure.map_or("", |failure| &failure.message)
 }
 
+/// The same text with the commands in it as they are typed where `SPECWEAVE_JOBS_HINT_PREFIX` says so, such as
+/// `/specweave:jobs` within Claude Code.
+pub fn with_prefix(text: &str) -> std::borrow::Cow<'_, str> {
+    match std::env::var("SPECWEAVE_JOBS_HINT_PREFIX") {
+        Ok(prefix) if !prefix.is_empty() => {
+            text.replace("specweave-jobs ", &format!("{} ", plain(&prefix))).into()
+        }
+        _ => text.into(),
+    }
+}
+
 /// Whether words may be coloured. Colour only repeats what a word says.
 #[derive(Clone, Copy)]
 pub struct Paint(bool);
@@ -141,13 +152,24 @@ pub fn pause_text(pause: &Pause) -> String {
 pub fn next_in(job: &Job) -> Option<String> {
     let next_at = job.schedule.as_ref()?.next_at.as_ref()?;
     let left = (clock::millis(next_at) - clock::now()).max(0) as u64 / 1000;
-    Some(format!("in {}", span(left)))
+    Some(if left == 0 { "now".to_owned() } else { format!("in {}", span(left)) })
+}
+
+/// `30 min`, `1 hour`, `2 days`: as somebody has asked for it.
+pub fn interval(seconds: u64) -> String {
+    let (count, one, many) = match seconds {
+        _ if seconds.is_multiple_of(86_400) => (seconds / 86_400, "day", "days"),
+        _ if seconds.is_multiple_of(3_600) => (seconds / 3_600, "hour", "hours"),
+        _ if seconds.is_multiple_of(60) => (seconds / 60, "min", "min"),
+        _ => (seconds, "s", "s"),
+    };
+    specweave_jobs::text::counted(count, one, many)
 }
 
 /// `in 23 min (every 30 min)`, of a job that waits for its next time.
 pub fn next_time(job: &Job) -> Option<String> {
     let every = job.schedule.as_ref()?.every_seconds;
-    Some(format!("{} (every {})", next_in(job)?, span(every)))
+    Some(format!("{} (every {})", next_in(job)?, interval(every)))
 }
 
 /// How a job stands, or of one that waits for its next time, how the last one ended.

@@ -49,13 +49,17 @@ impl Says {
 
 /// Writes to standard output; a reader that has gone away ends the command quietly.
 pub fn print(text: &str) -> Result<(), Failure> {
+    write(&render::with_prefix(text))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::of_output)
 }
 
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value).expect("the contract's messages serialise");
-    print(&format!("{line}\n"))
+    write(&format!("{line}\n"))
 }
 
 /// The lines that a shell reads at its start, so that it asks this program what could be typed next.
@@ -67,11 +71,11 @@ pub fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
     let mut script = Vec::new();
     let written = known.write_registration("COMPLETE", NAME, NAME, NAME, &mut script);
     written.expect("memory takes what is written to it");
-    print(&String::from_utf8_lossy(&script))?;
+    write(&String::from_utf8_lossy(&script))?;
     Ok(0)
 }
 
-pub async fn list(project: &Project, arguments: &ListArgs, json: bool) -> Result<u8, Failure> {
+pub async fn list(project: &Project, arguments: &ListArgs, says: Says) -> Result<u8, Failure> {
     let mut from = Source::open(project, Patience::Short).await?;
     let mut found = from.list(project).await?;
     for notice in &found.notices {
@@ -81,12 +85,21 @@ pub async fn list(project: &Project, arguments: &ListArgs, json: bool) -> Result
     let is_of = |wanted: &[String], word: &str| wanted.is_empty() || wanted.iter().any(|one| one == word);
     found.jobs.retain(|job| is_of(&arguments.types, &job.type_name));
     found.jobs.retain(|job| is_of(&arguments.state, mirror::status_word(job.state())));
+    if arguments.line {
+        print(&render::screen::line(&found.jobs))?;
+        return Ok(0);
+    }
     // Whoever asks for a state means the finished jobs in it, too.
     let all = arguments.all || !arguments.state.is_empty();
-    if json {
-        if !all {
-            found.jobs.retain(|job| mirror::is_active(job.state()));
-        }
+    if !all && says != Says::Text {
+        found.jobs.retain(|job| mirror::is_active(job.state()));
+    }
+    if says == Says::Id {
+        let ids: String = found.jobs.iter().map(|job| format!("{}\n", text::plain(&job.id))).collect();
+        print(&ids)?;
+        return Ok(0);
+    }
+    if says == Says::Json {
         print_json(&serde_json::json!({"jobs": found.jobs}))?;
         return Ok(0);
     }
@@ -193,7 +206,10 @@ pub async fn start(
         return follow::until_over(project, connection, &id, None, says, notify).await;
     }
     if says == Says::Text && every_seconds > 0 {
-        eprintln!("It is done again every {}, until: specweave-jobs kill {id}", render::span(every_seconds));
+        eprintln!(
+            "It is done again every {}. To end that: specweave-jobs kill {id}",
+            render::interval(every_seconds)
+        );
     } else if says == Says::Text {
         eprintln!("It goes on in the background. Check progress: specweave-jobs --follow {id}");
     }

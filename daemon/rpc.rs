@@ -325,6 +325,13 @@ impl JobsService for Service {
             }
         };
         let (scope, mut order) = (self.scope(caller.clone()), order);
+        if let Order::Sync(decision) = &mut order
+            && decision.resolve
+            && let [story] = &mut decision.only[..]
+        {
+            // What is not in conflict, or could be one of several, makes no job that fails.
+            *story = errors::only_conflict(story, self.conflicts().await?)?.story;
+        }
         let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
         let prepared = tokio::task::spawn_blocking(preparing).await;
         let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;

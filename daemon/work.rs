@@ -82,6 +82,24 @@ impl Stop {
     }
 }
 
+/// Of a job in which nothing was done as all of it failed: why. It has not ended with warnings, it has failed.
+pub fn all_failed<'a>(
+    told: &str,
+    mut failures: impl Iterator<Item = (&'a str, &'a Failure)>,
+) -> Option<Failure> {
+    let (first, failure) = failures.next()?;
+    let (mut others, mut is_alike) = (0, true);
+    for (_, other) in failures {
+        others += 1;
+        is_alike &= other.reason == failure.reason;
+    }
+    let more = if others > 0 { format!("; and {others} more") } else { String::new() };
+    // What is true of all of them is true of the job.
+    let reason = if is_alike { failure.reason } else { Reason::Remote };
+    let message = format!("{told}: {first}: {}{more}", failure.message);
+    Some(Failure { message, reason, ..failure.clone() })
+}
+
 /// Work that waits for the disk, on a thread that may.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
     let done = tokio::task::spawn_blocking(work).await;

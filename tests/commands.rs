@@ -114,7 +114,7 @@ fn unknown_and_ambiguous_ids_are_answered_with_the_ids_that_exist() {
         if !daemon {
             killed.ok().says("Status changed to 'paused'")
         } else {
-            killed.with_status(1).complains("does not run (paused)")
+            killed.with_status(1).complains("is not running (paused)")
         };
         for odd in ["../../etc", "\u{1b}[2J", "-x", ""] {
             let said = world.run(["--id", odd]);
@@ -183,7 +183,7 @@ fn a_complete_job_is_neither_resumed_nor_killed() {
     let id = world.start_clone([server.repository("repo-000")]);
     world.wait(&id);
     world.run(["--resume", &id]).with_status(1).complains("already completed");
-    world.run(["--kill", &id]).with_status(1).complains("does not run (completed)");
+    world.run(["--kill", &id]).with_status(1).complains("is not running (completed)");
 }
 
 #[test]

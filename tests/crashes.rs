@@ -4,7 +4,7 @@
 use crate::world::git_server::{Fault, GitServer};
 use crate::world::recorded::lay_out;
 use crate::world::trackers::{Issue, LATER_TOKEN, TOKEN, Trackers, seed};
-use crate::world::{World, eventually, files_below, is_thorough, read};
+use crate::world::{World, alone, eventually, files_below, is_thorough, read};
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -90,7 +90,7 @@ impl Kind for Syncs {
         trackers.add(theirs);
         let id = world.run(["sync", self.tracker, "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
         assert_eq!(world.wait(&id)["state"], "completed");
-        world.run(["prune"]).ok();
+        world.run(["prune", "--yes"]).ok();
         world.run(["daemon", "stop"]).ok();
         // What both sides do before the sync that is disturbed.
         (4..=5).for_each(|number| Self::write(world, number));
@@ -218,7 +218,7 @@ impl Kind for Imports {
                 std::fs::write(path, text.replace("As a user I want", "As a user I really want")).unwrap();
             }
         }
-        world.run(["prune"]).ok();
+        world.run(["prune", "--yes"]).ok();
         world.run(["daemon", "stop"]).ok();
         self.set_token(world, LATER_TOKEN);
     }
@@ -476,9 +476,11 @@ fn dies_after_any_step(kind: &dyn Kind) {
     eprintln!("{}: {} steps, {} crashes", kind.name(), reached.len(), crashes.len());
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
+    let own = alone::own();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
+                alone::belongs_to(own);
                 while let Some(crash) = crashes.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let state = run(kind, ("SPECWEAVE_JOBS_CRASH", crash));
                     if state != undisturbed {

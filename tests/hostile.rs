@@ -112,7 +112,7 @@ fn links_planted_in_the_state_folder_are_not_written_through() {
     symlink(&elsewhere, &folder).unwrap();
     let before = fs::read_dir(&elsewhere).unwrap().count();
     world.run(["--resume", &id]);
-    world.run(["prune"]);
+    world.run(["prune", "--yes"]);
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), before);
 }
 

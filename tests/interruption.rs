@@ -94,7 +94,7 @@ fn a_kill_pauses_within_a_second_and_resume_goes_on_from_there() {
     assert!(!slow.with_file_name(format!("repo-015.partial-{id}")).exists());
     assert_eq!(scene.world.mirror()["jobs"][0]["status"], "paused");
     assert!(!scene.world.state().join(format!("jobs/{id}/worker.pid")).exists());
-    scene.world.run(["--kill", &id]).with_status(1).complains("does not run (paused)");
+    scene.world.run(["--kill", &id]).with_status(1).complains("is not running (paused)");
 
     let done = scene.reported_done(&id);
     assert!(done.len() >= 8);

@@ -113,7 +113,7 @@ fn the_last_ten_finished_jobs_are_kept() {
     fs::remove_dir_all(world.state().join("jobs").join(&ids[12])).unwrap();
     let shown = world.run(["--all", "--json"]).ok().json();
     assert_eq!(shown["jobs"].as_array().unwrap().len(), 9);
-    world.run(["prune", "--keep", "2"]).ok().says("Removed");
+    world.run(["prune", "--yes", "--keep", "2"]).ok().says("Removed");
     let left = world.run(["--all", "--json"]).ok().json();
     assert!(left["jobs"].as_array().unwrap().len() <= 2);
     world.run(["daemon", "stop"]).ok();

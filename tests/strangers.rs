@@ -112,7 +112,7 @@ fn an_endpoint_that_came_with_a_checkout_leads_to_no_other_project() {
     )
     .unwrap();
     hostile.run(["--all"]).ok().says("No background jobs");
-    hostile.run(["prune", "--keep", "0"]).ok().says("Removed 0");
+    hostile.run(["prune", "--yes", "--keep", "0"]).ok().says("Removed 0");
     assert_eq!(world.job(&id)["state"], "completed");
 }
 
@@ -563,6 +563,8 @@ fn where_unix_sockets_are_refused_nothing_is_said_of_a_daemon_that_cannot_be_tol
     for verb in [&["--all"][..], &["--id", &id], &["--logs", &id]] {
         sandboxed(verb).ok().says(&id).complains("may not use Unix sockets");
     }
+    sandboxed(&["--follow", &id]).ok().says("Job completed: 1 repo");
+    sandboxed(&["wait", &id]).ok().says("Job completed: 1 repo");
     for verb in [
         &["clone", "/nowhere/a/b"][..],
         &["daemon", "status"],
@@ -571,6 +573,8 @@ fn where_unix_sockets_are_refused_nothing_is_said_of_a_daemon_that_cannot_be_tol
         &["daemon", "start"],
     ] {
         let said = sandboxed(verb).with_status(4).complains("may not use Unix sockets");
+        let said = said.complains(&format!("they lie in {}", world.socket().parent().unwrap().display()));
+        let said = said.complains("sandbox.network.allowUnixSockets");
         assert!(!said.stderr.contains("no daemon runs"), "{said:?}");
     }
     world.run(["daemon", "status"]).ok();

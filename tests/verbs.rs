@@ -39,7 +39,7 @@ fn every_documented_option_has_a_verb_that_does_the_same() {
     server.heal("repo-001");
     world.run(["resume", &id, "--follow"]).ok().says("3/3 (100%)");
     world.run(["follow", &id]).ok().says("Job completed");
-    world.run(["kill", &id]).with_status(1).complains("does not run (completed)");
+    world.run(["kill", &id]).with_status(1).complains("is not running (completed)");
     world.run(["help"]).ok().says("run-again");
     world.run(["help", "logs"]).ok().says("--since");
 }
@@ -142,7 +142,7 @@ fn the_same_work_is_done_once_more_as_a_job_of_its_own() {
 fn a_job_that_runs_is_not_removed_and_one_that_is_paused_is() {
     let (world, server, id) = with_job(Fault::Silent);
     world.until(&id, "it runs", |job| job["state"] == "running");
-    world.run(["rm", &id]).with_status(1).complains("is running: it is killed before it is removed");
+    world.run(["rm", &id]).with_status(1).complains("is running: kill it first");
     world.run(["kill", &id]).ok();
     world.run(["rm", &id]).ok();
     assert!(!world.state().join("jobs").join(&id).exists());
@@ -171,9 +171,10 @@ fn what_is_to_be_removed_is_said_before_and_nothing_else_is() {
     world.wait(&whole);
     let said = world.run(["prune", "--dry-run"]).ok().says(&failed).says(&whole);
     said.says("Would remove 2 finished jobs. Nothing was removed.");
-    world.run(["prune", "--older-than", "7d"]).ok().says("Removed 0 finished jobs.");
+    world.run(["prune"]).with_status(2).complains("nobody can be asked here").complains("--yes");
+    world.run(["prune", "--yes", "--older-than", "7d"]).ok().says("Removed 0 finished jobs.");
     world.run(["prune", "--older-than", "soon"]).with_status(2).complains("write 90s, 10m, 2h, 7d or 2w");
-    let removed = world.run(["prune", "--keep", "1", "--json"]).ok().json();
+    let removed = world.run(["prune", "--yes", "--keep", "1", "--json"]).ok().json();
     assert_eq!(removed["removed_ids"], serde_json::json!([failed]));
     world.run(["prune", "--yes"]).ok().says("Removed 1 finished job.");
 }

@@ -13,7 +13,7 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     let status = paint.heading(job.state(), &mirror::status_word(job.state()).replace('_', " "));
     let mut out = format!("Job Details: {id}\n\nType: {}\nStatus: {status}\n", type_text(job));
     if let Some(schedule) = &job.schedule {
-        let _ = writeln!(out, "Every: {}", span(schedule.every_seconds));
+        let _ = writeln!(out, "Every: {}", interval(schedule.every_seconds));
     }
     if let Some(next) = job.schedule.as_ref().filter(|schedule| schedule.next_at.is_some()) {
         let last = mirror::status_word(last_state(job)).replace('_', " ");
@@ -52,7 +52,8 @@ pub fn text(job: &Job, failed: &[Item], paint: Paint) -> String {
     if let Some(became) = became(job) {
         let _ = writeln!(out, "Of these: {became}");
     } else if progress.skipped > 0 {
-        let _ = writeln!(out, "Skipped: {} (were there already)", thousands(progress.skipped));
+        let was = if progress.skipped == 1 { "was" } else { "were" };
+        let _ = writeln!(out, "Of these: {} {was} there already", thousands(progress.skipped));
     }
     if progress.failed > 0 {
         let _ = writeln!(out, "Failed: {} ({})", thousands(progress.failed), failed_names(&progress));
@@ -104,10 +105,10 @@ fn next_step(job: &Job) -> String {
     }
 }
 
-const DECIDE: &str = "Decide: specweave-jobs resolve STORY --use local   (or remote, or file)";
+pub const DECIDE: &str = "Decide: specweave-jobs conflicts   (names them, and how each is decided)";
 
 /// Whether only a person can bring it further.
-fn is_in_conflict(job: &Job) -> bool {
+pub fn is_in_conflict(job: &Job) -> bool {
     let progress = job.progress.as_ref();
     job.r#type() == JobType::SyncExternal
         && progress
@@ -153,22 +154,24 @@ pub fn killed(job: &Job, pid: u32) -> String {
 }
 
 /// The documented answer to `--resume`.
-pub fn resumed(job: &Job, already_running: bool) -> String {
+pub fn resumed(job: &Job, already_running: bool, again: &[String], follows: bool) -> String {
     let id = plain(&job.id);
     let progress = job.progress.clone().unwrap_or_default();
     if already_running {
         return format!("Job {id} is already running.\nCheck progress: specweave-jobs --follow {id}\n");
     }
     let mut out = format!("Resuming job {id}...\n\nType: {}\n", type_text(job));
-    if progress.total > 0 {
+    if !again.is_empty() {
+        let _ = writeln!(out, "Trying again: {}", again.join(", "));
+    } else if progress.total > 0 {
         let next = (progress.current + 1).min(progress.total);
         let _ = writeln!(out, "Resuming from: item {} of {}", thousands(next), thousands(progress.total));
     }
-    let _ = write!(
-        out,
-        "\nStarting background worker...\nNew PID: {}\n\nJob resumed in background.\nCheck progress: specweave-jobs --follow {id}\n",
-        job.pid
-    );
+    let _ =
+        write!(out, "\nStarting background worker...\nNew PID: {}\n\nJob resumed in background.\n", job.pid);
+    if !follows {
+        let _ = writeln!(out, "Check progress: specweave-jobs --follow {id}");
+    }
     out
 }
 
@@ -218,6 +221,7 @@ fn how_it_ended(job: &Job) -> String {
             let skipped = match (became(job), progress.skipped) {
                 (Some(became), _) => format!(": {became}"),
                 (None, 0) => String::new(),
+                (None, 1) => ", 1 of them was there already".to_owned(),
                 (None, skipped) => format!(", {} of them were there already", thousands(skipped)),
             };
             format!("Job completed: {}{skipped}\n", counted(progress.total, one, many))

@@ -40,9 +40,9 @@ pub fn text(jobs: &[Job], all: bool, looks: &Looks, paint: Paint) -> String {
     }
     if sections.is_empty() {
         sections.push(if all {
-            "No background jobs. Start one: specweave-jobs clone owner/repo\n".into()
+            "No background jobs. Start one: specweave-jobs clone, import or sync\n".into()
         } else {
-            "No active jobs. Start one: specweave-jobs clone owner/repo\n".into()
+            "No active jobs. Start one: specweave-jobs clone, import or sync\n".into()
         });
     }
     if !all {
@@ -166,7 +166,9 @@ fn block(job: &Job) -> String {
             line("Progress", &progress_text(&progress));
             line("Warning", &plain(&job.warning));
             line("Failed", &failed_names(&progress));
-            if mirror::can_go_on(job) {
+            if details::is_in_conflict(job) {
+                line("Decide", "specweave-jobs conflicts");
+            } else if mirror::can_go_on(job) {
                 line("Retry", &format!("specweave-jobs --resume {id}"));
             }
         }

@@ -33,6 +33,9 @@ fn spec(arguments: CloneArgs, defaults: &Defaults) -> Result<CloneSpec, Failure>
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         sources.extend(text.lines().filter_map(listed));
     }
+    for source in sources.iter().filter(|source| is_folder_here(source)) {
+        eprintln!("note: {source} is taken for a repository of GitHub; the folder here is ./{source}");
+    }
     let sources = sources.into_iter().map(absolute).collect::<Result<_, _>>()?;
     Ok(CloneSpec {
         sources,
@@ -71,6 +74,12 @@ fn read(path: &Path) -> Result<String, Failure> {
         return Ok(text);
     }
     std::fs::read_to_string(path).map_err(fail)
+}
+
+/// Whether `owner/repo` may have been meant as a folder.
+fn is_folder_here(source: &str) -> bool {
+    let is_short = source.split('/').count() == 2 && !source.starts_with(['.', '/']) && !source.contains(':');
+    is_short && Path::new(source).join(".git").exists()
 }
 
 /// The daemon works elsewhere: a path that begins with a dot is made absolute here.

@@ -38,14 +38,11 @@ fn list(conflicts: &[Conflict]) -> String {
         .collect();
     let next = match conflicts.iter().find(|one| !one.fields.is_empty()) {
         Some(one) => {
-            let story = shell_word(&plain(&one.story));
-            format!(
-                "Look: specweave-jobs conflicts {story}\nDecide: specweave-jobs resolve {story} --use local|remote|file\n"
-            )
+            format!("Look: specweave-jobs conflicts {}\n{}\n", shell_word(&plain(&one.story)), decide(one))
         }
         None => "Take over what you want of the file beside each story, then remove that file.\n".to_owned(),
     };
-    format!("{}\n{next}", table(&["Story", "Item", "Changed on both sides", "File"], &rows))
+    format!("{}\n{next}", table(&["Story", "Item", "Changed on both sides", "Story's file"], &rows))
 }
 
 fn details(conflict: &Conflict) -> String {
@@ -64,11 +61,16 @@ fn details(conflict: &Conflict) -> String {
             let _ = writeln!(out, "  {side}:\n{}", indented.join("\n"));
         }
     }
-    let story = shell_word(&plain(&conflict.story));
     if conflict.fields.is_empty() {
         let _ = writeln!(out, "\nTake over what you want of {}, then remove it.", plain(&conflict.file));
     } else {
-        let _ = writeln!(out, "\nDecide: specweave-jobs resolve {story} --use local|remote|file");
+        let _ = writeln!(out, "\n{}", decide(conflict));
     }
     out
+}
+
+/// What to type; an imported story has no text of its own in the conflict's file.
+fn decide(conflict: &Conflict) -> String {
+    let sides = if conflict.key.is_some() { "local|remote|file" } else { "local|remote" };
+    format!("Decide: specweave-jobs resolve {} --use {sides}", shell_word(&plain(&conflict.story)))
 }

@@ -27,10 +27,17 @@ pub async fn daemon(project: &Project, action: DaemonAction, json: bool) -> Resu
             Ok(0)
         }
         DaemonAction::Stop => {
+            let active = match connect::find_awake(project, Patience::Short).await {
+                Ok(Some(connection)) => connect::info(&connection).await.map_or(0, |info| info.active_jobs),
+                _ => 0,
+            };
             let ran = connect::stop(project).await?;
             match json {
                 true => print_json(&json!({"stopped": ran}))?,
-                false if ran => print("The daemon has stopped; jobs that ran go on at its next start.\n")?,
+                false if ran && active > 0 => {
+                    print("The daemon has stopped; what it had to do goes on at its next start.\n")?
+                }
+                false if ran => print("The daemon has stopped.\n")?,
                 false => print("No daemon was running.\n")?,
             }
             Ok(0)

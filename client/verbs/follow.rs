@@ -37,7 +37,9 @@ pub async fn follow(project: &Project, id: &str, timeout: Option<f64>, says: Say
         Source::Daemon(connection) if !job.foreign => {
             until_over(project, *connection, &job.id, timeout, says, false).await
         }
-        _ if job.foreign => foreign_until_over(project, from, &job.id, timeout, says).await,
+        _ if job.foreign || matches!(from, Source::FilesAlone) => {
+            looked_at_until_over(project, from, &job.id, timeout, says).await
+        }
         _ => {
             match says {
                 Says::Json => print_json(&job)?,
@@ -52,8 +54,9 @@ pub async fn follow(project: &Project, id: &str, timeout: Option<f64>, says: Say
     }
 }
 
-/// Follows another tool's job for as long as its worker lives.
-async fn foreign_until_over(
+/// Follows a job by looking at it: another tool's for as long as its worker lives, and one of ours whose daemon may not be talked
+/// to from in here.
+async fn looked_at_until_over(
     project: &Project,
     from: Source,
     id: &str,
@@ -82,13 +85,13 @@ async fn foreign_until_over(
     Ok(exit_status(&job))
 }
 
-/// Nothing tells of the changes of another tool's job: it is looked at so often.
+/// Where nothing tells of a job's changes, it is looked at so often.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A job that was just made may have no worker for so long.
 const BEGINNING: u64 = 15;
 
-/// Looks at another tool's job until nothing works on it any more; gives it as it then stands.
+/// Looks at a job until nothing works on it any more; gives it as it then stands.
 async fn each_look(
     project: &Project,
     mut from: Source,
@@ -100,7 +103,9 @@ async fn each_look(
         show(&job)?;
         let is_new = job.state() == JobState::Pending && render::seconds_since(&job.updated_at) < BEGINNING;
         let is_under_way = matches!(job.state(), JobState::Running | JobState::Pending);
-        if !is_under_way || mirror::is_dead(&job) && !is_new {
+        // Of a daemon in another sandbox not even the processes can be seen.
+        let is_dead = job.foreign && mirror::is_dead(&job) && !is_new;
+        if !is_under_way || is_dead {
             return Ok(job);
         }
         tokio::time::sleep(LOOK).await;
@@ -273,7 +278,9 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
             Source::Daemon(connection) if !job.foreign => {
                 each_state(project, *connection, &job.id, |_| Ok(())).await
             }
-            from if job.foreign => each_look(project, from, &job.id, |_| Ok(())).await,
+            from if job.foreign || matches!(from, Source::FilesAlone) => {
+                each_look(project, from, &job.id, |_| Ok(())).await
+            }
             _ if matches!(job.state(), JobState::Running | JobState::Pending) => Err(Failure::NoDaemon),
             _ => Ok(job),
         }
@@ -293,7 +300,7 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
     Ok(exit_status(&job))
 }
 
-fn seconds(timeout: Option<f64>) -> Result<Duration, Failure> {
+pub fn seconds(timeout: Option<f64>) -> Result<Duration, Failure> {
     timeout.map_or(Ok(Duration::MAX), |seconds| {
         Duration::try_from_secs_f64(seconds)
             .map_err(|_| Failure::Usage(format!("{seconds} is no number of seconds")))

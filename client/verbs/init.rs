@@ -12,6 +12,7 @@ pub fn init(folder: &Path, no_gitignore: bool) -> Result<u8, Failure> {
     let write = |path: &Path, source| Failure::Write { path: path.to_path_buf(), source };
     let real = folder.canonicalize().map_err(|source| write(folder, source))?;
     let above = Project::find(folder).ok().filter(|above| above.root() != real);
+    let is_new = !disk::exists(&real.join(".specweave"));
     let state = real.join(".specweave/state");
     disk::make_folders(&state, 0o777).map_err(|source| write(&state, source))?;
     let project = Project::find(folder)?;
@@ -27,8 +28,9 @@ pub fn init(folder: &Path, no_gitignore: bool) -> Result<u8, Failure> {
         disk::replace(&config, text.as_bytes(), 0o644).map_err(|source| write(&config, source))?;
     }
     print(&format!(
-        "{} is a project. Start a job: specweave-jobs clone owner/repo\n",
-        project.root().display()
+        "{} is a project{}. Start a job: specweave-jobs clone owner/repo\n",
+        project.root().display(),
+        if is_new { " now" } else { " already" }
     ))?;
     if let Some(above) = above {
         let above = above.root().display();

@@ -49,7 +49,11 @@ pub async fn details(project: &Project, id: &str, json: bool) -> Result<u8, Fail
 }
 
 pub async fn show(project: &Project, arguments: &ShowArgs, json: bool) -> Result<u8, Failure> {
-    each(&arguments.jobs, json, |id| async move {
+    let mut ids = arguments.jobs.clone();
+    if ids.is_empty() {
+        ids.push(Source::open(project, Patience::Short).await?.id_or_only_active(project, "").await?);
+    }
+    each(&ids, json, |id| async move {
         if arguments.items {
             items(project, id, arguments.failed, json).await
         } else {
@@ -129,6 +133,7 @@ pub async fn resume_one(
     says: Says,
 ) -> Result<u8, Failure> {
     let mut connection = connect_for(project, id).await?;
+    let again: Vec<String> = items.iter().map(|item| text::plain(item)).collect();
     let request = ResumeJobRequest { id: id.to_owned(), environment: environment::carried(), items };
     let resumed = connect::call(project, &mut connection, |mut client| {
         let request = timed(request.clone());
@@ -144,7 +149,7 @@ pub async fn resume_one(
         Says::Json if follow => {}
         Says::Json => print_json(&job)?,
         Says::Id => print(&format!("{}\n", text::plain(&job.id)))?,
-        Says::Text => print(&detail::resumed(&job, already_running))?,
+        Says::Text => print(&detail::resumed(&job, already_running, &again, follows))?,
     }
     if follows {
         return follow::until_over(project, connection, &job.id, None, says, false).await;
@@ -188,9 +193,13 @@ pub async fn prune(project: &Project, arguments: &PruneArgs, json: bool) -> Resu
         older_than_seconds: arguments.older_than.map_or(0, |age| age.0.as_secs()),
         dry_run: true,
     };
-    let is_asked =
-        !json && !arguments.yes && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if !arguments.dry_run && is_asked {
+    let is_asked = !arguments.yes && !arguments.dry_run;
+    if is_asked && (json || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()) {
+        let told =
+            "nobody can be asked here whether finished jobs are to be removed: add --yes, or --dry-run";
+        return Err(Failure::Usage(told.to_owned()));
+    }
+    if is_asked {
         let there = connection.client.prune_jobs(timed(request)).await?.into_inner().jobs;
         if there.is_empty() {
             print("No finished job is there to remove.\n")?;

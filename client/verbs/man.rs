@@ -16,7 +16,10 @@ pub fn man(folder: Option<&Path>) -> Result<u8, Failure> {
         return Ok(0);
     };
     let write = |source| Failure::Write { path: folder.to_path_buf(), source };
-    let place = std::path::absolute(folder).map_err(write)?.join("man1");
+    // The folder is the user's own: links on the way to it, and dots in its name, lead where they lead.
+    std::fs::create_dir_all(folder).map_err(write)?;
+    let folder = folder.canonicalize().map_err(write)?;
+    let place = folder.join("man1");
     disk::make_folders(&place, 0o755).map_err(write)?;
     clap_mangen::generate_to(Cli::command(), &place).map_err(write)?;
     print(&format!(

@@ -61,7 +61,9 @@ fn plan(preview: &PreviewJobResponse) -> String {
     } else {
         table(&["Would", "Story", "Item", "What"], &rows)
     };
-    out.push_str(&format!("\n{} to do. Nothing was written.\n", preview.items.len()));
+    if !rows.is_empty() {
+        out.push_str(&format!("\n{} to do. Nothing was written.\n", rows.len()));
+    }
     for note in &preview.notes {
         out.push_str(&format!("({})\n", plain(note)));
     }

@@ -72,7 +72,13 @@ impl CloneError {
             Self::Git(_) => Reason::Remote,
             Self::Cancelled => Reason::Internal,
         };
-        Failure { host: host_of(address), ..Failure::new(reason, self.to_string()) }
+        let host = host_of(address);
+        let told = match (reason, host.as_str()) {
+            // Which of several servers it was about.
+            (Reason::Network, host) if !host.is_empty() => format!("{host}: {self}"),
+            _ => self.to_string(),
+        };
+        Failure { host, ..Failure::new(reason, told) }
     }
 
     /// Whether git itself may clone what the fast path could not.

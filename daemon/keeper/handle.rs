@@ -19,9 +19,9 @@ pub enum KeeperError {
     NotFound(JobId),
     #[error("job {id} is already on it")]
     Busy { id: JobId },
-    #[error("job {id} does not run ({state})")]
+    #[error("job {id} is not running ({state})")]
     NotKillable { id: JobId, state: &'static str },
-    #[error("job {id} is {state}: it is killed before it is removed")]
+    #[error("job {id} is {state}: kill it first")]
     NotRemovable { id: JobId, state: &'static str },
     #[error("job {id} has no failed item {name:?}")]
     ItemNotFailed { id: JobId, name: String, known: Vec<String> },

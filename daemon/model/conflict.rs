@@ -6,6 +6,9 @@ use crate::model::merge::Base;
 use crate::model::record::{self, Field, Record};
 use crate::model::text::{self, hash};
 
+/// What is said to somebody who has to decide.
+pub const DECIDE: &str = "specweave-jobs conflicts";
+
 /// Says in the file what it was made from, so that nobody decides over something else.
 const STAMP: &str = "<!-- specweave-jobs conflict ";
 /// The same of a file that holds all that is left of what stood in a story.

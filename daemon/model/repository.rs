@@ -18,7 +18,7 @@ pub enum Source {
 
 /// Why a request cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither owner/repo, an address nor an absolute path")]
+#[error("{0:?} is neither owner/repo, an address, nor a path that begins with /, ./ or ../")]
 pub struct AddressError(String);
 
 impl Source {

@@ -51,7 +51,10 @@ pub fn only_conflict(wanted: &str, mut conflicts: Vec<Conflict>) -> Result<Confl
     let (exact, lower) = (wanted.to_owned(), wanted.to_lowercase());
     let ends_so = |conflict: &Conflict| {
         let story = conflict.story.to_lowercase();
-        !lower.is_empty() && (story == lower || story.ends_with(&format!("/{lower}")))
+        // A story that was imported has an id of its own, too, with which its file's name begins.
+        let file = conflict.path.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let is_own = file.strip_prefix(&lower).is_some_and(|rest| rest.starts_with('-') || rest == ".md");
+        !lower.is_empty() && (story == lower || story.ends_with(&format!("/{lower}")) || is_own)
     };
     let fitting: Vec<usize> = (0..conflicts.len()).filter(|place| ends_so(&conflicts[*place])).collect();
     let named = fitting.iter().copied().find(|place| conflicts[*place].story == exact);

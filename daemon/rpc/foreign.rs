@@ -6,9 +6,9 @@ use crate::keeper::Resumed;
 use crate::mirror;
 use crate::net::secrets::Caller;
 use crate::rpc::errors::{self, error, from_keeper};
-use crate::work::adoption::AdoptError;
+use crate::work::adoption::{AdoptError, Left};
 use crate::work::config::ConfigError;
-use crate::work::kind::{self, Left};
+use crate::work::kind;
 use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::v1::{Job, JobState, KillJobResponse};
 use specweave_jobs::{clock, disk, process, reason};
@@ -30,7 +30,7 @@ pub(super) async fn kill(project: &Project, mut job: Job) -> Result<KillJobRespo
     }
     if worker.is_none() && !matches!(job.state(), JobState::Running | JobState::Pending) {
         let state = specweave_jobs::mirror::status_word(job.state());
-        return Err(refused(&format!("does not run ({state})")));
+        return Err(refused(&format!("is not running ({state})")));
     }
     if let Some(worker) = worker.and_then(|(pid, _)| rustix::process::Pid::from_raw(pid as i32)) {
         // SpecWeave starts it as the leader of a group, in which its git is, too; it leaves that running when it ends alone.

@@ -3,6 +3,14 @@
 use crate::job::MOST_ITEMS;
 use crate::job::order::Order;
 use crate::work::config::ConfigError;
+use specweave_jobs::project::{JobFiles, JobId};
+
+/// What SpecWeave left of a job: its folder, and what the list says of it.
+pub struct Left {
+    pub id: JobId,
+    pub files: JobFiles,
+    pub listed: serde_json::Value,
+}
 
 /// A job that can be taken over.
 pub struct Adoption {

@@ -8,7 +8,7 @@ mod targets;
 
 use crate::git::{self, CloneError, Cloned, Engine, Success, mark};
 use crate::job::order::CloneOrder;
-use crate::job::{Done, Event, ItemState, Items, MOST_ITEMS, Plan};
+use crate::job::{Done, Event, ItemState, MOST_ITEMS, Plan};
 use crate::model::failure::{Failure, Reason};
 use crate::net;
 use crate::net::git_settings::GitSettings;
@@ -17,7 +17,7 @@ use crate::trackers::TrackerError;
 use crate::trackers::server::Session;
 use crate::work::config::ConfigError;
 use crate::work::config::FailedEntry;
-use crate::work::{Context, Finish, Stop, blocking};
+use crate::work::{Context, Finish, Stop, all_failed, blocking};
 use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -265,7 +265,15 @@ impl Run<'_> {
         let total = items.len();
         let failed: Vec<FailedEntry> =
             items.failed().map(|(item, failure)| FailedEntry::new(items.name(item), failure)).collect();
-        let nothing_stands = nothing_stands(&items);
+        let nothing_stands = items.succeeded().next().is_none();
+        let nothing_stands = nothing_stands
+            .then(|| {
+                all_failed(
+                    "nothing was cloned",
+                    items.failed().map(|(item, failure)| (items.name(item), failure)),
+                )
+            })
+            .flatten();
         let succeeded = total - failed.len();
         let rate = format!("{:.1}", 100.0 * succeeded as f64 / total.max(1) as f64);
         let warning = (!failed.is_empty())
@@ -330,19 +338,6 @@ impl Run<'_> {
         }
         Ok(warning.map_or(Finish::Complete, Finish::WithWarnings))
     }
-}
-
-/// Of a job all of whose repositories failed: why. It has not ended with warnings, it has failed.
-fn nothing_stands(items: &Items) -> Option<Failure> {
-    let mut failed = items.failed();
-    let (first, failure) = failed.next().filter(|_| items.succeeded().next().is_none())?;
-    let others = items.failed_count() - 1;
-    let more = if others > 0 { format!("; and {others} more") } else { String::new() };
-    // What is true of all of them is true of the job.
-    let is_alike = failed.all(|(_, other)| other.reason == failure.reason);
-    let told = format!("nothing was cloned: {}: {}{more}", items.name(first), failure.message);
-    let reason = if is_alike { failure.reason } else { Reason::Remote };
-    Some(Failure { message: told, reason, ..failure.clone() })
 }
 
 /// Discovers the repositories and makes them the job's items.

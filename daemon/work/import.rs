@@ -24,7 +24,7 @@ use crate::trackers::{Source, TrackerError, Window, ado, github, jira};
 use crate::work::config::ConfigError;
 use crate::work::sources::{self, SourceError, SourceId};
 use crate::work::turn::{self, Verdict, stop_for_docs};
-use crate::work::{Context, Finish, Stop, blocking};
+use crate::work::{Context, Finish, Stop, all_failed, blocking};
 use outputs::{Config, Planned, Summary};
 use pages::{Import, Interruption};
 use specweave_jobs::clock::{self, Millis};
@@ -296,6 +296,13 @@ impl Import<'_> {
             "Created: {} | Updated: {} | Unchanged: {} | Left out: {} | Failed: {failed}",
             counts.created, counts.updated, counts.unchanged, counts.left_out
         ));
+        // Not a single source could be read.
+        let is_nothing = progress.current() == 0 && progress.failed() == progress.all().len() as u64;
+        if let Some(failure) =
+            is_nothing.then(|| all_failed("nothing was imported", progress.failures())).flatten()
+        {
+            return Err(failure.into());
+        }
         Ok(warning.map_or(Finish::Complete, Finish::WithWarnings))
     }
 }

@@ -1,7 +1,7 @@
 //! One place for everything in which kinds of jobs differ. Whoever serves, shows, mirrors or runs a job asks its kind, and
 //! knows none of them by name.
 
-use super::adoption::{AdoptError, Adoption};
+use super::adoption::{AdoptError, Adoption, Left};
 use super::{Context, Finish, Stop};
 use super::{clone, import, sync};
 use crate::job::Job;
@@ -11,7 +11,7 @@ use crate::net::secrets::{Caller, Secrets};
 use crate::store::mac::PlaceKey;
 use crate::trackers::TrackerError;
 use serde_json::Value;
-use specweave_jobs::project::{JobFiles, JobId, Project};
+use specweave_jobs::project::{JobFiles, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1;
 
@@ -156,13 +156,6 @@ pub fn of_mut(order: &mut Order) -> &mut dyn Kind {
         Order::Import(order) => order,
         Order::Sync(order) => order,
     }
-}
-
-/// What SpecWeave left of a job: its folder, and what the list says of it.
-pub struct Left {
-    pub id: JobId,
-    pub files: JobFiles,
-    pub listed: Value,
 }
 
 /// How a job that SpecWeave wrote becomes one of ours.

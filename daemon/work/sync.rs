@@ -341,7 +341,8 @@ async fn conclude(context: &Context, profile: &Profile) -> Result<Finish, Stop> 
         _ if conflicts == failed.len() => format!("{conflicts} in conflict"),
         _ => format!("{} not synced, {conflicts} of them in conflict", failed.len()),
     };
-    Ok(Finish::WithWarnings(format!("{what}: {}: {}{more}", first.story, first.error)))
+    let why = first.error.trim_start_matches("conflict: ");
+    Ok(Finish::WithWarnings(format!("{what}: {}: {why}{more}", first.story)))
 }
 
 /// The job as the engine sees it.

@@ -50,6 +50,17 @@ impl Drop for Place {
     }
 }
 
+/// How many worlds this thread has opened, for [`belongs_to`].
+pub fn own() -> usize {
+    OWN.get()
+}
+
+/// This thread belongs to a test whose own thread has opened so many worlds: where it has one, this may have more, as that test
+/// keeps its world until this is done.
+pub fn belongs_to(own: usize) {
+    OWN.set(OWN.get() + own);
+}
+
 /// While it lives, only this thread has worlds.
 pub struct Alone(());
 

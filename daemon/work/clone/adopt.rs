@@ -6,9 +6,8 @@ use crate::job::MOST_ITEMS;
 use crate::job::order::{CloneOrder, Order};
 use crate::model::repository::{Source, split_login};
 use crate::net::secrets::Caller;
-use crate::work::adoption::{AdoptError, Adoption};
+use crate::work::adoption::{AdoptError, Adoption, Left};
 use crate::work::config::read_config;
-use crate::work::kind::Left;
 use std::path::{Component, Path};
 
 /// Reads the job's `config.json`; its logins go to `caller`.

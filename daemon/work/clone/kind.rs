@@ -14,6 +14,7 @@ use specweave_jobs::disk;
 use specweave_jobs::project::{JobFiles, Project};
 use specweave_jobs::v1::{Action, PreviewItem};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// A command with more words than this is no command to type.
 const MOST_SOURCES_IN_COMMAND: usize = 20;
@@ -120,8 +121,12 @@ impl Kind for CloneOrder {
         })?;
         let targets = selection.targets.into_iter().map(|target| {
             let stands = disk::exists(&scope.project.root().join(&target.path).join(".git"));
-            let (action, reason) =
-                if stands { (Action::Check, "something stands there already") } else { (Action::Clone, "") };
+            let is_nowhere = target.address.starts_with('/') && !Path::new(&target.address).exists();
+            let (action, reason) = match (stands, is_nowhere) {
+                (true, _) => (Action::Check, "something stands there already"),
+                (false, true) => (Action::Refuse, "it does not exist"),
+                (false, false) => (Action::Clone, ""),
+            };
             PreviewItem {
                 action: action as i32,
                 reason: reason.to_owned(),

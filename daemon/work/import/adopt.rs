@@ -3,9 +3,8 @@
 
 use crate::job::order::{ImportOrder, Order, Since, is_project_key, is_repository};
 use crate::net::secrets::Caller;
-use crate::work::adoption::{AdoptError, Adoption};
+use crate::work::adoption::{AdoptError, Adoption, Left};
 use crate::work::config::read_config;
-use crate::work::kind::Left;
 use serde_json::{Map, Value};
 
 /// The keys under which SpecWeave writes secrets, wherever they stand.

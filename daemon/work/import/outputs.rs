@@ -2,6 +2,7 @@
 //! pages that were read and are not written yet. Everything here blocks.
 
 use crate::job::paged_sources::{Counts, End, PagedSources};
+use crate::model::conflict::DECIDE;
 use crate::work::config::{FailedEntry, pretty};
 use crate::work::sources::SourceId;
 use serde::{Deserialize, Serialize};
@@ -201,7 +202,7 @@ impl Summary {
                 1 => String::new(),
                 count => format!(" and {} more", count - 1),
             };
-            warnings.push(format!("settle {first}{more}: take over what you want of it, then remove it"));
+            warnings.push(format!("{first}{more} waits for a decision: {DECIDE}"));
         }
         (!warnings.is_empty()).then(|| warnings.join("; "))
     }

@@ -4,8 +4,7 @@
 use crate::job::order::{Direction, Order, SyncOrder};
 use crate::model::item::Platform;
 use crate::net::secrets::Caller;
-use crate::work::adoption::{AdoptError, Adoption};
-use crate::work::kind::Left;
+use crate::work::adoption::{AdoptError, Adoption, Left};
 use serde_json::json;
 
 /// Reads the job's entry; it holds nothing secret.

@@ -122,7 +122,11 @@ impl Kind for SyncOrder {
     async fn preview(&self, scope: &Scope) -> Result<Preview, Refusal> {
         let previewed = super::preview(&scope.project, &scope.key, self, &scope.secrets).await;
         let preview = previewed.map_err(|error| refusal(&error, self, scope))?;
-        let mut notes = vec![format!("nothing to do for {} others", preview.unchanged)];
+        let mut notes = match preview.unchanged {
+            0 => Vec::new(),
+            1 => vec!["nothing to do for 1 other".to_owned()],
+            others => vec![format!("nothing to do for {others} others")],
+        };
         notes.extend(preview.notes);
         if preview.duration >= super::TELLING {
             notes.push(format!("the tracker's limits make this take about {}", in_words(preview.duration)));

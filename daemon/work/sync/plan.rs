@@ -354,7 +354,7 @@ impl Plan {
                 Verb::Conflict
             }
             _ if pushes && let Some(waits) = &here.waits => {
-                reason = format!("settle {} first", waits.file);
+                reason = format!("{} waits for a decision", waits.file);
                 Verb::Conflict
             }
             Foreseen::Conflict(why) if !pulls && !pushes && terms.may_import => {

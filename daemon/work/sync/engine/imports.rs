@@ -5,6 +5,7 @@ use super::{Ended, Engine, MOST_TRIES, Went, link_to};
 use crate::docs::story::{self, Document};
 use crate::docs::writer::Wins;
 use crate::job::order::OnConflict;
+use crate::model::conflict::DECIDE;
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
 use crate::model::merge::{Outcome, Side};
@@ -79,8 +80,7 @@ impl Engine<'_> {
                 if wins.is_none()
                     && let Some(waits) = &here.waits
                 {
-                    let told =
-                        format!("settle {} first: take over what you want of it, then remove it", waits.file);
+                    let told = format!("{} waits for a decision first: {DECIDE}", waits.file);
                     return Ok(Went::failed(Reason::Conflict, told));
                 }
                 match self.push_imported(action, &item, &mut out, &mut is_fresh).await? {
