@@ -6,7 +6,8 @@ use prost::Message;
 const PROTO: &str = "proto/specweave/jobs/v1/jobs.proto";
 const PACKAGE: &str = ".specweave.jobs.v1";
 
-const MOMENTS: [&str; 8] = [
+const MOMENTS: [&str; 9] = [
+    "RateBudget.reset_at",
     "Conflict.seen_at",
     "Job.started_at",
     "Job.updated_at",
@@ -17,7 +18,10 @@ const MOMENTS: [&str; 8] = [
     "GetInfoResponse.started_at",
 ];
 
-const ENUMS: [(&str, &str); 12] = [
+const ENUMS: [(&str, &str); 15] = [
+    ("KnownSource.tracker", "tracker"),
+    ("KnownProfile.tracker", "tracker"),
+    ("ResolveConflictRequest.use", "on_conflict"),
     ("Job.type", "job_type"),
     ("Job.state", "job_state"),
     ("Schedule.last_state", "job_state"),

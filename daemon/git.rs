@@ -29,6 +29,7 @@ use repository::{Existing, Plan};
 use specweave_jobs::{crash, disk};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -114,6 +115,31 @@ pub struct Task {
     pub partial: PathBuf,
     /// The job's id, for its mark.
     pub job: String,
+    /// How far it is.
+    pub traffic: Arc<Traffic>,
+}
+
+/// How far a clone is, for people.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    has_begun: AtomicBool,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes that have come from the remote; `None` before the clone has its turn.
+    pub fn received(&self) -> Option<u64> {
+        self.has_begun.load(Ordering::Relaxed).then(|| self.received.load(Ordering::Relaxed))
+    }
+
+    fn begin(&self) {
+        self.received.store(0, Ordering::Relaxed);
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+
+    fn add(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 impl Engine {
@@ -171,6 +197,7 @@ impl Engine {
             Ok((slot, host.acquire().await.expect("the semaphore is never closed")))
         };
         let turns = unless_cancelled(cancel, turns).await?;
+        task.traffic.begin();
         // A cancelled attempt of an earlier run may still be ending in this folder.
         let place = unless_cancelled(cancel, async { Ok(claim(&task.partial).await) }).await?;
         let mut found = self.existing(task).await?;
@@ -292,6 +319,7 @@ impl Engine {
             while size < SMALL_PACK {
                 match pack.next().await? {
                     Some(chunk) => {
+                        task.traffic.add(chunk.len());
                         size += chunk.len();
                         chunks.push(chunk);
                     }
@@ -319,6 +347,7 @@ impl Engine {
                 let next = unless_cancelled(cancel, pack.next()).await;
                 let ended = !matches!(next, Ok(Some(_)));
                 let Some(chunk) = next.transpose() else { return };
+                task.traffic.add(chunk.as_ref().map_or(0, Bytes::len));
                 if to_indexer.send(chunk).await.is_err() || ended {
                     return;
                 }

@@ -240,6 +240,7 @@ impl Keeper {
             entry.pid = 0;
             entry.news.phase = "";
             entry.news.ahead = 0;
+            entry.news.active.clear();
         });
         let entry = self.snapshot.jobs[id].clone();
         let variables = self.callers.get(id).map(|caller| caller.variables.clone()).unwrap_or_default();

@@ -232,6 +232,7 @@ async fn live(
     };
 
     tracing::info!(reason, "stopping");
+    rpc::errors::stops_because(contract_word(reason));
     boot::lifecycle::arm_watchdog(SAFE_POINT + DRAIN + Duration::from_secs(3));
     health_reporter.set_not_serving::<JobsServiceServer<Service>>().await;
     socket.remove();
@@ -242,20 +243,36 @@ async fn live(
     stop_mirror.cancel();
     let _ = tokio::time::timeout(DRAIN, mirroring).await;
     keeping.abort();
-    let closed = async {
-        while activity.streams() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        // The last answers, such as that to `Shutdown`, are on their way.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    let _ = tokio::time::timeout(DRAIN, closed).await;
+    let _ = tokio::time::timeout(DRAIN, closed(&activity)).await;
     for server in serving {
         server.abort();
     }
     tracing::info!("stopped");
     Ok(())
 }
+
+/// Waits until every stream has ended.
+async fn closed(activity: &Activity) {
+    while activity.streams() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The last answers, such as that to `Shutdown`, are on their way.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// The contract's word for why the daemon stops.
+fn contract_word(reason: &str) -> &'static str {
+    match reason {
+        ASKED => "asked",
+        IDLE_LONG => "idle",
+        GONE => "moved",
+        _ => "signal",
+    }
+}
+
+const ASKED: &str = "asked to";
+const IDLE_LONG: &str = "nothing to do";
+const GONE: &str = "the project or its state was removed or moved";
 
 /// What makes the daemon act without a call.
 enum Happening {
@@ -299,12 +316,12 @@ impl Watch<'_> {
             tokio::select! {
                 _ = signals.terminate.recv() => return Happening::Stop("SIGTERM"),
                 _ = signals.interrupt.recv() => return Happening::Stop("SIGINT"),
-                () = stop_requested.cancelled() => return Happening::Stop("asked to"),
+                () = stop_requested.cancelled() => return Happening::Stop(ASKED),
                 _ = signals.look.recv() => {}
                 () = tokio::time::sleep(seconds("SPECWEAVE_JOBS_CHECK_SECONDS", CHECK)) => {}
             }
             if !self.tenure.holds() {
-                return Happening::Stop("the project or its state was removed or moved");
+                return Happening::Stop(GONE);
             }
             if !socket.is_reachable() {
                 return Happening::Unreachable;
@@ -312,7 +329,7 @@ impl Watch<'_> {
             self.handle.sweep().await;
             // The keeper decides, so that no job is taken after the decision to leave.
             if self.is_idle() && self.handle.stop_if_idle().await {
-                return Happening::Stop("nothing to do");
+                return Happening::Stop(IDLE_LONG);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The tonic service: translates, resolves ids, streams. It decides nothing about jobs.
 
-mod errors;
+pub mod errors;
 mod foreign;
 mod streams;
 pub mod takeover;
@@ -13,8 +13,10 @@ use crate::mirror::{ForeignJobs, MirrorState};
 use crate::net::secrets::{Caller, Secrets};
 use crate::store::mac::PlaceKey;
 use crate::store::tenure::Tenure;
+use crate::trackers::pace;
 use crate::view;
 use crate::work::conflicts;
+use crate::work::import;
 use crate::work::kind::{self, Refusal, Scope, Why};
 use errors::{error, from_keeper};
 use specweave_jobs::clock::Millis;
@@ -146,6 +148,40 @@ impl Service {
         Scope { project: self.project.clone(), key: self.key.clone(), secrets }
     }
 
+    /// Makes a job of a request, and starts it.
+    async fn start(&self, request: StartJobRequest) -> Result<StartJobResponse, Status> {
+        let mut caller = caller(request.environment);
+        let terms = Terms::parse(request.spec.as_ref().unwrap_or(&JobSpec::default()));
+        let order = order(request.spec, &mut caller)?;
+        let verb = kind::of(&order).verb();
+        let terms = terms.map_err(|wrong| {
+            errors::from_refusal(Refusal::new(Why::Invalid, &wrong, &Redactor::default()), verb)
+        })?;
+        let request_id = match request.request_id.as_str() {
+            "" => format!("{:016x}", disk::random()),
+            id if id.len() <= 128 => id.to_owned(),
+            _ => {
+                return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
+            }
+        };
+        let (scope, mut order) = (self.scope(caller.clone()), order);
+        if let Order::Sync(decision) = &mut order
+            && decision.resolve
+            && let [story] = &mut decision.only[..]
+        {
+            // What is not in conflict, or could be one of several, makes no job that fails.
+            *story = errors::only_conflict(story, self.conflicts().await?)?.story;
+        }
+        let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
+        let prepared = tokio::task::spawn_blocking(preparing).await;
+        let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;
+        let order = prepared.map_err(|refusal| errors::from_refusal(refusal, verb))?;
+        let started = self.keeper.start(request_id, order, terms, caller).await.map_err(from_keeper)?;
+        self.mirror.told(started.entry.revision).await;
+        let job = Some(view::job(&started.entry, clock::now()));
+        Ok(StartJobResponse { job, existing: started.existing })
+    }
+
     /// Says of items where they stand and come from, where their plan does not.
     async fn locate(&self, entry: &Arc<Entry>, items: &mut [Item]) -> Result<(), Status> {
         if items.is_empty() {
@@ -212,6 +248,15 @@ fn order(spec: Option<JobSpec>, caller: &mut Caller) -> Result<Order, Status> {
     Ok(order)
 }
 
+fn rate_budget(budget: pace::Budget) -> RateBudget {
+    RateBudget {
+        host: budget.host,
+        remaining: budget.remaining,
+        limit: budget.limit,
+        reset_at: Some(clock::timestamp(budget.reset)),
+    }
+}
+
 fn caller(sent: Vec<EnvironmentVariable>) -> Caller {
     Caller { variables: environment::accepted(sent), logins: Vec::new() }
 }
@@ -232,6 +277,7 @@ impl JobsService for Service {
             notices: self.notices(&snapshot),
             specweave_device: self.project.identity().device,
             specweave_inode: self.project.identity().inode,
+            rate_budgets: pace::budgets().into_iter().map(rate_budget).collect(),
         }))
     }
 
@@ -309,37 +355,39 @@ impl JobsService for Service {
         request: Request<StartJobRequest>,
     ) -> Result<Response<StartJobResponse>, Status> {
         self.enter(&request).await?;
+        self.start(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn resolve_conflict(
+        &self,
+        request: Request<ResolveConflictRequest>,
+    ) -> Result<Response<ResolveConflictResponse>, Status> {
+        self.enter(&request).await?;
         let request = request.into_inner();
-        let mut caller = caller(request.environment);
-        let terms = Terms::parse(request.spec.as_ref().unwrap_or(&JobSpec::default()));
-        let order = order(request.spec, &mut caller)?;
-        let verb = kind::of(&order).verb();
-        let terms = terms.map_err(|wrong| {
-            errors::from_refusal(Refusal::new(Why::Invalid, &wrong, &Redactor::default()), verb)
-        })?;
-        let request_id = match request.request_id.as_str() {
-            "" => format!("{:016x}", disk::random()),
-            id if id.len() <= 128 => id.to_owned(),
-            _ => {
-                return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
-            }
+        let decision = SyncSpec {
+            on_conflict: request.r#use,
+            only: vec![request.story],
+            resolve: true,
+            ..SyncSpec::default()
         };
-        let (scope, mut order) = (self.scope(caller.clone()), order);
-        if let Order::Sync(decision) = &mut order
-            && decision.resolve
-            && let [story] = &mut decision.only[..]
-        {
-            // What is not in conflict, or could be one of several, makes no job that fails.
-            *story = errors::only_conflict(story, self.conflicts().await?)?.story;
-        }
-        let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
-        let prepared = tokio::task::spawn_blocking(preparing).await;
-        let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;
-        let order = prepared.map_err(|refusal| errors::from_refusal(refusal, verb))?;
-        let started = self.keeper.start(request_id, order, terms, caller).await.map_err(from_keeper)?;
-        self.mirror.told(started.entry.revision).await;
-        let job = Some(view::job(&started.entry, clock::now()));
-        Ok(Response::new(StartJobResponse { job, existing: started.existing }))
+        let spec = JobSpec { work: Some(job_spec::Work::Sync(decision)), ..JobSpec::default() };
+        let started = self.start(StartJobRequest {
+            request_id: request.request_id,
+            spec: Some(spec),
+            environment: request.environment,
+        });
+        Ok(Response::new(ResolveConflictResponse { job: started.await?.job }))
+    }
+
+    async fn list_sources(
+        &self,
+        request: Request<ListSourcesRequest>,
+    ) -> Result<Response<ListSourcesResponse>, Status> {
+        self.enter(&request).await?;
+        let scope = self.scope(caller(request.into_inner().environment));
+        let looking = move || import::known_sources(&scope.project, &scope.secrets);
+        let known = tokio::task::spawn_blocking(looking).await;
+        Ok(Response::new(known.map_err(|panic| Status::internal(panic.to_string()))?))
     }
 
     type FollowJobStream = Streamed<FollowJobResponse>;
@@ -471,10 +519,12 @@ impl JobsService for Service {
         request: Request<PruneJobsRequest>,
     ) -> Result<Response<PruneJobsResponse>, Status> {
         self.enter(&request).await?;
-        let PruneJobsRequest { keep, older_than_seconds, dry_run } = request.into_inner();
+        let PruneJobsRequest { keep, older_than_seconds, dry_run, ids } = request.into_inner();
+        let known = |id: &String| JobId::parse(id).ok_or_else(|| errors::not_found(id, &[]));
+        let ids: Vec<JobId> = ids.iter().map(known).collect::<Result<_, _>>()?;
         let age = Millis::try_from(older_than_seconds.saturating_mul(1_000)).unwrap_or(Millis::MAX);
         let before = if age == 0 { Millis::MAX } else { clock::now().saturating_sub(age) };
-        let which = Which { keep: keep as usize, before, dry_run };
+        let which = Which { ids, keep: keep as usize, before, dry_run };
         let removed = self.keeper.prune(which).await.map_err(from_keeper)?;
         let now = clock::now();
         Ok(Response::new(PruneJobsResponse {

@@ -6,7 +6,7 @@ mod classify;
 pub mod edits;
 pub mod github;
 pub mod jira;
-mod pace;
+pub mod pace;
 pub mod server;
 
 use crate::model::failure::{Failure, Reason};

@@ -8,6 +8,7 @@ use crate::work::kind;
 use specweave_jobs::clock::{Millis, timestamp};
 use specweave_jobs::{mirror, v1};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 /// Names of failed items that a listing shows.
 const FAILED_SHOWN: usize = 10;
@@ -97,7 +98,12 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
         updated: read.updated,
         left_out: read.left_out,
         left_out_reason: kind::of(&job.order).left_out_reason(),
+        active: entry.news.active.iter().filter(|_| running).map(active_item).collect(),
     }
+}
+
+fn active_item((name, received_bytes): &(Arc<str>, u64)) -> v1::ActiveItem {
+    v1::ActiveItem { name: name.to_string(), received_bytes: *received_bytes }
 }
 
 /// Seconds until the end. What a sync has ahead is all of its writes at the tracker's pace; of others, it comes on top.

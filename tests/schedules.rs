@@ -30,7 +30,7 @@ fn a_job_that_is_done_again_is_listed_with_its_next_time_with_a_daemon_and_witho
     for _ in 0..2 {
         let listed = world.run(["list"]).ok().says("Scheduled (1):\n").says(&format!("[{id}] clone-repos"));
         listed.says("Next: in ").says("Last: completed just now: 1/1 (100%)").says(&format!("kill {id}"));
-        world.run(["show", &id]).ok().says("Status: scheduled").says("Every: 1h 30m").says("Last: completed");
+        world.run(["show", &id]).ok().says("Status: scheduled").says("Every: 90 min").says("Last: completed");
         assert_eq!(
             world.run(["list", "--state", "scheduled", "--json"]).ok().json()["jobs"][0]["id"],
             json!(id)

@@ -297,7 +297,13 @@ fn a_contradiction_waits_for_a_person_who_decides_either_way() {
         let (before, writes) = (read(&path(&world, 1)), trackers.writes().len());
         let job = sync(&world, &[tracker]);
         assert_eq!(job["state"], "completed_with_warnings", "{job}");
-        assert!(job["warning"].as_str().unwrap().contains("conflict: title changed here and in"), "{job}");
+        assert!(
+            job["warning"]
+                .as_str()
+                .unwrap()
+                .contains("in conflict: web/FS-001/US-001: title changed here and in"),
+            "{job}"
+        );
         assert_eq!(read(&path(&world, 1)), before, "{tracker}: the story is as it was");
         assert_eq!(item_of(&trackers, 1).title, "[FS-001][US-001] Theirs");
         assert_eq!(trackers.writes().len(), writes + 1, "{tracker}: the other story is pushed");
@@ -1068,16 +1074,19 @@ fn a_decision_is_about_one_conflict_that_was_shown() {
     std::fs::write(&twin, story(1, "Of the app")).unwrap();
     synced(&world, &["github"]);
     let refused = |story: &str, side: &str, why: &str| {
+        let jobs = || world.run(["list", "--all", "-q"]).ok().stdout;
+        let before = jobs();
         let said = world.run(["resolve", story, "--use", side, "--tracker", "github"]);
-        assert!(said.status == Some(1) && said.stdout.contains(why), "{said:?}");
+        assert!(said.status == Some(3) && said.stderr.contains(why), "{said:?}");
+        assert_eq!(jobs(), before, "a decision over nothing makes no job");
     };
-    refused("US-404", "local", "there is no story or item US-404");
-    refused("US-001", "local", "US-001 means several: app/FS-001/US-001, web/FS-001/US-001");
-    refused("US-002", "remote", "US-002 is not in conflict; nothing was changed");
+    refused("US-404", "local", "\"US-404\" is not in conflict");
+    refused("US-002", "remote", "\"US-002\" is not in conflict");
     let number = item_of(&trackers, 2).number;
     edit(&world, 2, "title: \"Story 2\"", "title: \"Mine\"");
     trackers.edit(number, |issue| issue.title = "[FS-001][US-002] Theirs".into());
-    refused("US-002", "local", "it was not shown yet");
+    refused("US-002", "local", "is not in conflict, as far as the last sync or import has seen");
+    sync(&world, &["github"]);
     assert_eq!(trackers.issue(number).title, "[FS-001][US-002] Theirs");
     // What a person writes there is nobody else's to change.
     let place = beside(&path(&world, 2));

@@ -344,7 +344,7 @@ fn an_error_is_a_document_where_one_was_asked_for() {
     assert_eq!(error(&["rm", &id], 1)["reason"], "JOB_NOT_REMOVABLE");
     assert_eq!(error(&["wait", &id, "--timeout", "0.1"], 124)["reason"], "TIMED_OUT");
     assert_eq!(error(&["follow", &id, "--timeout", "nan"], 2)["reason"], "USAGE");
-    assert_eq!(error(&["show"], 2)["reason"], "USAGE");
+    assert_eq!(error(&["kill"], 2)["reason"], "USAGE");
     let nowhere = World::bare();
     let said = nowhere.run(["list", "--json"]).with_status(1);
     assert_eq!(said.json()["error"]["reason"], "PROJECT_NOT_FOUND");

@@ -192,6 +192,7 @@ pub async fn prune(project: &Project, arguments: &PruneArgs, json: bool) -> Resu
         keep: arguments.keep,
         older_than_seconds: arguments.older_than.map_or(0, |age| age.0.as_secs()),
         dry_run: true,
+        ids: Vec::new(),
     };
     let is_asked = !arguments.yes && !arguments.dry_run;
     if is_asked && (json || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()) {
@@ -200,7 +201,7 @@ pub async fn prune(project: &Project, arguments: &PruneArgs, json: bool) -> Resu
         return Err(Failure::Usage(told.to_owned()));
     }
     if is_asked {
-        let there = connection.client.prune_jobs(timed(request)).await?.into_inner().jobs;
+        let there = connection.client.prune_jobs(timed(request.clone())).await?.into_inner().jobs;
         if there.is_empty() {
             print("No finished job is there to remove.\n")?;
             return Ok(0);

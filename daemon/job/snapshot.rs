@@ -57,6 +57,8 @@ pub struct News {
     /// What the work touched last.
     pub item: Arc<str>,
     pub phase: &'static str,
+    /// What it works on at the moment, with the bytes that have come.
+    pub active: Vec<(Arc<str>, u64)>,
     /// Milliseconds of waiting that surely are ahead of it, such as for a limit that it will reach.
     pub ahead: Millis,
 }

@@ -126,8 +126,10 @@ impl Command {
 }
 
 /// Which ended jobs leave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Which {
+    /// Only these; all that fit where none is named.
+    pub ids: Vec<JobId>,
     /// So many of the newest stay.
     pub keep: usize,
     /// Those that ended later stay.

@@ -66,6 +66,7 @@ impl Keeper {
         ended.sort_by(|(at, one), (other_at, other)| (at, &one.job.id).cmp(&(other_at, &other.job.id)));
         ended.truncate(ended.len().saturating_sub(which.keep));
         ended.retain(|(at, _)| *at <= which.before);
+        ended.retain(|(_, entry)| which.ids.is_empty() || which.ids.contains(&entry.job.id));
         let entries: Vec<Arc<Entry>> = ended.into_iter().map(|(_, entry)| entry).collect();
         if !which.dry_run {
             entries.iter().for_each(|entry| self.let_go(&entry.job.id));

@@ -4,6 +4,7 @@ use crate::keeper::KeeperError;
 use crate::work::kind::{Refusal, Why};
 use specweave_jobs::v1::{Conflict, Job};
 use specweave_jobs::{ERROR_DOMAIN, reason};
+use std::sync::OnceLock;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -21,8 +22,22 @@ pub fn error<const N: usize>(
     Status::with_error_details(code, text, details)
 }
 
+/// Why this daemon stops; said once, before anything is refused for it.
+static BECAUSE: OnceLock<&'static str> = OnceLock::new();
+
+/// Says why it stops, in the word of the contract.
+pub fn stops_because(word: &'static str) {
+    let _ = BECAUSE.set(word);
+}
+
 pub fn shutting_down() -> Status {
-    error(Code::Unavailable, reason::SHUTTING_DOWN, "the daemon is stopping", [])
+    let because = BECAUSE.get().copied().unwrap_or_default();
+    error(
+        Code::Unavailable,
+        reason::SHUTTING_DOWN,
+        "the daemon is stopping",
+        [("because", because.to_owned())],
+    )
 }
 
 pub fn not_found(wanted: &str, jobs: &[Job]) -> Status {
@@ -54,7 +69,8 @@ pub fn only_conflict(wanted: &str, mut conflicts: Vec<Conflict>) -> Result<Confl
         // A story that was imported has an id of its own, too, with which its file's name begins.
         let file = conflict.path.rsplit('/').next().unwrap_or_default().to_lowercase();
         let is_own = file.strip_prefix(&lower).is_some_and(|rest| rest.starts_with('-') || rest == ".md");
-        !lower.is_empty() && (story == lower || story.ends_with(&format!("/{lower}")) || is_own)
+        let is_item = conflict.item.to_lowercase() == lower;
+        !lower.is_empty() && (story == lower || story.ends_with(&format!("/{lower}")) || is_own || is_item)
     };
     let fitting: Vec<usize> = (0..conflicts.len()).filter(|place| ends_so(&conflicts[*place])).collect();
     let named = fitting.iter().copied().find(|place| conflicts[*place].story == exact);
@@ -64,7 +80,7 @@ pub fn only_conflict(wanted: &str, mut conflicts: Vec<Conflict>) -> Result<Confl
             let known: Vec<&str> = conflicts.iter().take(MOST_IDS).map(|one| one.story.as_str()).collect();
             let wanted = specweave_jobs::text::plain(wanted);
             let text = match fitting.len() {
-                0 => format!("{wanted:?} is not in conflict"),
+                0 => format!("{wanted:?} is not in conflict, as far as the last sync or import has seen"),
                 count => format!("{wanted:?} means {count} stories in conflict"),
             };
             Err(error(Code::NotFound, reason::CONFLICT_NOT_FOUND, text, [("known", known.join("\n"))]))

@@ -20,15 +20,41 @@ struct Known {
     closed_until: Option<Deadline>,
     /// Requests that the server still gives before `reset`, when it says so.
     left: Option<u64>,
+    /// How many it gives then; 0 where it does not say so.
+    limit: u64,
     reset: Millis,
+}
+
+/// What a server has said of its limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub host: String,
+    pub remaining: u64,
+    pub limit: u64,
+    pub reset: Millis,
+}
+
+/// By server and the hash of the token.
+type Gates = Mutex<HashMap<(String, u64), Arc<Gate>>>;
+static GATES: LazyLock<Gates> = LazyLock::new(Mutex::default);
+
+/// What all servers have said that were asked, the tightest of each.
+pub fn budgets() -> Vec<Budget> {
+    let gates = GATES.lock().expect("no holder panics");
+    let told = gates.iter().filter_map(|((origin, _), gate)| {
+        let known = gate.0.lock().expect("no holder panics");
+        let host = Url::parse(origin).ok()?.host_str()?.to_owned();
+        Some(Budget { host, remaining: known.left?, limit: known.limit, reset: known.reset })
+    });
+    let mut all: Vec<Budget> = told.collect();
+    all.sort_by(|one, other| (&one.host, one.remaining).cmp(&(&other.host, other.remaining)));
+    all.dedup_by(|one, other| one.host == other.host);
+    all
 }
 
 impl Gate {
     /// The gate to `base` for this login.
     pub fn of(base: &Url, login: Option<&Login>) -> Arc<Self> {
-        /// By server and the hash of the token.
-        type Gates = Mutex<HashMap<(String, u64), Arc<Gate>>>;
-        static GATES: LazyLock<Gates> = LazyLock::new(Mutex::default);
         let mut hasher = DefaultHasher::new();
         login.map(|login| (&login.user, login.secret.reveal())).hash(&mut hasher);
         let key = (base.origin().ascii_serialization(), hasher.finish());
@@ -64,10 +90,12 @@ impl Gate {
         let (Some(left), Some(reset)) = (number("x-ratelimit-remaining"), number("x-ratelimit-reset")) else {
             return;
         };
+        let limit = number("x-ratelimit-limit").and_then(|limit| u64::try_from(limit).ok());
         let reset = reset.saturating_mul(1000).saturating_add(1000);
         let spent = {
             let mut known = self.0.lock().expect("no holder panics");
             (known.left, known.reset) = (u64::try_from(left).ok(), reset);
+            known.limit = limit.unwrap_or_default();
             left <= 0
         };
         if spent && let Some(wait) = crate::net::asked_to_wait(headers) {

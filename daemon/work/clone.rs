@@ -6,7 +6,7 @@ mod kind;
 pub mod outputs;
 mod targets;
 
-use crate::git::{self, CloneError, Cloned, Engine, Success, mark};
+use crate::git::{self, CloneError, Cloned, Engine, Success, Traffic, mark};
 use crate::job::order::CloneOrder;
 use crate::job::{Done, Event, ItemState, MOST_ITEMS, Plan};
 use crate::model::failure::{Failure, Reason};
@@ -23,7 +23,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use outputs::{Config, Repository, Summary};
 use specweave_jobs::{clock, crash, disk};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -50,6 +50,40 @@ const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs
 /// Clones that are begun for each that has its turn: those that wait for the disk keep none waiting for the
 /// network.
 const STARTED_AHEAD: usize = 4;
+
+/// How often it is told what is under way.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Clones of this run that have begun, in the order of their names.
+#[derive(Default)]
+struct Begun(Mutex<BTreeMap<Arc<str>, Arc<Traffic>>>);
+
+impl Begun {
+    fn shown(&self) -> Vec<(Arc<str>, u64)> {
+        let begun = self.0.lock().expect("no holder panics");
+        begun.iter().filter_map(|(name, traffic)| Some((name.clone(), traffic.received()?))).collect()
+    }
+}
+
+/// A clone among those that have begun, until it is dropped.
+struct UnderWay<'a> {
+    begun: &'a Begun,
+    name: Arc<str>,
+}
+
+impl<'a> UnderWay<'a> {
+    fn enter(begun: &'a Begun, name: &str, traffic: &Arc<Traffic>) -> Self {
+        let name: Arc<str> = name.into();
+        begun.0.lock().expect("no holder panics").insert(name.clone(), traffic.clone());
+        Self { begun, name }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.begun.0.lock().expect("no holder panics").remove(&self.name);
+    }
+}
 
 fn at_a_time(order: &CloneOrder) -> usize {
     order.concurrency.map_or(CONCURRENCY, |wanted| (wanted as usize).min(MOST_CONCURRENCY))
@@ -92,7 +126,7 @@ pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> 
         root,
         tenure,
     );
-    let run = Run { engine, config, ended: AtomicUsize::default(), context };
+    let run = Run { engine, config, ended: AtomicUsize::default(), under_way: Begun::default(), context };
     run.find_lost().await?;
     run.clone_waiting(order).await?;
     run.conclude().await
@@ -103,6 +137,7 @@ struct Run<'a> {
     config: Config,
     /// Items that have ended, for the log.
     ended: AtomicUsize,
+    under_way: Begun,
     context: &'a Context,
 }
 
@@ -147,13 +182,21 @@ impl Run<'_> {
         let mut items = (0..count as u32).filter(|item| waiting(*item));
         let mut under_way = FuturesUnordered::new();
         let mut stop = None;
+        let mut looks = tokio::time::interval(LOOK);
         loop {
             while stop.is_none() && under_way.len() < at_a_time * STARTED_AHEAD {
                 let Some(item) = items.next() else { break };
                 under_way.push(self.clone_item(item));
             }
+            let ended = tokio::select! {
+                ended = under_way.next() => ended,
+                _ = looks.tick() => {
+                    context.active(self.under_way.shown());
+                    continue;
+                }
+            };
             // After a stop nothing new begins; what is under way ends by itself and is recorded.
-            match under_way.next().await {
+            match ended {
                 None => break,
                 Some(Ok(())) => {}
                 Some(Err(why)) => drop(stop.get_or_insert(why)),
@@ -230,7 +273,9 @@ impl Run<'_> {
             target: root.join(&repository.path),
             partial: root.join(format!("{}.partial-{}", repository.path, context.job.id)),
             job: context.job.id.to_string(),
+            traffic: Arc::default(),
         };
+        let _under_way = UnderWay::enter(&self.under_way, &repository.name, &target.traffic);
         let (owned_root, path) = (root.to_path_buf(), repository.path.clone());
         tokio::task::spawn_blocking(move || outputs::make_parents(&owned_root, &path))
             .await

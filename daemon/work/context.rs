@@ -121,6 +121,12 @@ impl Context {
         self.keeper.has_news(&self.live);
     }
 
+    /// Tells what is under way, with the bytes that have come.
+    pub fn active(&self, active: Vec<(Arc<str>, u64)>) {
+        self.live.change(|news| news.active = active);
+        self.keeper.has_news(&self.live);
+    }
+
     /// Tells how many milliseconds of waiting surely are ahead.
     pub fn ahead(&self, waiting: Millis) {
         self.live.change(|news| news.ahead = waiting);

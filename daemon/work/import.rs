@@ -45,6 +45,15 @@ pub fn find_sources(
     sources::find(project, order, secrets, |platform| marks::imported(project, platform))
 }
 
+/// What an import or a sync may be told, for a picker.
+pub fn known_sources(project: &Project, secrets: &Secrets) -> specweave_jobs::v1::ListSourcesResponse {
+    let imported: Vec<SourceId> = Platform::ALL
+        .into_iter()
+        .flat_map(|platform| sources::vetted(marks::imported(project, platform), platform, secrets))
+        .collect();
+    sources::known(project, secrets, &imported)
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error(transparent)]

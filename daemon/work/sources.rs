@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use specweave_jobs::disk;
 use specweave_jobs::project::Project;
+use specweave_jobs::v1;
 use url::Url;
 
 /// A project's configuration is no larger.
@@ -96,6 +97,43 @@ pub fn of_section(
             Err(SourceError::Several(platform.name(), names.join(", ")))
         }
     }
+}
+
+/// What is known without being named: what an import reads, and what a sync may be told.
+pub fn known(project: &Project, secrets: &Secrets, imported: &[SourceId]) -> v1::ListSourcesResponse {
+    let recorded = |platform| imported.iter().filter(|one| one.platform == platform).cloned().collect();
+    let found = find(project, &ImportOrder::default(), secrets, recorded).unwrap_or_default();
+    let sources = found.into_iter().map(|source| v1::KnownSource {
+        tracker: tracker(source.platform) as i32,
+        imported: imported.contains(&source),
+        name: source.name,
+        server: source.server,
+    });
+    let sync = &config(project)["sync"];
+    let default = sync["defaultProfile"].as_str();
+    let profiles = sync["profiles"].as_object().into_iter().flatten().filter_map(|(id, profile)| {
+        let word = profile["provider"].as_str().or(profile["platform"].as_str())?;
+        Some(v1::KnownProfile {
+            id: id.clone(),
+            tracker: v1::Tracker::of_word(word) as i32,
+            is_default: default == Some(id),
+        })
+    });
+    let own = Platform::ALL.into_iter().filter(|platform| sync[platform.word()].is_object());
+    let own = own.map(|platform| v1::KnownProfile {
+        id: String::new(),
+        tracker: tracker(platform) as i32,
+        is_default: false,
+    });
+    let mut profiles: Vec<v1::KnownProfile> = profiles.chain(own).collect();
+    if let [only] = &mut profiles[..] {
+        only.is_default = true;
+    }
+    v1::ListSourcesResponse { sources: sources.collect(), profiles }
+}
+
+fn tracker(platform: Platform) -> v1::Tracker {
+    v1::Tracker::of_word(platform.word())
 }
 
 fn sources_of(
