@@ -16,6 +16,7 @@ mod lifecycle;
 mod listings;
 mod load;
 mod packages;
+mod plugin;
 mod quickstart;
 mod regenerating;
 mod schedules;
