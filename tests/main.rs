@@ -7,6 +7,7 @@ mod contract;
 mod crashes;
 mod dependencies;
 mod doctor;
+mod editors;
 mod exactness;
 mod hostile;
 mod house;

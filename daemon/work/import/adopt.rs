@@ -122,6 +122,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn all_projects_of_azure_devops_that_are_mapped_are_taken_over_once() {
+        let config = json!({"ado": {
+            "orgUrl": "https://dev.azure.com/acme", "project": "Nova",
+            "projectMappings": [{"projectName": "Core"}, {"projectName": "Nova"}, {"other": 1}],
+        }});
+        assert_eq!(requested(&config, &mut Caller::default()).ado_projects, ["Core", "Nova"]);
+    }
+
+    #[test]
     fn tokens_are_taken_out_and_an_address_of_the_files_is_not_believed() {
         let mut config = json!({
             "githubRepositories": [{"owner": "acme", "repo": "web"}],

