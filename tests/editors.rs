@@ -14,14 +14,14 @@ fn neovim_shows_a_job_as_it_goes_and_stops_and_resumes_it() {
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("editors/nvim");
     let programs = Path::new(env!("CARGO_BIN_EXE_specweave-jobs")).parent().unwrap().display().to_string();
     let sources: Vec<String> = names.iter().map(|name| server.repository(name)).collect();
-    let heal = world.dir.join("heal");
+    let (heal, state) = (world.dir.join("heal"), world.dir.join("state"));
     world
         .set("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()))
         .set("SPECWEAVE_JOBS_STALL_SECONDS", "60")
         .set("SPECWEAVE_JOBS_TEST_PLUGIN", plugin.display().to_string())
         .set("SPECWEAVE_JOBS_TEST_SOURCES", sources.join(" "))
         .set("SPECWEAVE_JOBS_TEST_HEAL", heal.display().to_string())
-        .set("XDG_STATE_HOME", world.dir.join("state").display().to_string());
+        .set("XDG_STATE_HOME", state.display().to_string());
     server.fault(&names[1], Fault::Silent);
     let script = plugin.join("test/run.lua");
     let said = std::thread::scope(|scope| {

@@ -215,9 +215,9 @@ export interface Notice {
   label: string;
 }
 
-/** What is said of a job whose state has changed; nothing where nobody has to know. */
+/** What is said of a job whose state has changed, or that is over before anybody saw it begin; nothing where nobody has to know. */
 export function notice(before: Job | undefined, job: Job, wanted: "all" | "problems" | "none"): Notice | undefined {
-  if (wanted === "none" || job.foreign || before === undefined || before.state === job.state) return undefined;
+  if (wanted === "none" || job.foreign || before?.state === job.state) return undefined;
   const name = title(job);
   const last = job.state === JobState.SCHEDULED ? (job.schedule?.lastState ?? JobState.UNSPECIFIED) : job.state;
   switch (last) {

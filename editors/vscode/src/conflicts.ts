@@ -83,7 +83,8 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
     }
     const output = this.merged(node);
     await fs.mkdir(path.dirname(output), { recursive: true });
-    await fs.writeFile(output, sideText(conflict, "local"));
+    // As it stood before either side changed it: what is to stand is still to be chosen.
+    await fs.writeFile(output, sideText(conflict, "base"));
     await vscode.commands.executeCommand("_open.mergeEditor", {
       base,
       input1: { uri: local, title: "The Story", description: conflict.path },

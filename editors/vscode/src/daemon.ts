@@ -27,7 +27,8 @@ const CALL_MS = 30_000;
 
 export class Daemon {
   private readonly known = new Map<string, Job>();
-  private client: JobsClient | undefined;
+  /** The one connection, by the endpoint that it leads to. */
+  private connection: { endpoint: string; client: JobsClient } | undefined;
   private watching: AbortController | undefined;
   private tries = 0;
   private retry: NodeJS.Timeout | undefined;
@@ -100,7 +101,9 @@ export class Daemon {
 
   private connect(): JobsClient | undefined {
     try {
-      const { endpoint } = JSON.parse(fs.readFileSync(this.endpointFile, "utf8")) as { endpoint?: unknown };
+      const published = fs.readFileSync(this.endpointFile, "utf8");
+      if (this.connection?.endpoint === published) return this.connection.client;
+      const { endpoint } = JSON.parse(published) as { endpoint?: unknown };
       const socket = typeof endpoint === "string" && endpoint.startsWith("unix:/") ? endpoint.slice("unix:".length) : undefined;
       if (!socket || fs.statSync(socket).uid !== process.getuid?.()) return undefined;
       const transport = createGrpcTransport({
@@ -108,8 +111,8 @@ export class Daemon {
         nodeOptions: { createConnection: () => net.connect(socket) },
         defaultTimeoutMs: CALL_MS,
       });
-      this.client = createClient(JobsService, transport);
-      return this.client;
+      this.connection = { endpoint: published, client: createClient(JobsService, transport) };
+      return this.connection.client;
     } catch {
       return undefined;
     }

@@ -60,6 +60,7 @@ class Extension {
   private project(root: string): Project {
     return new Project(root, () => program(this.context), {
       jobs: (before, changed, removed, isFirst) => {
+        // What had ended before the first look is no news.
         if (!isFirst) changed.forEach((job) => this.tell(root, before.get(job.id), job));
         const hasEnded = changed.some((job) => !isActive(job)) || isFirst;
         // The map is brought up to date after this call.

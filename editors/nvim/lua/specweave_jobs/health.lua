@@ -24,9 +24,9 @@ function M.check()
   for _, finding in ipairs(told.findings) do
     local text = finding.check .. ": " .. finding.detail
     if finding.verdict == "wrong" then
-      wrong(text, { finding.fix })
+      wrong(text, { finding.fix or "specweave-jobs doctor" })
     elseif finding.verdict == "note" then
-      warn(text, finding.fix and { finding.fix } or nil)
+      warn(text, { finding.fix or "nothing has to be done" })
     else
       ok(text)
     end
