@@ -1,4 +1,4 @@
-//! What systems have each in their own way, behind one face. [`linux`] asks the kernel; [`portable`] does with what every
+//! What systems have each in their own way, behind one face. `linux` asks the kernel; `portable` does with what every
 //! Unix has and with what its programs tell, as on macOS. `build.rs` chooses, and `SPECWEAVE_JOBS_PORTABLE=1` builds the
 //! portable one on Linux, too. Nowhere else does the code ask which system it is on, but for programs that only one has.
 

@@ -12,7 +12,7 @@ if (programs) {
 }
 execFileSync("node", ["build.mjs"], { stdio: "inherit" });
 const file = programs ? `specweave-jobs-${target}.vsix` : "specweave-jobs.vsix";
-const words = ["vsce", "package", "--no-dependencies", "--out", file, "--allow-missing-repository"];
+const words = ["vsce", "package", "--no-dependencies", "--out", file, "--allow-missing-repository", "--no-rewrite-relative-links"];
 execFileSync("npx", programs ? [...words, "--target", target] : words, { stdio: "inherit" });
 const megabytes = statSync(file).size / 1e6;
 console.log(`${file}: ${megabytes.toFixed(2)} MB`);
