@@ -173,7 +173,8 @@ pub fn decide<'a>(
             }
             (true, false) => out.push(field, local, may_push),
             // A tracker may say a box in other words: one whose words did not change there keeps those here.
-            (false, true) if field == Field::Boxes => {
+            // And a label that stands on one side only, as its tracker did not take it, is nobody's edit.
+            (false, true) if field == Field::Boxes || field == Field::Labels && base.is_some() => {
                 let both = merged(field, known, local, remote, rules.policy);
                 out.pull(field, both.as_ref().unwrap_or(remote), may_pull);
             }
@@ -274,17 +275,22 @@ fn spelling(label: &str) -> String {
     label.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
 }
 
-/// A label stays unless one side took away what both had. One that is spelled in two ways is one, as it stands here.
+/// Each label goes the way of the side that has changed it; where both have, or nobody remembers, it stays. One that is
+/// spelled in two ways is one, as it stands here.
 fn merged_labels(base: Option<&Base>, local: &Record, remote: &Record) -> BTreeSet<String> {
     let spelled =
         |labels: &BTreeSet<String>| labels.iter().map(|label| spelling(label)).collect::<BTreeSet<_>>();
     let (mine, theirs) = (spelled(&local.labels), spelled(&remote.labels));
-    let bases = base.map(|base| (spelled(&base.local.labels), spelled(&base.remote.labels)));
+    let (my_base, their_base) =
+        base.map(|base| (spelled(&base.local.labels), spelled(&base.remote.labels))).unwrap_or_default();
     let stays = |label: &&String| {
-        let label = spelling(label);
-        let both_had =
-            bases.as_ref().is_some_and(|(mine, theirs)| mine.contains(&label) && theirs.contains(&label));
-        !both_had || (mine.contains(&label) && theirs.contains(&label))
+        let label = &spelling(label);
+        let (here, there) = (mine.contains(label), theirs.contains(label));
+        match (here != my_base.contains(label), there != their_base.contains(label)) {
+            (_, false) => here,
+            (false, true) => there,
+            (true, true) => true,
+        }
     };
     let own = local.labels.iter();
     let others = remote.labels.iter().filter(|label| !mine.contains(&spelling(label)));

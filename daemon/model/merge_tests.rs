@@ -105,6 +105,19 @@ fn what_may_not_be_pushed_stays_news() {
 }
 
 #[test]
+fn a_label_that_one_side_alone_has_is_an_edit_only_of_who_changed_it() {
+    let (here, there) = (record("a", "", &["kept here"], &[]), record("a", "", &["kept there"], &[]));
+    let base = Base { local: here.clone(), remote: there.clone() };
+    let mut remote = there.clone();
+    remote.labels.insert("new".into());
+    let out = decide(Some(&base), &here, &here, &remote, &rules(Policy::Manual));
+    assert_eq!(out.local.labels, ["kept here".into(), "new".into()].into());
+    assert_eq!((out.pushed, out.pulled), (vec![], vec![Field::Labels]));
+    let again = decide(Some(&out.base), &out.local, &out.local, &remote, &rules(Policy::Manual));
+    assert!(!again.writes(), "{again:?}");
+}
+
+#[test]
 fn a_tracker_that_says_it_in_other_words_has_not_changed_anything() {
     let local = record("a", "a * b", &[], &[("1", false)]);
     let mut remote = local.clone();

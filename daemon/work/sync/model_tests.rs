@@ -1253,6 +1253,29 @@ fn ten_thousand_items_are_made_once_each_whatever_gets_lost_on_the_way() {
     assert!(deaths > 6 * lots && lost > 6 * lots);
 }
 
+#[test]
+fn what_was_added_there_comes_here_after_a_sync_that_only_sent() {
+    let mut model = Model { settings: Settings { lossy: false, lag: 0, skew: 0, delete: false }, words: 0 };
+    let mut trial = <Trial as StateMachineTest>::init_test(&model);
+    let calm = |direction| {
+        let (policy, faults) = (OnConflict::Manual, Vec::new());
+        Step::Sync(Sync { direction, policy, dies_in: None, faults, meanwhile: None })
+    };
+    let history = [
+        Step::Make(2),
+        calm(Direction::Both),
+        Step::EditThere(2, What::Label),
+        Step::Edit(2, What::Label),
+        calm(Direction::Export),
+        calm(Direction::Both),
+    ];
+    for step in history {
+        trial.go(&model, step);
+        assert!(trial.sim.failures().is_empty(), "{:?}", trial.sim.failures());
+        model.words += 1;
+    }
+}
+
 prop_state_machine! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,

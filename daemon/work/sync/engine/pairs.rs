@@ -275,10 +275,17 @@ impl Engine<'_> {
     /// now, so that nobody takes them for an edit there.
     pub(super) fn not_taken(&mut self, out: &mut Outcome, now: Option<Item>, origin: Origin) -> Vec<Field> {
         let Some(now) = now else { return Vec::new() };
-        let told = self.dialect().record(&now, origin);
+        let dialect = self.dialect();
+        let mut told = dialect.record(&now, origin);
+        // A state may have become another one than was asked for, which is known.
+        let status = out.base.remote.status.clone();
+        let sent = Record { status, ..dialect.echo(&out.remote) };
         let simple = [Field::Title, Field::Status, Field::Priority, Field::Labels];
-        let is_missed = |field: &Field| out.pushed.contains(field) && !told.same(&out.base.remote, *field);
+        let is_missed = |field: &Field| out.pushed.contains(field) && !told.same(&sent, *field);
         let missed: Vec<Field> = simple.into_iter().filter(is_missed).collect();
+        // Labels of the tracker's that were sent along and may not come here yet stay news.
+        let news: BTreeSet<&String> = sent.labels.difference(&out.base.remote.labels).collect();
+        told.labels.retain(|label| !news.contains(label));
         for field in &missed {
             out.base.remote.take(*field, &told);
         }
