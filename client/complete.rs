@@ -1,14 +1,13 @@
 //! What a shell offers when a person presses the key for it: ids of jobs, stories in conflict, profiles. Read from the files
 //! alone, and whatever cannot be read offers nothing.
 
-use crate::conflict_files;
 use clap_complete::engine::CompletionCandidate;
 use serde_json::Value;
 use specweave_jobs::mirror::{self, Document, from_entries};
 use specweave_jobs::project::Project;
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::{Job, JobState};
-use specweave_jobs::{clock, disk};
+use specweave_jobs::{clock, conflict_files, disk};
 use std::ffi::OsStr;
 use std::path::Path;
 

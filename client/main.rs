@@ -3,7 +3,6 @@
 
 mod cli;
 mod complete;
-mod conflict_files;
 mod connect;
 mod defaults;
 mod doctor;

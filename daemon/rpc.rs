@@ -24,7 +24,7 @@ use specweave_jobs::project::{JobId, Project};
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::v1::jobs_service_server::JobsService;
 use specweave_jobs::v1::*;
-use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, disk, environment, reason};
+use specweave_jobs::{PROTOCOL, PROTOCOL_HEADER, clock, diagnosis, disk, environment, reason};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -388,6 +388,17 @@ impl JobsService for Service {
         let looking = move || import::known_sources(&scope.project, &scope.secrets);
         let known = tokio::task::spawn_blocking(looking).await;
         Ok(Response::new(known.map_err(|panic| Status::internal(panic.to_string()))?))
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<DiagnoseRequest>,
+    ) -> Result<Response<DiagnoseResponse>, Status> {
+        self.enter(&request).await?;
+        let project = self.project.clone();
+        let examined = tokio::task::spawn_blocking(move || diagnosis::examine(&project)).await;
+        let findings = examined.map_err(|panic| Status::internal(panic.to_string()))?;
+        Ok(Response::new(DiagnoseResponse { findings: findings.into_iter().map(Finding::from).collect() }))
     }
 
     type FollowJobStream = Streamed<FollowJobResponse>;

@@ -3,6 +3,7 @@
 //! * [`v1`]: the generated messages and services of `specweave/jobs/v1/jobs.proto`.
 //! * [`project`]: the project's root and every path below it, the endpoint file.
 //! * [`mirror`]: the documented `background-jobs.json`, read and written.
+//! * [`diagnosis`], [`conflict_files`]: what can be seen of a project without asking a daemon.
 //! * [`environment`]: which variables of a caller travel with its job.
 //! * [`disk`], [`clock`], [`process`], [`text`]: whole-file replacement, moments, liveness of a pid,
 //!   text that came from elsewhere.
@@ -10,7 +11,9 @@
 //! Nothing here owns a job or talks to a network.
 
 pub mod clock;
+pub mod conflict_files;
 pub mod crash;
+pub mod diagnosis;
 pub mod disk;
 pub mod environment;
 pub mod json;

@@ -3,7 +3,8 @@
 use crate::world::World;
 use crate::world::git_server::Fault;
 use crate::world::trackers::{Issue, Trackers};
-use serde_json::json;
+use serde_json::{Value, json};
+use specweave_jobs::v1::finding::Verdict;
 use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
 use specweave_jobs::v1::*;
 use std::future::Future;
@@ -54,6 +55,26 @@ fn a_picker_knows_profiles_and_sources_without_reading_a_file() {
         let budgets = client.get_info(GetInfoRequest {}).await.unwrap().into_inner().rate_budgets;
         let budget = budgets.iter().find(|budget| budget.host == "127.0.0.1").expect("it was asked");
         assert!((3_900..4_000).contains(&budget.remaining) && budget.reset_at.is_some(), "{budget:?}");
+    });
+}
+
+#[test]
+fn a_plugin_is_told_what_doctor_says() {
+    let world = World::new();
+    std::fs::write(world.project.join(".specweave/state/broken.json"), "{").unwrap();
+    let doctor = world.run(["doctor", "--json"]).json();
+    let said: Vec<&Value> = doctor["findings"].as_array().unwrap().iter().collect();
+    plugin(&world, |mut client| async move {
+        let findings = client.diagnose(DiagnoseRequest {}).await.unwrap().into_inner().findings;
+        let broken = findings.iter().find(|finding| finding.check == "state files").unwrap();
+        assert_eq!(broken.verdict(), Verdict::Wrong, "{broken:?}");
+        assert!(broken.detail.contains("broken.json") && !broken.fix.is_empty(), "{broken:?}");
+        for finding in &findings {
+            assert!(
+                said.iter().any(|one| one["check"] == finding.check.as_str()),
+                "doctor does not say {finding:?}"
+            );
+        }
     });
 }
 

@@ -1,6 +1,6 @@
 //! The daemon: its lock, what it has published, its socket, and whether it answers.
 
-use super::{Finding, note, ok, wrong};
+use super::Finding;
 use crate::connect::{self, LockState, Patience};
 use specweave_jobs::project::{Endpoint, EndpointError, Project, host};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -16,9 +16,11 @@ pub(super) async fn examine(project: &Project) -> Vec<Finding> {
     let lock = connect::lock_state(project);
     let held = lock != LockState::Free;
     let mut findings = vec![match lock {
-        LockState::Free => ok("lock", "free: no daemon runs"),
-        LockState::Held(Some(pid)) => ok("lock", format!("held by process {}", pid.as_raw_nonzero())),
-        LockState::Held(None) => note(
+        LockState::Free => Finding::ok("lock", "free: no daemon runs"),
+        LockState::Held(Some(pid)) => {
+            Finding::ok("lock", format!("held by process {}", pid.as_raw_nonzero()))
+        }
+        LockState::Held(None) => Finding::note(
             "lock",
             "held by a process of another machine, container or boot",
             "use specweave-jobs there, or end that process there",
@@ -27,15 +29,15 @@ pub(super) async fn examine(project: &Project) -> Vec<Finding> {
     let endpoint = match (Endpoint::read(&project.daemon().endpoint()), held) {
         (Ok(endpoint), true) => endpoint,
         (Ok(_), false) => {
-            findings.push(note("endpoint", "a dead daemon's; the next one replaces it", START));
+            findings.push(Finding::note("endpoint", "a dead daemon's; the next one replaces it", START));
             return findings;
         }
         (Err(EndpointError::Missing), false) => {
-            findings.push(ok("endpoint", "none, as no daemon runs"));
+            findings.push(Finding::ok("endpoint", "none, as no daemon runs"));
             return findings;
         }
         (Err(error), _) => {
-            findings.push(wrong("endpoint", error.to_string(), START));
+            findings.push(Finding::wrong("endpoint", error.to_string(), START));
             return findings;
         }
     };
@@ -53,9 +55,13 @@ fn matches_lock(endpoint: &Endpoint, lock: LockState) -> Finding {
         _ => endpoint.host != host(),
     };
     if same {
-        ok("endpoint", &*endpoint.endpoint)
+        Finding::ok("endpoint", &*endpoint.endpoint)
     } else {
-        wrong("endpoint", format!("names process {}, which does not hold the lock", endpoint.pid), START)
+        Finding::wrong(
+            "endpoint",
+            format!("names process {}, which does not hold the lock", endpoint.pid),
+            START,
+        )
     }
 }
 
@@ -65,7 +71,7 @@ fn socket_is_private(socket: &Path) -> Finding {
     let shown = socket.display();
     let facts = match std::fs::symlink_metadata(socket) {
         Ok(facts) => facts,
-        Err(error) => return wrong("socket", format!("{shown}: {error}"), START),
+        Err(error) => return Finding::wrong("socket", format!("{shown}: {error}"), START),
     };
     let folder = socket.parent().and_then(|folder| std::fs::symlink_metadata(folder).ok());
     let length = socket.as_os_str().len();
@@ -78,19 +84,19 @@ fn socket_is_private(socket: &Path) -> Finding {
     } else if length > LONGEST_SOCKET_PATH {
         "has a path that is too long"
     } else {
-        return ok("socket", format!("{shown} (mode {:o}, {length} bytes)", facts.mode() & 0o777));
+        return Finding::ok("socket", format!("{shown} (mode {:o}, {length} bytes)", facts.mode() & 0o777));
     };
-    wrong("socket", format!("{shown} {complaint}"), STOP)
+    Finding::wrong("socket", format!("{shown} {complaint}"), STOP)
 }
 
 async fn answers(project: &Project) -> Finding {
     let connection = match connect::find(project, Patience::Short).await {
         Ok(Some(connection)) => connection,
-        Ok(None) => return wrong("handshake", "nothing listens at the endpoint", START),
-        Err(error) => return wrong("handshake", error.to_string(), STOP),
+        Ok(None) => return Finding::wrong("handshake", "nothing listens at the endpoint", START),
+        Err(error) => return Finding::wrong("handshake", error.to_string(), STOP),
     };
     match connect::info(&connection).await {
-        Ok(info) if info.version != env!("CARGO_PKG_VERSION") => note(
+        Ok(info) if info.version != env!("CARGO_PKG_VERSION") => Finding::note(
             "handshake",
             format!("the daemon is version {}, this is {}", info.version, env!("CARGO_PKG_VERSION")),
             STOP,
@@ -101,14 +107,14 @@ async fn answers(project: &Project) -> Finding {
                 info.version, info.protocol, info.active_jobs
             );
             match info.notices.as_slice() {
-                [] => ok("handshake", detail),
-                notices => note(
+                [] => Finding::ok("handshake", detail),
+                notices => Finding::note(
                     "handshake",
                     format!("{detail}; {}", notices.join("; ")),
                     "specweave-jobs daemon logs",
                 ),
             }
         }
-        Err(error) => wrong("handshake", error.to_string(), STOP),
+        Err(error) => Finding::wrong("handshake", error.to_string(), STOP),
     }
 }

@@ -1,12 +1,11 @@
 //! The files: the file system they are on, room, what cannot be read, what was left behind, and secrets.
 
-use super::{Finding, note, ok, wrong};
-use crate::conflict_files;
+use super::Finding;
+use crate::mirror::{self, Document, from_entries};
+use crate::project::{JobId, Project};
+use crate::redactor::Redactor;
+use crate::{clock, conflict_files, disk, process, system};
 use serde::de::IgnoredAny;
-use specweave_jobs::mirror::{self, Document, from_entries};
-use specweave_jobs::project::{JobId, Project};
-use specweave_jobs::redactor::Redactor;
-use specweave_jobs::{clock, disk, process, system};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -41,28 +40,28 @@ pub(super) fn examine(project: &Project) -> Vec<Finding> {
 fn file_system(project: &Project) -> Finding {
     if let Some(name) = system::network_file_system(&project.specweave()) {
         let detail = format!(".specweave is on a network file system ({name}); its locks may not hold");
-        return note("file system", detail, "keep the project on a local disk");
+        return Finding::note("file system", detail, "keep the project on a local disk");
     }
-    ok("file system", "local")
+    Finding::ok("file system", "local")
 }
 
 fn room(project: &Project) -> Finding {
     let facts = match rustix::fs::statvfs(project.specweave()) {
         Ok(facts) => facts,
-        Err(error) => return wrong("disk", error.to_string(), "df -h .specweave"),
+        Err(error) => return Finding::wrong("disk", error.to_string(), "df -h .specweave"),
     };
     let free = facts.f_bavail * facts.f_frsize;
     let detail = format!("{} MB free", free / (1024 * 1024));
     if facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-        wrong("disk", "the file system is read-only", "mount | grep ro,")
+        Finding::wrong("disk", "the file system is read-only", "mount | grep ro,")
     } else if free < LITTLE_ROOM || facts.f_files > 0 && facts.f_favail == 0 {
-        wrong(
+        Finding::wrong(
             "disk",
             format!("{detail}, {} files can be made", facts.f_favail),
             "df -h .specweave; df -i .specweave",
         )
     } else {
-        ok("disk", detail)
+        Finding::ok("disk", detail)
     }
 }
 
@@ -71,7 +70,7 @@ fn list_lock(project: &Project) -> Finding {
     const STALE_MS: clock::Millis = 30_000;
     let path = project.background_jobs_lock();
     if !disk::exists(&path) {
-        return ok("list lock", "free");
+        return Finding::ok("list lock", "free");
     }
     let content = disk::read_regular(&path, 1024).unwrap_or_default();
     let content = String::from_utf8_lossy(&content);
@@ -80,9 +79,9 @@ fn list_lock(project: &Project) -> Finding {
     let taken: Option<clock::Millis> = lines.next().and_then(|at| at.parse().ok());
     let holder_lives = pid.zip(taken).is_some_and(|(pid, taken)| process::is_still(pid, taken));
     if taken.is_some_and(|taken| clock::now() - taken < STALE_MS) && holder_lives {
-        ok("list lock", format!("held by process {}", pid.unwrap_or(0)))
+        Finding::ok("list lock", format!("held by process {}", pid.unwrap_or(0)))
     } else {
-        note(
+        Finding::note(
             "list lock",
             "left by a process that is gone; the next writer breaks it",
             format!("rm {}", path.display()),
@@ -109,9 +108,9 @@ fn readable(project: &Project, files: &[PathBuf]) -> Finding {
         files.iter().filter(named).filter(|path| **path != project.background_jobs() && !is_json(path));
     let broken: Vec<PathBuf> = list.into_iter().chain(broken.cloned()).collect();
     if broken.is_empty() {
-        ok("state files", format!("{} files, all readable", files.len()))
+        Finding::ok("state files", format!("{} files, all readable", files.len()))
     } else {
-        wrong(
+        Finding::wrong(
             "state files",
             format!("not valid JSON: {}", shown(project, &broken)),
             "specweave-jobs daemon start   (what it cannot read it sets aside, and rebuilds the list)",
@@ -127,9 +126,9 @@ fn set_aside(project: &Project, files: &[PathBuf]) -> Finding {
     };
     let aside: Vec<PathBuf> = files.iter().filter(is_aside).cloned().collect();
     if aside.is_empty() {
-        ok("quarantine", "nothing was set aside")
+        Finding::ok("quarantine", "nothing was set aside")
     } else {
-        note(
+        Finding::note(
             "quarantine",
             format!("unreadable parts were set aside: {}", all(project, &aside)),
             "look at them, then remove them",
@@ -140,8 +139,8 @@ fn set_aside(project: &Project, files: &[PathBuf]) -> Finding {
 /// What waits for a person beside stories.
 fn conflicts(project: &Project) -> Finding {
     match &conflict_files::paths(project)[..] {
-        [] => ok("conflicts", "no story is in conflict"),
-        waiting => note(
+        [] => Finding::ok("conflicts", "no story is in conflict"),
+        waiting => Finding::note(
             "conflicts",
             format!("a person is to decide over {}", all(project, waiting)),
             "specweave-jobs conflicts",
@@ -163,9 +162,9 @@ fn partial_clones(project: &Project) -> Finding {
     let orphans: Vec<PathBuf> =
         folders_below(&project.root().join("repositories"), 3).into_iter().filter(orphan).collect();
     if orphans.is_empty() {
-        ok("partial clones", "none without a job")
+        Finding::ok("partial clones", "none without a job")
     } else {
-        wrong(
+        Finding::wrong(
             "partial clones",
             format!("left by jobs that are over: {}", shown(project, &orphans)),
             format!("rm -rf {}", shown(project, &orphans)),
@@ -185,9 +184,9 @@ fn secrets(project: &Project, state: &[PathBuf], clones: &[PathBuf]) -> Finding 
     let configs: Vec<PathBuf> = clones.iter().map(|clone| clone.join("config")).collect();
     let found: Vec<PathBuf> = state.iter().chain(&configs).filter(|path| tells(path)).cloned().collect();
     if found.is_empty() {
-        ok("secrets", "none in state files or in clones' .git/config")
+        Finding::ok("secrets", "none in state files or in clones' .git/config")
     } else {
-        wrong(
+        Finding::wrong(
             "secrets",
             format!("in clear text in {}", shown(project, &found)),
             "revoke them; then remove them: `git remote set-url origin ADDRESS` in a clone, \
@@ -196,7 +195,6 @@ fn secrets(project: &Project, state: &[PathBuf], clones: &[PathBuf]) -> Finding 
     }
 }
 
-/// Paths as seen from the project, and how many more there are.
 /// Every path, where a person has to look at each.
 fn all(project: &Project, paths: &[PathBuf]) -> String {
     paths.iter().map(|path| name_of(project, path)).collect::<Vec<_>>().join(" ")
@@ -206,6 +204,7 @@ fn name_of(project: &Project, path: &Path) -> String {
     path.strip_prefix(project.root()).unwrap_or(path).display().to_string()
 }
 
+/// The first paths as seen from the project, and how many more there are.
 fn shown(project: &Project, paths: &[PathBuf]) -> String {
     let mut names: Vec<String> = paths.iter().take(MOST_NAMED).map(|path| name_of(project, path)).collect();
     if paths.len() > MOST_NAMED {

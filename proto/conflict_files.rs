@@ -1,8 +1,8 @@
 //! The files that wait beside stories for a person, found in the living docs without a daemon.
 
-use specweave_jobs::disk;
-use specweave_jobs::project::Project;
-use specweave_jobs::text::plain;
+use crate::disk;
+use crate::project::Project;
+use crate::text::plain;
 use std::path::PathBuf;
 
 /// A file of which more would be read is none of these.
