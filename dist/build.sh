@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what is released, in dist/out: an archive with both programs, completions, manual pages and licences; the sources
-# and Homebrew's formula for them; a Debian package, where cargo-deb is installed; npm packages, where npm is; and their
-# checksums.
+# and Homebrew's formula for them; a Debian package, where cargo-deb is installed; npm packages and the extension for
+# VS Code, where npm is; and their checksums.
 set -eu
 cd "$(dirname "$0")/.."
 # Whoever gets the programs need not have zlib; where the musl target is installed, nothing but the kernel.
@@ -46,6 +46,15 @@ if command -v cargo-deb > /dev/null; then
 fi
 if command -v npm > /dev/null; then
     dist/npm.sh "$version" "$built" "$out"
+    # The extension for VS Code on this platform, with both programs inside.
+    (
+        programs=$(cd "$built" && pwd)
+        cd editors/vscode
+        npm ci --silent --no-audit --no-fund --ignore-scripts
+        npm run --silent generate
+        node package.mjs "$programs" > /dev/null
+    )
+    mv editors/vscode/*.vsix "$out"
 fi
 rm -rf "${out:?}/$name"
 (cd "$out" && sha256sum -- * > SHA256SUMS)
