@@ -126,6 +126,7 @@ impl Failure {
     /// A command to type.
     fn hint(&self) -> String {
         match self {
+            Self::Project(ProjectError::Gone(_)) => "cd PROJECT   (where it is now)".into(),
             Self::Project(_) => "specweave-jobs init".into(),
             Self::Mirror(_) => {
                 "specweave-jobs daemon start   (it sets an unreadable file aside and rebuilds it)".into()

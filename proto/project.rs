@@ -25,6 +25,8 @@ pub struct Identity {
 pub enum ProjectError {
     #[error("no SpecWeave project here: neither {0} nor a folder above it has a .specweave folder")]
     NotFound(PathBuf),
+    #[error("the project that stood in {0} is gone: it was removed or moved")]
+    Gone(PathBuf),
     #[error("cannot look at {path}")]
     Unreadable { path: PathBuf, source: io::Error },
     /// Its files could name what runs and who is signalled.

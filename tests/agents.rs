@@ -198,6 +198,26 @@ fn ends_are_told_one_line_each_and_nothing_holds_an_agent_for_ever() {
 }
 
 #[test]
+fn whoever_watches_ends_with_the_project() {
+    let world = World::new();
+    world.run(["daemon", "start"]).ok();
+    let told = world.dir.join("told");
+    let mut watching = world
+        .command(["watch", "--ends"])
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    eventually("it watches", || world.run(["daemon", "status"]).stdout.contains("Open streams: 1"));
+    world.run(["daemon", "stop"]).ok();
+    let elsewhere = world.dir.join("elsewhere");
+    std::fs::rename(&world.project, &elsewhere).unwrap();
+    eventually("it has ended", || watching.try_wait().unwrap().is_some());
+    std::fs::rename(&elsewhere, &world.project).unwrap();
+    assert!(read(&told).contains("it was removed or moved"), "{}", read(&told));
+}
+
+#[test]
 fn a_status_line_says_what_is_active_and_nothing_where_nothing_is() {
     let (mut world, server, names) = World::with_remotes(2);
     let line = plugins().join("specweave/bin/specweave-jobs-statusline");

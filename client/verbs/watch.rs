@@ -9,7 +9,7 @@ use crate::failure::{self, Failure};
 use crate::render::{self, screen};
 use crate::source::Source;
 use specweave_jobs::mirror::status_word;
-use specweave_jobs::project::Project;
+use specweave_jobs::project::{Project, ProjectError};
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,8 +109,11 @@ fn draw<'a>(jobs: impl Iterator<Item = &'a Job>, with_daemon: bool) -> Result<()
     print(&format!("\u{1b}[H{}\u{1b}[K\u{1b}[J", lines.join("\u{1b}[K\r\n")))
 }
 
-/// A stream of changes, if a daemon runs.
+/// A stream of changes, if a daemon runs. Whoever watches ends with the project.
 async fn changes(project: &Project) -> Result<Option<Streaming<WatchJobsResponse>>, Failure> {
+    if !project.is_still_here() {
+        return Err(ProjectError::Gone(project.root().to_path_buf()).into());
+    }
     let Some(mut connection) = connect::find_awake(project, Patience::Long).await? else { return Ok(None) };
     match connection.client.watch_jobs(WatchJobsRequest::default()).await {
         Ok(stream) => Ok(Some(stream.into_inner())),

@@ -8,19 +8,29 @@ import type { Project } from "./project";
 export type Node =
   | { kind: "project"; project: Project }
   | { kind: "group"; project: Project; group: Group }
-  | { kind: "job"; project: Project; job: Job }
+  | JobNode
   | { kind: "item"; project: Project; job: Job; item: Item }
   | { kind: "more"; text: string };
 
-/** The editor waits 200 ms itself; one that is told more often draws nothing. */
-const GAP_MS = 300;
+/** The same object as long as there is the job: by it the editor knows what to draw anew. */
+interface JobNode {
+  readonly kind: "job";
+  readonly project: Project;
+  job: Job;
+}
+
+/** The editor draws at once what it is told after 200 quiet milliseconds, and nothing while it is told more often. */
+const GAP_MS = 250;
 
 /** Items that are shown of one job. */
 const MOST_ITEMS = 500;
 
 export class JobsTree implements vscode.TreeDataProvider<Node> {
-  private readonly changed = new vscode.EventEmitter<Node | undefined>();
+  private readonly changed = new vscode.EventEmitter<Node[] | undefined>();
   readonly onDidChangeTreeData = this.changed.event;
+  private readonly nodes = new Map<string, JobNode>();
+  private order = "";
+  private drawn = 0;
   private pending: NodeJS.Timeout | undefined;
   private readonly ticking = setInterval(() => this.tick(), 1_000);
 
@@ -35,13 +45,39 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
   refresh(): void {
     this.pending ??= setTimeout(() => {
       this.pending = undefined;
-      this.changed.fire(undefined);
-    }, GAP_MS);
+      this.drawn = Date.now();
+      const stale = this.stale();
+      if (stale?.length !== 0) this.changed.fire(stale);
+    }, Math.max(0, this.drawn + GAP_MS - Date.now()));
+  }
+
+  /** The jobs that have to be drawn anew; nothing for all, where others are shown than before, or in another order. */
+  private stale(): Node[] | undefined {
+    const projects = this.projects();
+    const orders = projects.map((project) => [project.root, groups(project.daemon.jobs.values()).map(({ label, jobs }) => [label, jobs.map(({ id }) => id)])]);
+    const order = JSON.stringify(orders);
+    if (order !== this.order) {
+      this.order = order;
+      this.nodes.clear();
+      return undefined;
+    }
+    return projects.flatMap((project) =>
+      [...project.daemon.jobs.values()]
+        .filter((job) => counts(job) || this.nodes.get(key(project, job))?.job !== job)
+        .map((job) => this.node(project, job)),
+    );
+  }
+
+  private node(project: Project, job: Job): JobNode {
+    const known = this.nodes.get(key(project, job));
+    const node = known ?? { kind: "job", project, job };
+    node.job = job;
+    this.nodes.set(key(project, job), node);
+    return node;
   }
 
   /** What counts down is drawn anew. */
   private tick(): void {
-    const counts = (job: Job) => job.pause?.resumeAt !== undefined || job.schedule?.nextAt !== undefined;
     if (this.projects().some((project) => [...project.daemon.jobs.values()].some(counts))) this.refresh();
   }
 
@@ -55,7 +91,7 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
       case "project":
         return this.ofProject(node.project);
       case "group":
-        return node.group.jobs.map((job) => ({ kind: "job", project: node.project, job }));
+        return node.group.jobs.map((job) => this.node(node.project, job));
       case "job":
         return this.items(node.project, node.job);
       default:
@@ -100,7 +136,7 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
       }
       case "job": {
         const item = new vscode.TreeItem(title(node.job), vscode.TreeItemCollapsibleState.Collapsed);
-        item.id = `${node.project.root}:${node.job.id}`;
+        item.id = key(node.project, node.job);
         item.description = detail(node.job, Date.now());
         item.contextValue = jobContext(node.job);
         item.iconPath = new vscode.ThemeIcon(jobIcon(node.job));
@@ -124,3 +160,8 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
     return item;
   }
 }
+
+const key = (project: Project, job: Job) => `${project.root}:${job.id}`;
+
+/** Whether a moment in the future is shown of it. */
+const counts = (job: Job) => job.pause?.resumeAt !== undefined || job.schedule?.nextAt !== undefined;
