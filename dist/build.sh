@@ -46,15 +46,18 @@ if command -v cargo-deb > /dev/null; then
 fi
 if command -v npm > /dev/null; then
     dist/npm.sh "$version" "$built" "$out"
-    # The extension for VS Code on this platform, with both programs inside.
-    (
-        programs=$(cd "$built" && pwd)
-        cd editors/vscode
-        npm ci --silent --no-audit --no-fund --ignore-scripts
-        npm run --silent generate
-        node package.mjs "$programs" > /dev/null
-    )
-    mv editors/vscode/*.vsix "$out"
+    # The extension for VS Code with both programs inside, where they are this platform's own.
+    if [ "${target%%-*}" = "${host%%-*}" ]; then
+        (
+            programs=$(cd "$built" && pwd)
+            cd editors/vscode
+            rm -f ./*.vsix
+            npm ci --silent --no-audit --no-fund --ignore-scripts
+            npm run --silent generate
+            node package.mjs "$programs" > /dev/null
+        )
+        mv editors/vscode/*.vsix "$out"
+    fi
 fi
 rm -rf "${out:?}/$name"
 (cd "$out" && sha256sum -- * > SHA256SUMS)

@@ -3,7 +3,7 @@
 
 use crate::model::record::{BoxKey, Checkbox, Field, Record, by_key, keys};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Both sides as they were when they last met. A tracker may say the same in other words: each side is compared with
 /// its own.
@@ -270,31 +270,52 @@ fn merged(field: Field, known: Known, local: &Record, remote: &Record, policy: P
     Some(both)
 }
 
-/// A label without what trackers spell in their own ways.
+/// A label without what trackers spell in their own ways: case, and what they take for a separator.
 fn spelling(label: &str) -> String {
-    label.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
+    let separates = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '-');
+    let words: Vec<&str> = label.split(separates).filter(|word| !word.is_empty()).collect();
+    words.join("-").to_lowercase()
 }
 
-/// Each label goes the way of the side that has changed it; where both have, or nobody remembers, it stays. One that is
-/// spelled in two ways is one, as it stands here.
+/// Labels by their spelling: each as it stands, mostly one.
+fn by_spelling(labels: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<&String>> {
+    let mut spelled: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
+    for label in labels {
+        spelled.entry(spelling(label)).or_default().insert(label);
+    }
+    spelled
+}
+
+/// Whether both are the same labels, however they are spelled.
+pub fn are_same_labels(one: &BTreeSet<String>, other: &BTreeSet<String>) -> bool {
+    by_spelling(one).into_keys().eq(by_spelling(other).into_keys())
+}
+
+/// Whether a label is among others, however it is spelled.
+pub fn has_label(labels: &BTreeSet<String>, label: &str) -> bool {
+    labels.iter().any(|known| spelling(known) == spelling(label))
+}
+
+/// Each label goes the way of the side that has changed it. Where both have, or nobody remembers, it stays, as it is
+/// spelled here.
 fn merged_labels(base: Option<&Base>, local: &Record, remote: &Record) -> BTreeSet<String> {
-    let spelled =
-        |labels: &BTreeSet<String>| labels.iter().map(|label| spelling(label)).collect::<BTreeSet<_>>();
-    let (mine, theirs) = (spelled(&local.labels), spelled(&remote.labels));
-    let (my_base, their_base) =
-        base.map(|base| (spelled(&base.local.labels), spelled(&base.remote.labels))).unwrap_or_default();
-    let stays = |label: &&String| {
-        let label = &spelling(label);
-        let (here, there) = (mine.contains(label), theirs.contains(label));
-        match (here != my_base.contains(label), there != their_base.contains(label)) {
+    let (mine, theirs) = (by_spelling(&local.labels), by_spelling(&remote.labels));
+    let (my_base, their_base) = base
+        .map(|base| (by_spelling(&base.local.labels), by_spelling(&base.remote.labels)))
+        .unwrap_or_default();
+    let spellings: BTreeSet<&String> = mine.keys().chain(theirs.keys()).collect();
+    let standing = |spelling: &String| {
+        let (here, there) = (mine.get(spelling), theirs.get(spelling));
+        let was_there = their_base.get(spelling);
+        match (here != my_base.get(spelling), there != was_there) {
             (_, false) => here,
+            // Somebody has added there what the tracker had not taken from here.
+            (false, true) if was_there.is_none() => here.or(there),
             (false, true) => there,
-            (true, true) => true,
+            (true, true) => here.or(there),
         }
     };
-    let own = local.labels.iter();
-    let others = remote.labels.iter().filter(|label| !mine.contains(&spelling(label)));
-    own.chain(others).filter(stays).cloned().collect()
+    spellings.into_iter().filter_map(standing).flatten().map(|label| (*label).clone()).collect()
 }
 
 /// Texts that are longer are not put together: it would take too long to see what has changed.

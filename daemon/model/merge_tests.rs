@@ -118,6 +118,23 @@ fn a_label_that_one_side_alone_has_is_an_edit_only_of_who_changed_it() {
 }
 
 #[test]
+fn labels_that_are_alike_are_not_taken_for_one_another() {
+    let with = |labels: &[&str]| record("a", "", labels, &[]);
+    let pulled = |before: &[&str], now: &[&str]| {
+        let out = outcome(&with(before), &with(before), &with(now), Policy::Manual);
+        assert_eq!(out.base, met(&with(now)), "{out:?}");
+        out.local.labels == with(now).labels
+    };
+    assert!(pulled(&["🐛"], &["🐛", "🚀"]));
+    assert!(pulled(&["🐛", "🚀"], &["🐛"]));
+    assert!(pulled(&["v1.0"], &["v1-0"]));
+    assert!(pulled(&["help-wanted"], &["Help wanted"]));
+    // As both sides first meet, one that is spelled in two ways is one.
+    let out = decide(None, &with(&["bug"]), &with(&["bug"]), &with(&["Bug", "new"]), &rules(Policy::Manual));
+    assert_eq!(out.local.labels, with(&["bug", "new"]).labels);
+}
+
+#[test]
 fn a_tracker_that_says_it_in_other_words_has_not_changed_anything() {
     let local = record("a", "a * b", &[], &[("1", false)]);
     let mut remote = local.clone();

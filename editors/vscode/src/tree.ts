@@ -12,7 +12,7 @@ export type Node =
   | { kind: "item"; project: Project; job: Job; item: Item }
   | { kind: "more"; text: string };
 
-/** The same object as long as there is the job: by it the editor knows what to draw anew. */
+/** The same object until other jobs are shown, or in another order: by it the editor knows what to draw anew. */
 interface JobNode {
   readonly kind: "job";
   readonly project: Project;
@@ -29,6 +29,8 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
   private readonly changed = new vscode.EventEmitter<Node[] | undefined>();
   readonly onDidChangeTreeData = this.changed.event;
   private readonly nodes = new Map<string, JobNode>();
+  /** Jobs whose items could not be read. */
+  private readonly unread = new Set<string>();
   private order = "";
   private drawn = 0;
   private pending: NodeJS.Timeout | undefined;
@@ -59,13 +61,16 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
     if (order !== this.order) {
       this.order = order;
       this.nodes.clear();
+      this.unread.clear();
       return undefined;
     }
-    return projects.flatMap((project) =>
-      [...project.daemon.jobs.values()]
-        .filter((job) => counts(job) || this.nodes.get(key(project, job))?.job !== job)
-        .map((job) => this.node(project, job)),
+    const isStale = (project: Project, job: Job) =>
+      counts(job) || this.unread.has(key(project, job)) || this.nodes.get(key(project, job))?.job !== job;
+    const stale = projects.flatMap((project) =>
+      [...project.daemon.jobs.values()].filter((job) => isStale(project, job)).map((job) => this.node(project, job)),
     );
+    this.unread.clear();
+    return stale;
   }
 
   private node(project: Project, job: Job): JobNode {
@@ -91,7 +96,8 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
       case "project":
         return this.ofProject(node.project);
       case "group":
-        return node.group.jobs.map((job) => this.node(node.project, job));
+        // The group is as old as the order of all; its jobs have gone on since.
+        return node.group.jobs.map((job) => this.node(node.project, node.project.daemon.jobs.get(job.id) ?? job));
       case "job":
         return this.items(node.project, node.job);
       default:
@@ -115,6 +121,7 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
       const isCut = failed.nextItemPageToken !== "" || (others?.nextItemPageToken ?? "") !== "" || room <= 0;
       return isCut ? [...nodes, { kind: "more", text: `More: specweave-jobs show ${job.id} --items` }] : nodes;
     } catch {
+      this.unread.add(key(project, job));
       return [{ kind: "more", text: "The items could not be read." }];
     }
   }

@@ -5,6 +5,7 @@ use super::{Ended, Engine, Went};
 use crate::docs::authored::Authored;
 use crate::model::failure::Reason;
 use crate::model::item::{Item, Platform, number_or_text};
+use crate::model::merge;
 use crate::model::record::{Field, Record};
 use crate::model::story_key::marker;
 use crate::trackers::TrackerError;
@@ -189,7 +190,8 @@ impl Engine<'_> {
         if sent.priority.is_some() && told.priority != sent.priority {
             missed.push(Field::Priority);
         }
-        if !sent.labels.iter().all(|label| told.labels.contains(label)) {
+        let has = |label: &String| merge::has_label(&told.labels, label);
+        if !sent.labels.iter().all(has) {
             missed.push(Field::Labels);
         }
         missed

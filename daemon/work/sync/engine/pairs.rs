@@ -8,7 +8,7 @@ use crate::model::conflict::{self, Shown, Stamp, Standing};
 use crate::model::conflict_file;
 use crate::model::failure::Reason;
 use crate::model::item::Item;
-use crate::model::merge::{Outcome, Policy, Rules};
+use crate::model::merge::{self, Outcome, Policy, Rules};
 use crate::model::record::{Field, Record};
 use crate::model::story_key::StoryKey;
 use crate::trackers::TrackerError;
@@ -276,18 +276,27 @@ impl Engine<'_> {
     pub(super) fn not_taken(&mut self, out: &mut Outcome, now: Option<Item>, origin: Origin) -> Vec<Field> {
         let Some(now) = now else { return Vec::new() };
         let dialect = self.dialect();
-        let mut told = dialect.record(&now, origin);
+        let told = dialect.record(&now, origin);
         // A state may have become another one than was asked for, which is known.
         let status = out.base.remote.status.clone();
         let sent = Record { status, ..dialect.echo(&out.remote) };
         let simple = [Field::Title, Field::Status, Field::Priority, Field::Labels];
-        let is_missed = |field: &Field| out.pushed.contains(field) && !told.same(&sent, *field);
-        let missed: Vec<Field> = simple.into_iter().filter(is_missed).collect();
-        // Labels of the tracker's that were sent along and may not come here yet stay news.
-        let news: BTreeSet<&String> = sent.labels.difference(&out.base.remote.labels).collect();
-        told.labels.retain(|label| !news.contains(label));
+        let is_missed = |field: &Field| match field {
+            Field::Labels => !merge::are_same_labels(&told.labels, &sent.labels),
+            field => !told.same(&sent, *field),
+        };
+        let pushed = simple.into_iter().filter(|field| out.pushed.contains(field));
+        let missed: Vec<Field> = pushed.filter(is_missed).collect();
+        let known = out.base.remote.labels.clone();
         for field in &missed {
             out.base.remote.take(*field, &told);
+        }
+        if out.pushed.contains(&Field::Labels) {
+            // What somebody has changed there, and may not come here yet, stays news.
+            let added: BTreeSet<&String> = sent.labels.difference(&known).collect();
+            let removed = known.difference(&sent.labels).cloned();
+            let stood = told.labels.iter().filter(|label| !added.contains(label)).cloned();
+            out.base.remote.labels = stood.chain(removed).collect();
         }
         self.items.insert(now.key.clone(), now);
         missed
@@ -365,7 +374,7 @@ enum Decision {
 /// What a person has to decide over.
 struct Contradiction {
     fields: Vec<Field>,
-    base: Option<crate::model::merge::Base>,
+    base: Option<merge::Base>,
     remote: Record,
     why: &'static str,
 }
