@@ -220,6 +220,13 @@ fn a_parent_and_an_orphan_are_told() {
     assert!(bullets.contains(&("Parent ID", "JIRA-PAY-1".into())));
 }
 
+#[test]
+fn a_line_that_is_the_first_after_empty_ones_is_written_as_the_first_is() {
+    for body in ["---", "\n---", " \n\n---"] {
+        assert_eq!(said(&item(body)).description, " ---", "{body:?}");
+    }
+}
+
 /// Texts of lines that mean something to the reader.
 fn any_body() -> impl Strategy<Value = String> {
     let line = prop_oneof![

@@ -49,6 +49,10 @@ pub fn body(text: &str) -> String {
     for line in clean.trim_end().split('\n') {
         let line = line.trim_end();
         let inside = fence.passes(line);
+        // The first line is the first that says something.
+        if out.is_empty() && line.is_empty() {
+            continue;
+        }
         out.push(match line {
             // As far as Markdown is concerned, a heading or code all the same.
             _ if HEADINGS.iter().any(|heading| line.starts_with(heading)) || line.starts_with("# US-") => {
