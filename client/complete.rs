@@ -2,17 +2,13 @@
 //! alone, and whatever cannot be read offers nothing.
 
 use clap_complete::engine::CompletionCandidate;
-use serde_json::Value;
 use specweave_jobs::mirror::{self, Document, from_entries};
-use specweave_jobs::project::Project;
+use specweave_jobs::project::{Project, configuration};
 use specweave_jobs::text::plain;
 use specweave_jobs::v1::{Job, JobState};
-use specweave_jobs::{clock, conflict_files, disk};
+use specweave_jobs::{clock, conflict_files};
 use std::ffi::OsStr;
 use std::path::Path;
-
-/// A configuration of which more would be read is none.
-const MOST_TEXT: u64 = 16 * 1024 * 1024;
 
 fn project() -> Option<Project> {
     Project::find(Path::new(".")).ok()
@@ -67,8 +63,7 @@ pub fn conflict(current: &OsStr) -> Vec<CompletionCandidate> {
 
 pub fn profile(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(project) = project() else { return Vec::new() };
-    let bytes = disk::read_regular(&project.config(), MOST_TEXT).unwrap_or_default();
-    let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let config = configuration(&project.config());
     let profiles = config["sync"]["profiles"].as_object().into_iter().flatten();
     let named = profiles.map(|(name, profile)| {
         let tracker = profile["provider"].as_str().or(profile["platform"].as_str());

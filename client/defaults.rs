@@ -3,8 +3,7 @@
 
 use crate::failure::Failure;
 use serde_json::Value;
-use specweave_jobs::disk;
-use specweave_jobs::project::Project;
+use specweave_jobs::project::{Project, configuration};
 use specweave_jobs::text::plain;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +14,6 @@ pub struct Defaults {
     pub notify: Option<bool>,
     pub on_finish: Option<String>,
 }
-
-/// A larger configuration is none.
-const MOST_CONFIG: u64 = 16 * 1024 * 1024;
 
 impl Defaults {
     pub fn read(project: &Project) -> Result<Self, Failure> {
@@ -40,9 +36,8 @@ impl Defaults {
     }
 
     fn of(path: &Path) -> Result<Self, Failure> {
-        let bytes = disk::read_regular(path, MOST_CONFIG).unwrap_or_default();
         // One that cannot be read has no defaults; whoever needs more of it says what is wrong with it.
-        let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let config = configuration(path);
         let jobs = &config["jobs"];
         let wrong = |name: &str, wanted: &str| {
             Failure::Usage(format!(

@@ -231,8 +231,8 @@ async fn live(
         }
     };
 
-    tracing::info!(reason, "stopping");
-    rpc::errors::stops_because(contract_word(reason));
+    tracing::info!(reason = reason.told(), "stopping");
+    rpc::errors::stops_because(reason.contract_word());
     boot::lifecycle::arm_watchdog(SAFE_POINT + DRAIN + Duration::from_secs(3));
     health_reporter.set_not_serving::<JobsServiceServer<Service>>().await;
     socket.remove();
@@ -260,23 +260,39 @@ async fn closed(activity: &Activity) {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
-/// The contract's word for why the daemon stops.
-fn contract_word(reason: &str) -> &'static str {
-    match reason {
-        ASKED => "asked",
-        IDLE_LONG => "idle",
-        GONE => "moved",
-        _ => "signal",
+/// Why the daemon stops.
+enum StopReason {
+    /// The name of a signal.
+    Signal(&'static str),
+    Asked,
+    Idle,
+    ProjectGone,
+}
+
+impl StopReason {
+    /// As the daemon's own log has it.
+    fn told(&self) -> &'static str {
+        match self {
+            Self::Signal(name) => name,
+            Self::Asked => "asked to",
+            Self::Idle => "nothing to do",
+            Self::ProjectGone => "the project or its state was removed or moved",
+        }
+    }
+
+    fn contract_word(&self) -> &'static str {
+        match self {
+            Self::Signal(_) => "signal",
+            Self::Asked => "asked",
+            Self::Idle => "idle",
+            Self::ProjectGone => "moved",
+        }
     }
 }
 
-const ASKED: &str = "asked to";
-const IDLE_LONG: &str = "nothing to do";
-const GONE: &str = "the project or its state was removed or moved";
-
 /// What makes the daemon act without a call.
 enum Happening {
-    Stop(&'static str),
+    Stop(StopReason),
     Unreachable,
     KeeperGone,
 }
@@ -314,14 +330,14 @@ impl Watch<'_> {
     ) -> Happening {
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return Happening::Stop("SIGTERM"),
-                _ = signals.interrupt.recv() => return Happening::Stop("SIGINT"),
-                () = stop_requested.cancelled() => return Happening::Stop(ASKED),
+                _ = signals.terminate.recv() => return Happening::Stop(StopReason::Signal("SIGTERM")),
+                _ = signals.interrupt.recv() => return Happening::Stop(StopReason::Signal("SIGINT")),
+                () = stop_requested.cancelled() => return Happening::Stop(StopReason::Asked),
                 _ = signals.look.recv() => {}
                 () = tokio::time::sleep(seconds("SPECWEAVE_JOBS_CHECK_SECONDS", CHECK)) => {}
             }
             if !self.tenure.holds() {
-                return Happening::Stop(GONE);
+                return Happening::Stop(StopReason::ProjectGone);
             }
             if !socket.is_reachable() {
                 return Happening::Unreachable;
@@ -329,7 +345,7 @@ impl Watch<'_> {
             self.handle.sweep().await;
             // The keeper decides, so that no job is taken after the decision to leave.
             if self.is_idle() && self.handle.stop_if_idle().await {
-                return Happening::Stop(IDLE_LONG);
+                return Happening::Stop(StopReason::Idle);
             }
         }
     }

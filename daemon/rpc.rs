@@ -152,10 +152,10 @@ impl Service {
     async fn start(&self, request: StartJobRequest) -> Result<StartJobResponse, Status> {
         let mut caller = caller(request.environment);
         let terms = Terms::parse(request.spec.as_ref().unwrap_or(&JobSpec::default()));
-        let order = order(request.spec, &mut caller)?;
-        let verb = kind::of(&order).verb();
+        let mut order = order(request.spec, &mut caller)?;
         let terms = terms.map_err(|wrong| {
-            errors::from_refusal(Refusal::new(Why::Invalid, &wrong, &Redactor::default()), verb)
+            let refusal = Refusal::new(Why::Invalid, &wrong, &Redactor::default());
+            errors::from_refusal(refusal, kind::of(&order).verb())
         })?;
         let request_id = match request.request_id.as_str() {
             "" => format!("{:016x}", disk::random()),
@@ -164,7 +164,6 @@ impl Service {
                 return Err(error(Code::InvalidArgument, reason::INVALID_SPEC, "request_id is too long", []));
             }
         };
-        let (scope, mut order) = (self.scope(caller.clone()), order);
         if let Order::Sync(decision) = &mut order
             && decision.resolve
             && let [story] = &mut decision.only[..]
@@ -172,14 +171,18 @@ impl Service {
             // What is not in conflict, or could be one of several, makes no job that fails.
             *story = errors::only_conflict(story, self.conflicts().await?)?.story;
         }
-        let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
-        let prepared = tokio::task::spawn_blocking(preparing).await;
-        let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;
-        let order = prepared.map_err(|refusal| errors::from_refusal(refusal, verb))?;
+        let order = self.prepared(order, &caller).await?;
         let started = self.keeper.start(request_id, order, terms, caller).await.map_err(from_keeper)?;
         self.mirror.told(started.entry.revision).await;
         let job = Some(view::job(&started.entry, clock::now()));
         Ok(StartJobResponse { job, existing: started.existing })
+    }
+
+    /// An order in which stands fast what has to, before a job is made of it.
+    async fn prepared(&self, mut order: Order, caller: &Caller) -> Result<Order, Status> {
+        let (scope, verb) = (self.scope(caller.clone()), kind::of(&order).verb());
+        let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
+        blocking(preparing).await?.map_err(|refusal| errors::from_refusal(refusal, verb))
     }
 
     /// Says of items where they stand and come from, where their plan does not.
@@ -189,8 +192,7 @@ impl Service {
         }
         let (entry, project) = (entry.clone(), self.project.clone());
         let read = move || kind::of(&entry.job.order).places(&entry.job, &project);
-        let places = tokio::task::spawn_blocking(read).await;
-        let places = places.map_err(|panic| Status::internal(panic.to_string()))?;
+        let places = blocking(read).await?;
         for item in items {
             if let Some((target, url)) = places.get(item.index as usize) {
                 (item.target, item.url) = (target.clone(), url.clone());
@@ -204,9 +206,7 @@ impl Service {
 
     async fn conflicts(&self) -> Result<Vec<Conflict>, Status> {
         let (project, key) = (self.project.clone(), self.key.clone());
-        let read = tokio::task::spawn_blocking(move || conflicts::all(&project, &key)).await;
-        let read = read.map_err(|panic| Status::internal(panic.to_string()))?;
-        read.map_err(|error| {
+        blocking(move || conflicts::all(&project, &key)).await?.map_err(|error| {
             let text = format!("the conflicts cannot be read: {error}");
             errors::error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, [])
         })
@@ -215,6 +215,11 @@ impl Service {
     fn notices(&self, snapshot: &Snapshot) -> Vec<String> {
         snapshot.notices.iter().cloned().chain(self.mirror.notices()).collect()
     }
+}
+
+/// Runs what blocks; a panic in it is an answer, too.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| Status::internal(panic.to_string()))
 }
 
 enum FoundJob {
@@ -386,8 +391,7 @@ impl JobsService for Service {
         self.enter(&request).await?;
         let scope = self.scope(caller(request.into_inner().environment));
         let looking = move || import::known_sources(&scope.project, &scope.secrets);
-        let known = tokio::task::spawn_blocking(looking).await;
-        Ok(Response::new(known.map_err(|panic| Status::internal(panic.to_string()))?))
+        Ok(Response::new(blocking(looking).await?))
     }
 
     async fn diagnose(
@@ -396,8 +400,7 @@ impl JobsService for Service {
     ) -> Result<Response<DiagnoseResponse>, Status> {
         self.enter(&request).await?;
         let project = self.project.clone();
-        let examined = tokio::task::spawn_blocking(move || diagnosis::examine(&project)).await;
-        let findings = examined.map_err(|panic| Status::internal(panic.to_string()))?;
+        let findings = blocking(move || diagnosis::examine(&project)).await?;
         Ok(Response::new(DiagnoseResponse { findings: findings.into_iter().map(Finding::from).collect() }))
     }
 

@@ -3,11 +3,10 @@
 
 mod files;
 
-use crate::project::Project;
+use crate::project::{self, Project};
 use crate::v1;
 use crate::{clock, disk, environment};
 use serde::Serialize;
-use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -101,9 +100,6 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// A larger configuration is none.
-const MOST_CONFIG: u64 = 16 * 1024 * 1024;
-
 /// Where credentials are; never what they are.
 fn credentials(project: &Project) -> Vec<Finding> {
     const SERVICES: [(&str, &str, &[&str]); 3] = [
@@ -111,8 +107,7 @@ fn credentials(project: &Project) -> Vec<Finding> {
         ("ado", "Azure DevOps", &["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"]),
         ("jira", "JIRA", &["JIRA_API_TOKEN"]),
     ];
-    let config = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
-    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+    let config = project::configuration(&project.config());
     let is_used = |word: &str| {
         let mut profiles = config["sync"]["profiles"].as_object().into_iter().flatten();
         config["sync"][word].is_object()

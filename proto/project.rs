@@ -13,6 +13,15 @@ pub struct Project {
     identity: Identity,
 }
 
+/// A larger configuration is none.
+pub const MOST_CONFIG: u64 = 16 * 1024 * 1024;
+
+/// What a `config.json` says; nothing where it cannot be read.
+pub fn configuration(path: &Path) -> serde_json::Value {
+    let bytes = disk::read_regular(path, MOST_CONFIG).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
 /// Which folder `.specweave` is, whatever its path is called: another one may come to stand at the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

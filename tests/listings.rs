@@ -6,13 +6,7 @@ use crate::world::repositories::make_many;
 use serde_json::{Value, json};
 
 fn repository(server: &GitServer, name: &str, more: Value) -> Value {
-    let mut entry = json!({
-        "name": name,
-        "owner": {"login": "acme"},
-        "clone_url": server.repository(name),
-        "archived": false,
-        "fork": false,
-    });
+    let mut entry = server.listed(name);
     entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     entry
 }
@@ -29,7 +23,7 @@ fn world_with_github() -> (World, GitServer) {
         repository(&server, "repo-003", json!({})),
         repository(&server, "repo-004", json!({})),
     ];
-    server.state.listings.lock().unwrap().insert("acme".into(), all);
+    server.lists(all);
     world.set("GITHUB_API_URL", format!("{}/api/v3", server.url()));
     (world, server)
 }

@@ -21,6 +21,12 @@ fn plugin<F: Future<Output = ()>>(world: &World, run: impl FnOnce(JobsServiceCli
     });
 }
 
+/// What a plugin sends along, so that the daemon finds these trackers.
+fn carried(trackers: &Trackers) -> Vec<EnvironmentVariable> {
+    let variables = trackers.environment().into_iter();
+    variables.map(|(name, value)| EnvironmentVariable { name: name.to_owned(), value }).collect()
+}
+
 #[test]
 fn a_picker_knows_profiles_and_sources_without_reading_a_file() {
     let (mut world, trackers) = (World::new(), Trackers::seeded(3));
@@ -35,11 +41,7 @@ fn a_picker_knows_profiles_and_sources_without_reading_a_file() {
     let reset = specweave_jobs::clock::now() as u64 / 1000 + 600;
     *trackers.state.quota.lock().unwrap() = Some((4_000, reset));
     world.run(["import", "github", "--repo", "acme/web", "--since", "all", "--follow"]).ok();
-    let environment: Vec<EnvironmentVariable> = trackers
-        .environment()
-        .into_iter()
-        .map(|(name, value)| EnvironmentVariable { name: name.to_owned(), value })
-        .collect();
+    let environment = carried(&trackers);
     plugin(&world, |mut client| async move {
         let known = client.list_sources(ListSourcesRequest { environment }).await.unwrap().into_inner();
         let told: Vec<(i32, &str, bool)> =
@@ -116,11 +118,7 @@ fn a_conflict_is_decided_by_one_call_and_what_is_none_makes_no_job() {
     std::fs::write(&file, text).unwrap();
     trackers.edit(7, |issue| issue.phase = crate::world::trackers::Phase::Closed);
     world.run(["sync", "--follow"]).with_status(1);
-    let environment: Vec<EnvironmentVariable> = trackers
-        .environment()
-        .into_iter()
-        .map(|(name, value)| EnvironmentVariable { name: name.to_owned(), value })
-        .collect();
+    let environment = carried(&trackers);
     plugin(&world, |mut client| async move {
         let conflicts = client.list_conflicts(ListConflictsRequest {}).await.unwrap().into_inner().conflicts;
         let story = conflicts[0].story.clone();

@@ -5,7 +5,6 @@ use crate::world::git_server::{Fault, GitServer};
 use crate::world::repositories::make_many;
 use crate::world::terminal::{Terminal, lines};
 use crate::world::{World, read};
-use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -37,13 +36,7 @@ fn session() -> Vec<Frames> {
     let root = world.dir.join("remotes");
     let names = make_many(&root, 12);
     let server = GitServer::http(&root);
-    let entry = |name: &String| {
-        json!({
-            "name": name, "owner": {"login": "acme"}, "clone_url": server.repository(name),
-            "archived": false, "fork": false,
-        })
-    };
-    server.state.listings.lock().unwrap().insert("acme".into(), names.iter().map(entry).collect());
+    server.lists(names.iter().map(|name| server.listed(name)).collect());
     names.iter().skip(1).for_each(|name| server.fault(name, Fault::Slow));
     world.set("GITHUB_API_URL", format!("{}/api/v3", server.url())).set("LANG", "C.UTF-8");
     let mut all = Vec::new();

@@ -27,13 +27,7 @@ impl Scene {
         let root = world.dir.join("remotes");
         let names = make_many(&root, count);
         let server = GitServer::http(&root);
-        let entry = |name: &String| {
-            json!({
-                "name": name, "owner": {"login": "acme"}, "clone_url": server.repository(name),
-                "archived": false, "fork": false,
-            })
-        };
-        server.state.listings.lock().unwrap().insert("acme".into(), names.iter().map(entry).collect());
+        server.lists(names.iter().map(|name| server.listed(name)).collect());
         world.set("GITHUB_API_URL", format!("{}/api/v3", server.url())).set("GH_TOKEN", "ghp_of_a_test");
         world.set("NODE_OPTIONS", format!("--require={}", clients.join("github-here.cjs").display()));
         let specweave = clients.join("node_modules/specweave");

@@ -14,6 +14,7 @@ use specweave_jobs::v1::*;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::time::error::Elapsed;
 
 /// A stream that broke is tried again for so long: the daemon may be being replaced.
 const RECONNECT: Duration = Duration::from_secs(5);
@@ -76,13 +77,22 @@ async fn looked_at_until_over(
             return Ok(failure::INTERRUPTED);
         }
     };
+    Ok(exit_status(&ended(painter, result, id, says)?))
+}
+
+/// Leaves what was drawn, and says how the job has ended.
+fn ended(
+    painter: Painter,
+    result: Result<Result<Job, Failure>, Elapsed>,
+    id: &str,
+    says: Says,
+) -> Result<Job, Failure> {
     painter.finish()?;
-    let Ok(job) = result else { return Err(Failure::TimedOut(plain(id))) };
-    let job = job?;
+    let job = result.map_err(|_| Failure::TimedOut(plain(id)))??;
     if says == Says::Text {
         print(&format!("\n{}", ending(&job)))?;
     }
-    Ok(exit_status(&job))
+    Ok(job)
 }
 
 /// Where nothing tells of a job's changes, it is looked at so often.
@@ -143,12 +153,7 @@ pub async fn until_over(
         }
         return Ok(failure::INTERRUPTED);
     };
-    painter.finish()?;
-    let Ok(result) = result else { return Err(Failure::TimedOut(plain(id))) };
-    let job = result?;
-    if says == Says::Text {
-        print(&format!("\n{}", ending(&job)))?;
-    }
+    let job = ended(painter, result, id, says)?;
     if notify && says == Says::Text {
         print(&render::terminal::notification(&ending(&job)))?;
     }

@@ -1,6 +1,6 @@
 //! Jobs that SpecWeave wrote: how ours end its workers, and which of its jobs become ours.
 
-use super::Service;
+use super::{Service, blocking};
 use crate::job::snapshot::Entry;
 use crate::keeper::Resumed;
 use crate::mirror;
@@ -84,8 +84,7 @@ impl Service {
         }
         let left = Left { id: id.clone(), files, listed: self.foreign.config_of(&id).await };
         let read = move || ((adopter.read)(&left, &mut caller), caller);
-        let read = tokio::task::spawn_blocking(read).await;
-        let (adoption, caller) = read.map_err(|panic| Status::internal(panic.to_string()))?;
+        let (adoption, caller) = blocking(read).await?;
         let mut adoption = adoption.map_err(|failure| match failure {
             AdoptError::Config(ConfigError::Missing(_)) => error(
                 Code::FailedPrecondition,
@@ -96,12 +95,7 @@ impl Service {
             other => refused(format!("job {id} cannot be taken over: {other}")),
         })?;
         if adopter.prepares {
-            let (scope, mut order) = (self.scope(caller.clone()), adoption.order.clone());
-            let preparing = move || kind::of_mut(&mut order).prepare(&scope).map(|()| order);
-            let prepared = tokio::task::spawn_blocking(preparing).await;
-            let prepared = prepared.map_err(|panic| Status::internal(panic.to_string()))?;
-            let verb = kind::of(&adoption.order).verb();
-            adoption.order = prepared.map_err(|refusal| errors::from_refusal(refusal, verb))?;
+            adoption.order = self.prepared(adoption.order, &caller).await?;
         }
         let notices = adoption.notices.clone();
         let created_at = job.started_at.as_ref().map_or_else(clock::now, clock::millis);

@@ -3,9 +3,8 @@
 
 use super::Service;
 use crate::net::secrets::Caller;
-use serde_json::Value;
-use specweave_jobs::project::Project;
-use specweave_jobs::{disk, mirror};
+use specweave_jobs::mirror;
+use specweave_jobs::project::{Project, configuration};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +13,6 @@ use std::time::Duration;
 /// the first, so that neither a launcher that takes its time nor a machine that slept makes it look dead: 15 s.
 pub const PERIOD: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 3;
-
-/// A larger configuration is none.
-const MOST_CONFIG: u64 = 16 * 1024 * 1024;
 
 /// Looks for as long as the daemon serves.
 pub async fn keep(service: Arc<Service>, period: Duration) {
@@ -60,7 +56,5 @@ pub async fn keep(service: Arc<Service>, period: Duration) {
 
 /// What the project's configuration says under `jobs.takeOver`.
 fn takes_over(project: &Project) -> bool {
-    let bytes = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
-    let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    config["jobs"]["takeOver"] != "never"
+    configuration(&project.config())["jobs"]["takeOver"] != "never"
 }

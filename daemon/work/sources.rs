@@ -7,12 +7,9 @@ use crate::net::secrets::Secrets;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use specweave_jobs::disk;
-use specweave_jobs::project::Project;
+use specweave_jobs::project::{MOST_CONFIG, Project, configuration};
 use specweave_jobs::v1;
 use url::Url;
-
-/// A project's configuration is no larger.
-const MOST_CONFIG: u64 = 16 * 1024 * 1024;
 
 /// One source of items.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,12 +55,6 @@ fn platforms(order: &ImportOrder) -> Vec<Platform> {
     if by_source.is_empty() { Platform::ALL.to_vec() } else { by_source }
 }
 
-/// The project's configuration; nothing where it cannot be read.
-pub fn config(project: &Project) -> Value {
-    let bytes = disk::read_regular(&project.config(), MOST_CONFIG).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
-}
-
 /// The project's configuration, or why it cannot be read.
 pub fn read_config(project: &Project) -> Result<Value, String> {
     match disk::read_regular(&project.config(), MOST_CONFIG) {
@@ -80,7 +71,7 @@ pub fn of_section(
     section: Option<&Value>,
     secrets: &Secrets,
 ) -> Result<SourceId, SourceError> {
-    let mut config = config(project);
+    let mut config = configuration(&project.config());
     if let Some(section) = section {
         config = serde_json::json!({"sync": {platform.word(): section}});
     } else if config["sync"][platform.word()].is_object() {
@@ -109,7 +100,7 @@ pub fn known(project: &Project, secrets: &Secrets, imported: &[SourceId]) -> v1:
         name: source.name,
         server: source.server,
     });
-    let sync = &config(project)["sync"];
+    let sync = &configuration(&project.config())["sync"];
     let default = sync["defaultProfile"].as_str();
     let profiles = sync["profiles"].as_object().into_iter().flatten().filter_map(|(id, profile)| {
         let word = profile["provider"].as_str().or(profile["platform"].as_str())?;
@@ -159,7 +150,7 @@ pub fn find(
     secrets: &Secrets,
     recorded: impl Fn(Platform) -> Vec<SourceId>,
 ) -> Result<Vec<SourceId>, SourceError> {
-    let config = config(project);
+    let config = configuration(&project.config());
     let mut found = Vec::new();
     let mut looked = Vec::new();
     for platform in platforms(order) {

@@ -138,6 +138,19 @@ impl GitServer {
         format!("{}/acme/{name}.git", self.url())
     }
 
+    /// A repository as GitHub lists it.
+    pub fn listed(&self, name: &str) -> Value {
+        json!({
+            "name": name, "owner": {"login": "acme"}, "clone_url": self.repository(name),
+            "archived": false, "fork": false,
+        })
+    }
+
+    /// What GitHub lists of the owner `acme`.
+    pub fn lists(&self, repositories: Vec<Value>) {
+        self.state.listings.lock().unwrap().insert("acme".into(), repositories);
+    }
+
     pub fn fault(&self, name: &str, fault: Fault) {
         self.state.faults.lock().unwrap().insert(name.to_owned(), fault);
     }
