@@ -16,6 +16,8 @@ enum Kind {
     Flag,
     /// A whole number in these bounds.
     Number(u64, u64),
+    /// The same in minutes; the client counts in units.
+    Minutes(u64, u64),
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -57,19 +59,21 @@ const fn needed(name: &'static str, kind: Kind, place: Place, told: &'static str
     Parameter { name, kind, place, is_needed: true, told }
 }
 
+const fn free(name: &'static str, kind: Kind, told: &'static str) -> Parameter {
+    Parameter { name, kind, place: Place::Positional, is_needed: false, told }
+}
+
 const JOB: &[Parameter] =
     &[needed("job", Kind::Text, Place::Positional, "The job's id, of which a beginning is enough")];
 
 /// What clone, import and sync take; which belong together, the client says.
 const WORK: &[Parameter] = &[
     needed("work", Kind::Word(&["clone", "import", "sync"]), Place::Verb, "What kind of work"),
-    Parameter {
-        name: "sources",
-        kind: Kind::Texts,
-        place: Place::Positional,
-        is_needed: false,
-        told: "clone: owner/repo, owner/glob*, addresses of git, absolute paths. import: github, jira, ado. sync: one of these",
-    },
+    free(
+        "sources",
+        Kind::Texts,
+        "clone: owner/repo, owner/glob*, addresses of git, absolute paths. import: github, jira, ado. sync: one of these",
+    ),
     option("github_org", Kind::Text, "--github-org", "clone: all repositories of a GitHub organisation"),
     option("github_user", Kind::Text, "--github-user", "clone: all repositories of a GitHub user"),
     option("ado_org", Kind::Text, "--ado-org", "clone and import: an Azure DevOps organisation"),
@@ -135,7 +139,7 @@ pub const ALL: &[Definition] = &[
             WORK,
             &[option(
                 "every_minutes",
-                Kind::Number(1, 527_040),
+                Kind::Minutes(1, 527_040),
                 "--every",
                 "Do it again and again, so long after it last began",
             )],
@@ -179,13 +183,7 @@ pub const ALL: &[Definition] = &[
         verb: &["conflicts"],
         is_reading: true,
         is_destructive: false,
-        parameters: &[&[Parameter {
-            name: "story",
-            kind: Kind::Text,
-            place: Place::Positional,
-            is_needed: false,
-            told: "FS-001/US-001, US-001, or the id of an imported item",
-        }]],
+        parameters: &[&[free("story", Kind::Text, "FS-001/US-001, US-001, or the id of an imported item")]],
     },
     Definition {
         name: "resolve",
@@ -250,10 +248,6 @@ impl Definition {
                 Place::Option(option) if one.kind == Kind::Flag => {
                     options.extend((!values.is_empty()).then(|| option.to_owned()));
                 }
-                // The client counts in units.
-                Place::Option("--every") => {
-                    options.extend(values.iter().map(|value| format!("--every={value}m")))
-                }
                 Place::Option(option) => {
                     options.extend(values.iter().map(|value| format!("{option}={value}")))
                 }
@@ -272,7 +266,9 @@ impl Parameter {
             Kind::Text => json!({"type": "string"}),
             Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
             Kind::Flag => json!({"type": "boolean"}),
-            Kind::Number(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
+            Kind::Number(least, most) | Kind::Minutes(least, most) => {
+                json!({"type": "integer", "minimum": least, "maximum": most})
+            }
             Kind::Word(words) => json!({"type": "string", "enum": words}),
         };
         schema["description"] = self.told.into();
@@ -286,9 +282,10 @@ impl Parameter {
             Kind::Text => text(given).map(|one| vec![one]),
             Kind::Texts => given.as_array()?.iter().map(text).collect(),
             Kind::Flag => given.as_bool().map(|is_set| if is_set { vec![String::new()] } else { Vec::new() }),
-            Kind::Number(least, most) => {
+            Kind::Number(least, most) | Kind::Minutes(least, most) => {
                 let number = given.as_u64().filter(|number| (least..=most).contains(number))?;
-                Some(vec![number.to_string()])
+                let unit = if matches!(self.kind, Kind::Minutes(..)) { "m" } else { "" };
+                Some(vec![format!("{number}{unit}")])
             }
             Kind::Word(words) => text(given).filter(|one| words.contains(&one.as_str())).map(|one| vec![one]),
         }
