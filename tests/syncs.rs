@@ -936,7 +936,7 @@ fn writes_to_github_are_a_second_apart_and_a_long_sync_says_how_long() {
     let moments: Vec<_> = trackers.state.writes.lock().unwrap().iter().map(|(_, at)| *at).collect();
     for two in moments.windows(2) {
         let apart = two[1].duration_since(two[0]).unwrap();
-        assert!(apart >= Duration::from_millis(950), "{apart:?}");
+        assert!(apart >= Duration::from_secs(1), "{apart:?}");
     }
     assert!(
         read(&world.state().join("jobs").join(&id).join("worker.log"))

@@ -435,6 +435,14 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
+    /// Carries out a write that [`Self::pace`] has let go. The next one counts its gap from the answer: what is looked up
+    /// between the two, and the way there, take now more time and now less.
+    async fn written<T>(&mut self, writing: impl Future<Output = T>) -> T {
+        let answer = writing.await;
+        self.paced.answered(self.run.now());
+        answer
+    }
+
     /// What the failure of a write means, when it is not the story's own.
     fn refused(&self, error: WriteError) -> Result<Went, Ended> {
         match error {

@@ -57,7 +57,12 @@ impl Paced {
         }
     }
 
-    /// How long these writes take from now on.
+    /// The tracker has answered the write that was sent last.
+    pub fn answered(&mut self, at: Millis) {
+        self.last = Some(at);
+    }
+
+    /// How long these writes take from now on, beside what their answers take.
     pub fn ahead(&self, creates: u64, changes: u64, now: Millis) -> Millis {
         let mut plan = self.clone();
         let mut at = now;
@@ -100,6 +105,15 @@ mod tests {
         }
         assert!(sent.windows(2).all(|two| two[1] - two[0] >= 1_000));
         assert!(sent.windows(501).all(|some| some[500] - some[0] >= HOUR));
+    }
+
+    #[test]
+    fn the_next_write_waits_from_the_answer() {
+        let mut paced = Paced::new(GITHUB, &[]);
+        paced.sent(Write::Change, 0);
+        paced.answered(700);
+        assert_eq!(paced.next(Write::Change, 900), 1_700);
+        assert_eq!(paced.next(Write::Change, 5_000), 5_000);
     }
 
     #[test]

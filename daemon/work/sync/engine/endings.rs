@@ -42,7 +42,7 @@ impl Engine<'_> {
         }
         if dialect::is_open(&now) {
             let change = dialect.to_state(&now, State { category: Category::Cancelled, name: None });
-            if let Err(error) = self.editor.update(&now, &change).await {
+            if let Err(error) = self.written(self.editor.update(&now, &change)).await {
                 return self.refused(error);
             }
         }
@@ -64,7 +64,7 @@ impl Engine<'_> {
                 .then(|| format!("Duplicate of {kept}.\n\n{}", now.body)),
             ..self.dialect().to_state(&now, State { category: Category::Cancelled, name: None })
         };
-        match self.editor.update(&now, &change).await {
+        match self.written(self.editor.update(&now, &change)).await {
             Ok(_) => Ok(Went::Done),
             Err(error) => self.refused(error),
         }

@@ -147,7 +147,7 @@ impl Engine<'_> {
         }
         let item = self.items.get(&item.key).cloned().unwrap_or_else(|| item.clone());
         let change = dialect.change(&action.story, &item, &out.remote, &out.pushed, Origin::Imported);
-        match self.editor.update(&item, &change).await {
+        match self.written(self.editor.update(&item, &change)).await {
             Ok(updated) => {
                 self.took_state(out, updated.state);
                 let missed = self.not_taken(out, updated.item, Origin::Imported);

@@ -40,7 +40,7 @@ impl Engine<'_> {
     async fn make_group(&mut self, feature: &str, id: &str) -> Result<Result<Option<Group>, Went>, Ended> {
         let title = self.feature_title(feature)?;
         self.pace(Write::Create).await?;
-        match self.editor.group(id, &title).await {
+        match self.written(self.editor.group(id, &title)).await {
             Ok(Some(group)) => {
                 // It is found by its name; there is nothing to compare.
                 let (reference, url) = (group.reference.clone(), group.url.clone());
@@ -63,7 +63,7 @@ impl Engine<'_> {
             None => {
                 let draft = self.dialect().group_draft(feature, id, &title);
                 self.store.intend(feature, self.run.now(), &Record { title, ..Record::default() })?;
-                let reference = match self.editor.create(&draft).await {
+                let reference = match self.written(self.editor.create(&draft)).await {
                     Ok(reference) => reference,
                     Err(WriteError::Unknown(TrackerError::Cancelled)) => {
                         return Err(TrackerError::Cancelled.into());
@@ -145,7 +145,7 @@ impl Engine<'_> {
         let draft = self.dialect().draft(key, &story.record, group);
         self.pace(Write::Create).await?;
         self.store.intend(key, self.run.now(), &story.record)?;
-        match self.editor.create(&draft).await {
+        match self.written(self.editor.create(&draft)).await {
             Ok(reference) => self.born(key, &reference).await,
             // Who kills a job does not wait; the next run finds out.
             Err(WriteError::Unknown(TrackerError::Cancelled)) => Err(TrackerError::Cancelled.into()),

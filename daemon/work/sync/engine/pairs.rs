@@ -241,7 +241,7 @@ impl Engine<'_> {
         let mut missed = Vec::new();
         if !out.pushed.is_empty() {
             let change = self.dialect().change(key, item, &out.remote, &out.pushed, Origin::Authored);
-            match self.editor.update(item, &change).await {
+            match self.written(self.editor.update(item, &change)).await {
                 Ok(updated) => {
                     self.took_state(&mut out, updated.state);
                     missed = self.not_taken(&mut out, updated.item, Origin::Authored);
