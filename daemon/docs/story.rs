@@ -29,7 +29,7 @@ const NOBODYS: u64 = 0;
 impl Prints {
     pub fn of(record: &Record) -> Self {
         Self(FIELDS.map(|field| match field {
-            Field::Description => text::hash(record.description.trim()),
+            Field::Description => text::hash(&record.description),
             Field::Criteria => {
                 text::hash(&record.criteria.iter().map(|one| format!("{one}\n")).collect::<String>())
             }

@@ -221,9 +221,9 @@ fn a_parent_and_an_orphan_are_told() {
 }
 
 #[test]
-fn a_line_that_is_the_first_after_empty_ones_is_written_as_the_first_is() {
+fn empty_lines_before_a_text_are_nobodys() {
     for body in ["---", "\n---", " \n\n---"] {
-        assert_eq!(said(&item(body)).description, " ---", "{body:?}");
+        assert_eq!(said(&item(body)).description, "---", "{body:?}");
     }
 }
 
@@ -277,6 +277,18 @@ fn a_value_that_is_changed_in_the_front_matter_alone_is_an_edit_and_its_comments
     let mut document = Document::parse(&broken);
     document.set_front(&item, 1, "FS-001E", &local);
     assert_eq!(document.text(), broken);
+}
+
+#[test]
+fn a_text_that_is_indented_or_begins_with_a_rule_is_the_same_text_on_both_sides() {
+    let base = base_of(&item(""));
+    let local = said(&item("---"));
+    let (merged, conflicts) =
+        merge(&local, std::slice::from_ref(&base), &said(&item("- [x] AC-1: yes\n---")), None);
+    assert_eq!((merged.description.as_str(), conflicts.as_slice()), ("---", [].as_slice()));
+    // Blanks at the beginning make it code: whoever adds them has edited it.
+    let edited = Record { description: "    ls".into(), ..said(&item("ls")) };
+    assert!(changes(&[base_of(&item("ls"))], &edited, &said(&item("ls"))).here.contains(&Field::Description));
 }
 
 #[test]

@@ -61,7 +61,6 @@ pub fn body(text: &str) -> String {
             _ if line.contains("**External ID**") => {
                 line.replace("**External ID**", "\\*\\*External ID\\*\\*")
             }
-            "---" if out.is_empty() => " ---".to_owned(),
             _ if inside => line.to_owned(),
             _ => closed_tags(line),
         });
@@ -203,7 +202,7 @@ mod tests {
         let body = body(hostile);
         let sections = body.lines().filter(|line| HEADINGS.iter().any(|heading| line.starts_with(heading)));
         assert_eq!(sections.count(), 0, "{body}");
-        assert!(!body.contains("- **External ID**") && !body.starts_with("---"), "{body}");
+        assert!(!body.contains("- **External ID**"), "{body}");
         assert!(body.ends_with("```"), "an open fence is closed: {body}");
     }
 
