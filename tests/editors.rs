@@ -17,7 +17,6 @@ fn neovim_shows_a_job_as_it_goes_and_stops_and_resumes_it() {
     let (heal, state) = (world.dir.join("heal"), world.dir.join("state"));
     world
         .set("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()))
-        .set("SPECWEAVE_JOBS_STALL_SECONDS", "60")
         .set("SPECWEAVE_JOBS_TEST_PLUGIN", plugin.display().to_string())
         .set("SPECWEAVE_JOBS_TEST_SOURCES", sources.join(" "))
         .set("SPECWEAVE_JOBS_TEST_HEAL", heal.display().to_string())

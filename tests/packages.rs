@@ -1,11 +1,24 @@
 //! What is released runs where it is installed: the npm packages here, which `dist/npm.sh` makes.
 
 use crate::world::World;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// The programs as they are released. npm would take a minute of a slow machine to compress what a debugger reads.
+fn without_debug_information(world: &World) -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_specweave-jobs")).parent().unwrap();
+    let stripped = world.dir.join("stripped");
+    std::fs::create_dir_all(&stripped).unwrap();
+    for program in ["specweave-jobs", "specweave-jobsd", "specweave-jobs-mcp"] {
+        let mut strip = world.program("strip", ["-S", "-o"]);
+        strip.arg(stripped.join(program)).arg(built.join(program));
+        world.finish(strip).ok();
+    }
+    stripped
 }
 
 #[test]
@@ -19,9 +32,9 @@ fn the_npm_package_runs_the_programs_of_this_system_with_its_arguments_and_its_e
     let (out, place) = (world.dir.join("out"), world.dir.join("place"));
     std::fs::create_dir_all(&out).unwrap();
     std::fs::create_dir_all(&place).unwrap();
-    let built = Path::new(env!("CARGO_BIN_EXE_specweave-jobs")).parent().unwrap();
+    let built = without_debug_information(&world);
     let mut make = world.program(root.join("dist/npm.sh"), ["0.1.0"]);
-    make.arg(built).arg(&out);
+    make.arg(&built).arg(&out);
     world.finish(make).ok();
     let archives: Vec<_> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(archives.len(), 2, "{archives:?}");

@@ -82,8 +82,7 @@ fn a_plugin_is_told_what_doctor_says() {
 
 #[test]
 fn what_is_under_way_is_told_with_its_bytes_until_it_is_done() {
-    let (mut world, server, names) = World::with_remotes(3);
-    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "60");
+    let (world, server, names) = World::with_remotes(3);
     server.fault(&names[1], Fault::Slow);
     server.fault(&names[2], Fault::Silent);
     let id = world.start_clone(names.iter().map(|name| server.repository(name)));

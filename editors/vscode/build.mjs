@@ -1,4 +1,4 @@
-// Bundles the extension, or with --test its unit tests, each into one file that needs nothing beside the editor.
+// Bundles the extension, or with --test its tests, each into one file that needs nothing beside the editor.
 import { build } from "esbuild";
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
@@ -7,7 +7,7 @@ if (!existsSync("gen")) execFileSync("npx", ["buf", "generate", "../../proto", "
 const isTest = process.argv.includes("--test");
 const common = { bundle: true, platform: "node", target: "node18", format: "cjs", external: ["vscode"], legalComments: "none", logLevel: "warning" };
 if (isTest) {
-  const entries = readdirSync("test").filter((name) => name.endsWith(".test.ts")).map((name) => `test/${name}`);
+  const entries = readdirSync("test").map((name) => `test/${name}`);
   await build({ ...common, entryPoints: entries, outdir: "dist/test" });
 } else {
   await build({ ...common, entryPoints: ["src/extension.ts"], outfile: "dist/extension.js", minify: true });

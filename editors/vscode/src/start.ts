@@ -26,6 +26,11 @@ export async function clone(project: Project): Promise<void> {
   await confirmed(project, { case: "clone", value: { sources, githubOrg: org } });
 }
 
+/** What stands below `repositories/` is brought up to date, and nothing that a person has changed is touched. */
+export async function update(project: Project): Promise<void> {
+  await confirmed(project, { case: "clone", value: { update: true } });
+}
+
 export async function importItems(project: Project): Promise<void> {
   const { sources } = await (await project.daemon.started()).listSources({ environment: await project.environment() });
   const picks = [
@@ -76,7 +81,7 @@ async function confirmed(project: Project, work: Work): Promise<void> {
       return client.previewJob({ spec, environment }, { signal: abort.signal, timeoutMs: 10 * 60_000 });
     },
   );
-  const verb = work.case === "clone" ? "Clone" : work.case === "import" ? "Import" : "Sync";
+  const verb = work.case === "clone" ? (work.value.update ? "Update" : "Clone") : work.case === "import" ? "Import" : "Sync";
   const lines = preview.items.slice(0, 12).map((item) => {
     const count = item.count === undefined ? "" : ` (${item.count})`;
     return `${Action[item.action]!.toLowerCase()}  ${plain(item.name)}${count}${item.reason ? `: ${plain(item.reason)}` : ""}`;
