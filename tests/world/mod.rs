@@ -5,6 +5,7 @@
 
 pub mod alone;
 pub mod git_server;
+mod graves;
 pub mod http;
 pub mod recorded;
 pub mod relay;
@@ -59,7 +60,8 @@ impl World {
         set("PATH", std::env::var("PATH").unwrap_or_default());
         set("TMPDIR", dir.join("tmp").display().to_string());
         set("SPECWEAVE_JOBS_SOCKET_DIR", dir.join("s").display().to_string());
-        set("SPECWEAVE_JOBS_STALL_SECONDS", "5".into());
+        // Longer than a test takes: where a silent server is to be given up, the test says how soon.
+        set("SPECWEAVE_JOBS_STALL_SECONDS", "60".into());
         set("TZ", "UTC".into());
         let project = dir.join("project");
         Self { dir, project, environment, _place: alone::Place::take() }
@@ -228,7 +230,7 @@ impl Drop for World {
         if let Some(pid) = self.daemon_pid() {
             signal(pid, rustix::process::Signal::KILL);
         }
-        let _ = std::fs::remove_dir_all(&self.dir);
+        graves::bury(&self.dir);
     }
 }
 
