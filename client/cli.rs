@@ -522,30 +522,69 @@ pub struct CloneArgs {
     /// The project of it
     #[arg(long, value_name = "PROJECT", requires = "ado_org")]
     pub ado_project: Option<String>,
+    /// All repositories of a GitLab group and its subgroups (GITLAB_HOST, GITLAB_TOKEN)
+    #[arg(long, value_name = "GROUP")]
+    pub gitlab_group: Option<String>,
+    /// All repositories of an organisation of Gitea or Forgejo (GITEA_SERVER_URL, GITEA_SERVER_TOKEN)
+    #[arg(long, value_name = "ORG")]
+    pub gitea_org: Option<String>,
+    /// All repositories of a Bitbucket workspace (BITBUCKET_TOKEN, BITBUCKET_USERNAME)
+    #[arg(long, value_name = "WORKSPACE")]
+    pub bitbucket: Option<String>,
     /// Only repositories whose name matches: a glob, a prefix, or regex:RE
     #[arg(long = "match", value_name = "PATTERN")]
     pub matching: Vec<String>,
     /// Not those whose name matches
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
+    /// Of listings, only repositories with this topic; several: with all of them
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Vec<String>,
+    /// Of listings, only repositories mostly written in it; several: in any of them
+    #[arg(long, value_name = "LANGUAGE")]
+    pub language: Vec<String>,
+    /// Of listings, only repositories that were pushed to since then: 10d, 2w, 3m, or a date
+    #[arg(long, value_name = "WHEN")]
+    pub active_since: Option<String>,
     /// Take archived and disabled repositories of a listing too
     #[arg(long)]
     pub include_archived: bool,
     /// Take forks of a listing too
     #[arg(long)]
     pub include_forks: bool,
-    /// Clones at a time [default: 32]
+    /// Clones at a time, at most [default: what the host takes, up to 64]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub concurrency: Option<u32>,
     /// Only so many commits of history
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub depth: Option<u32>,
+    /// Only the default branch, with all of its history
+    #[arg(long)]
+    pub single_branch: bool,
+    /// Clone submodules, and theirs, as well
+    #[arg(long)]
+    pub recurse_submodules: bool,
+    /// Every ref as it is on the server, without a work tree, at repositories/owner/name.git
+    #[arg(long, conflicts_with_all = ["single_branch", "recurse_submodules"])]
+    pub mirror: bool,
+    /// Leave out what is not needed yet: blob:none, blob:limit=SIZE or tree:DEPTH
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
     /// Where they go below repositories/: owner/name, or host/every/group/name [default: owner]
     #[arg(long, value_name = "LAYOUT", value_parser = ["owner", "host"])]
     pub layout: Option<String>,
     /// Clone owner/repo and listings over ssh
     #[arg(long)]
     pub ssh: bool,
+    /// Bring what stands there already up to date; without a SOURCE, all that stands below repositories/
+    #[arg(short, long)]
+    pub update: bool,
+    /// Name what is gone upstream and has nothing of yours in it
+    #[arg(long, requires = "update")]
+    pub prune: bool,
+    /// Remove what --prune names
+    #[arg(long, requires = "prune")]
+    pub force: bool,
     /// Say what would be cloned, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -237,7 +237,7 @@ fn hint_of(status: &tonic::Status) -> String {
         reason::CONFIG_NOT_FOUND => format!("start fresh with: {}", data("restart")),
         reason::TARGET_BUSY => format!("specweave-jobs --follow {}", data("job")).trim_end().into(),
         reason::AUTH_FAILED => {
-            "set GITHUB_TOKEN, JIRA_EMAIL and JIRA_API_TOKEN, or AZURE_DEVOPS_PAT (or run `gh auth login`) and try again"
+            "set GITHUB_TOKEN, JIRA_EMAIL and JIRA_API_TOKEN, AZURE_DEVOPS_PAT or the token of whom was asked (or run `gh auth login`) and try again"
                 .into()
         }
         reason::REMOTE_FAILED if !data("answered").is_empty() => {

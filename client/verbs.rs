@@ -25,8 +25,9 @@ use crate::source::Source;
 use specweave_jobs::project::Project;
 use specweave_jobs::v1::*;
 use specweave_jobs::{disk, environment, mirror, text};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// How a verb answers that starts a job or lets one go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,15 @@ pub fn print(text: &str) -> Result<(), Failure> {
 fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::of_output)
+}
+
+/// Waits until somebody presses Ctrl-C. A terminal throws away what is written in the same moment: what is said next comes a
+/// little later.
+pub async fn interrupted() {
+    let _ = tokio::signal::ctrl_c().await;
+    if std::io::stdout().is_terminal() {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
 }
 
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {

@@ -4,15 +4,24 @@
 mod address;
 mod bounds;
 mod by_git;
+mod checkout;
 mod error;
 mod exact;
+mod host;
 mod http;
+mod links;
 pub mod mark;
+mod pack;
 mod place;
-mod publisher;
+mod processors;
+mod publish;
 mod repository;
+mod skeleton;
 mod ssh;
+mod standing;
 mod system;
+mod traffic;
+mod update;
 mod wire;
 
 use crate::net;
@@ -24,33 +33,50 @@ use address::{Route, route};
 use bytes::Bytes;
 use mark::Mark;
 use place::{Place, blocking, claim, clear_away, remove_folder, unless_cancelled};
-use publisher::{Published, Publisher};
+use processors::Processors;
+use publish::Published;
 use repository::{Existing, Plan};
+use skeleton::Skeleton;
 use specweave_jobs::{crash, disk};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use wire::{Dialect, PacketReader, RemoteRefs};
 
-pub use address::{host_of, same_repository};
+pub use address::same_repository;
 pub use error::CloneError;
+pub use host::Host;
+pub use standing::{git_folder, origin, own};
+pub use traffic::Traffic;
+
+/// Whether somebody has asked a server already, held until the answer is there.
+type Pioneer = tokio::sync::OwnedMutexGuard<bool>;
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A pack up to this size is held in memory until it is whole, so that a slow remote holds no thread.
 const SMALL_PACK: usize = 4 * 1024 * 1024;
 
+/// All packs of a job that are held in memory.
+const MOST_HELD: usize = 96 * 1024 * 1024;
+
 /// What is said of a clone that ended before it had a commit.
 const UNFINISHED: &str = "an unfinished clone stands at the target; move it away to clone again";
 
 /// A kill waits so long for cancelled steps to end.
 const CLEARING: Duration = Duration::from_millis(400);
+
+/// Others wait so long for the first to ask a server: its repository may be the one that the server is slow with.
+const PIONEERED: Duration = Duration::from_secs(1);
+
+/// Enough for the file system to make many durable in one go.
+const PUBLISHED_AT_A_TIME: usize = 16;
 
 /// Chunks of a large pack that may wait for the indexer.
 const CHUNKS_AHEAD: usize = 16;
@@ -70,6 +96,9 @@ pub struct Cloned {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Success {
     Cloned(Cloned),
+    /// It stood there, and was brought up to date.
+    Updated,
+    /// It stands there, with all that was to be had.
     AlreadyThere,
 }
 
@@ -81,14 +110,49 @@ pub struct Engine {
     /// Why nothing can be cloned here the fast way.
     obstacle: Option<String>,
     stall: Duration,
-    depth: u32,
+    wish: Wish,
     /// Repositories that are built at a time: indexing and checking out is bound by the processor.
     builders: Arc<Semaphore>,
+    processors: Arc<Processors>,
+    skeleton: Arc<Skeleton>,
     /// Repositories that are fetched and built at a time.
     slots: Semaphore,
-    publisher: Publisher,
+    /// Clones that are made durable at a time.
+    publishing: Semaphore,
+    /// Bytes of packs that are held in memory.
+    held: AtomicUsize,
+    tenure: Tenure,
     /// What servers that speak version 2 announced, by origin.
     v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
+    /// Owners of whom a repository has answered, by their addresses.
+    reached: Mutex<HashSet<String>>,
+    /// Held, by origin, while the first request to a server is under way.
+    pioneers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<bool>>>>,
+}
+
+/// How a job wants its repositories.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Commits of history; 0 for all.
+    pub depth: u32,
+    /// Every ref as it is on the server, and no work tree.
+    pub mirror: bool,
+    /// Only the default branch.
+    pub single_branch: bool,
+    pub submodules: bool,
+    /// What is left out until it is needed, in git's words.
+    pub filter: Option<String>,
+    /// Whether what stands is brought up to date.
+    pub updates: bool,
+    /// Repositories that are fetched and built at a time.
+    pub at_a_time: usize,
+}
+
+impl Wish {
+    /// A bounded depth is that of the default branch alone.
+    fn is_of_one_branch(&self) -> bool {
+        self.single_branch || self.depth > 0
+    }
 }
 
 /// Gives libgit2 the deadlines and limits that it does not have by itself. Once a process.
@@ -103,6 +167,8 @@ pub fn bound_libgit2() {
         tracing::warn!(%error, "git:// has no deadlines");
     }
     bounds::bound_libgit2();
+    // Each object of a new pack gets its name from its content (`pack`): nobody needs to compute it again to read it.
+    git2::opts::strict_hash_verification(false);
 }
 
 /// One repository and its place.
@@ -119,37 +185,12 @@ pub struct Task {
     pub traffic: Arc<Traffic>,
 }
 
-/// How far a clone is, for people.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    has_begun: AtomicBool,
-    received: AtomicU64,
-}
-
-impl Traffic {
-    /// Bytes that have come from the remote; `None` before the clone has its turn.
-    pub fn received(&self) -> Option<u64> {
-        self.has_begun.load(Ordering::Relaxed).then(|| self.received.load(Ordering::Relaxed))
-    }
-
-    fn begin(&self) {
-        self.received.store(0, Ordering::Relaxed);
-        self.has_begun.store(true, Ordering::Relaxed);
-    }
-
-    fn add(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
 impl Engine {
     pub fn new(
         http: reqwest::Client,
         secrets: Arc<Secrets>,
         settings: GitSettings,
-        depth: u32,
-        at_a_time: usize,
-        project_root: &Path,
+        wish: Wish,
         tenure: Tenure,
     ) -> Self {
         let obstacle = exact::variables(secrets.variables()).or_else(|| exact::settings(&settings));
@@ -160,11 +201,17 @@ impl Engine {
             settings: Arc::new(settings),
             obstacle,
             stall: net::stall_deadline(),
-            depth,
-            slots: Semaphore::new(at_a_time),
+            slots: Semaphore::new(wish.at_a_time),
+            wish,
             builders: Arc::new(Semaphore::new(cores.max(2))),
-            publisher: Publisher::start(project_root, tenure),
+            processors: Arc::new(Processors::new(cores)),
+            skeleton: Arc::default(),
+            publishing: Semaphore::new(PUBLISHED_AT_A_TIME),
+            held: AtomicUsize::default(),
+            tenure,
             v2_servers: Mutex::default(),
+            reached: Mutex::default(),
+            pioneers: Mutex::default(),
         }
     }
 
@@ -179,6 +226,16 @@ impl Engine {
         servers.get(&url.origin().ascii_serialization()).cloned()
     }
 
+    /// The turn of the first to ask a server; nobody's once one has asked, whatever came of it.
+    async fn pioneer(&self, url: &Url) -> Option<Pioneer> {
+        let origin = url.origin().ascii_serialization();
+        let turn = self.pioneers.lock().expect("no holder panics").entry(origin).or_default().clone();
+        let mut turn =
+            tokio::time::timeout(PIONEERED, turn.lock_owned()).await.ok().filter(|asked| !**asked)?;
+        *turn = true;
+        Some(turn)
+    }
+
     fn remember_v2(&self, url: &Url, capabilities: &[String]) {
         let mut servers = self.v2_servers.lock().expect("no holder panics");
         servers.entry(url.origin().ascii_serialization()).or_insert_with(|| capabilities.into());
@@ -189,14 +246,14 @@ impl Engine {
     pub async fn clone(
         &self,
         task: &Task,
-        host: &Semaphore,
+        host: &Host,
         cancel: &CancellationToken,
     ) -> Result<Success, CloneError> {
         let turns = async {
             let slot = self.slots.acquire().await.expect("the semaphore is never closed");
-            Ok((slot, host.acquire().await.expect("the semaphore is never closed")))
+            Ok((slot, host.turn().await))
         };
-        let turns = unless_cancelled(cancel, turns).await?;
+        let (slot, turn) = unless_cancelled(cancel, turns).await?;
         task.traffic.begin();
         // A cancelled attempt of an earlier run may still be ending in this folder.
         let place = unless_cancelled(cancel, async { Ok(claim(&task.partial).await) }).await?;
@@ -208,22 +265,27 @@ impl Engine {
             None
         };
         match found {
+            Existing::Whole | Existing::Unborn if self.wish.updates => {
+                let updated = self.bring_up_to_date(task, &place, host, cancel).await;
+                turn.ended(&updated);
+                return updated;
+            }
             Existing::Whole => return Ok(Success::AlreadyThere),
             Existing::Other(reason) | Existing::Unreadable(reason) => {
                 return Err(CloneError::Refused(reason));
             }
             Existing::Nothing | Existing::Unborn | Existing::HalfMade => {}
         }
-        remove_folder(&task.partial).await?;
         let unborn = found == Existing::Unborn;
-        let made = match self.make(task, unborn, &place, cancel).await {
+        let made = match self.make(task, unborn, &place, host, cancel).await {
             Err(error) if error.may_go_well_with_git() => {
                 self.make_with_git(task, unborn, error, &place, cancel).await
             }
             made => made,
         };
         // What waits for the disk keeps its turn from nobody who waits for the network.
-        drop(turns);
+        turn.ended(&made);
+        drop(slot);
         let result = match made {
             Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
             Ok(Some(cloned)) => self.publish(task, Cloned { aside, ..cloned }).await,
@@ -248,8 +310,32 @@ impl Engine {
         task: &Task,
         unborn: bool,
         place: &Place,
+        host: &Host,
         cancel: &CancellationToken,
     ) -> Result<Option<Cloned>, CloneError> {
+        if self.wish.filter.is_some() {
+            return Err(CloneError::Inexact("a filter is asked for".into()));
+        }
+        if self.wish.mirror {
+            return Err(CloneError::Inexact("a mirror is asked for".into()));
+        }
+        let (session, refs) = self.open(task, host, cancel).await?;
+        if unborn {
+            return if refs.refs.is_empty() { Ok(None) } else { Err(CloneError::Refused(UNFINISHED.into())) };
+        }
+        if let Some(reason) = exact::refs(&refs, self.wish.is_of_one_branch()) {
+            return Err(CloneError::Inexact(reason.to_owned()));
+        }
+        self.receive(task, session, refs, place, cancel).await.map(Some)
+    }
+
+    /// Asks the remote what it has.
+    async fn open(
+        &self,
+        task: &Task,
+        host: &Host,
+        cancel: &CancellationToken,
+    ) -> Result<(Open<'_>, RemoteRefs), CloneError> {
         let address = self.settings.rewritten(&task.address);
         if let Some(reason) = self.obstacle.as_deref().or_else(|| exact::address(&address)) {
             return Err(CloneError::Inexact(reason.to_owned()));
@@ -267,14 +353,23 @@ impl Engine {
                 }
             })
         };
-        let (session, refs) = unless_cancelled(cancel, opening).await?;
-        if unborn {
-            return if refs.refs.is_empty() { Ok(None) } else { Err(CloneError::Refused(UNFINISHED.into())) };
-        }
-        if let Some(reason) = exact::refs(&refs) {
-            return Err(CloneError::Inexact(reason.to_owned()));
-        }
-        self.receive(task, session, refs, place, cancel).await.map(Some)
+        let asked = Instant::now();
+        let opened = unless_cancelled(cancel, opening).await?;
+        host.answered(asked.elapsed());
+        self.reached.lock().expect("no holder panics").insert(owner_of(&task.address).to_owned());
+        Ok(opened)
+    }
+
+    /// Whether another repository of the same owner has answered: what is not found there is then not hidden by a login that has
+    /// lost all of its rights.
+    pub fn has_reached_owner_of(&self, address: &str) -> bool {
+        self.reached.lock().expect("no holder panics").contains(owner_of(address))
+    }
+
+    /// Whether an address is that of the task's repository.
+    fn sameness(&self, task: &Task) -> impl Fn(&str) -> bool + Clone + Send + 'static {
+        let wanted = [task.address.clone(), self.settings.rewritten(&task.address)];
+        move |address| wanted.iter().any(|wanted| same_repository(wanted, address))
     }
 
     /// A turn at the processor.
@@ -283,11 +378,19 @@ impl Engine {
     }
 
     async fn existing(&self, task: &Task) -> Result<Existing, CloneError> {
-        let target = task.target.clone();
-        let wanted = [task.address.clone(), self.settings.rewritten(&task.address)];
-        let same = move |origin: &str| wanted.iter().any(|wanted| same_repository(wanted, origin));
+        let (target, same) = (task.target.clone(), self.sameness(task));
         let (at, is_same) = (target.clone(), same.clone());
-        match blocking(move || Ok(repository::existing(&at, is_same))).await? {
+        // Most often there is nothing at all, and that is told at once.
+        if !disk::exists(&task.target) && !disk::exists(&task.partial) {
+            return Ok(Existing::Nothing);
+        }
+        let partial = task.partial.clone();
+        let looking = move || {
+            // What an earlier run has left.
+            place::remove(&partial)?;
+            Ok(repository::existing(&at, is_same))
+        };
+        match blocking(looking).await? {
             Existing::Unreadable(why) => Ok(self.readable_by_git(&target, same, &why).await),
             found => Ok(found),
         }
@@ -304,7 +407,9 @@ impl Engine {
         let mut plan = Plan {
             origin: task.address.clone(),
             shallow: Vec::new(),
-            single_branch: self.depth > 0,
+            submodules: self.wish.submodules,
+            traffic: task.traffic.clone(),
+            single_branch: self.wish.is_of_one_branch(),
             settings: self.settings.clone(),
             refs,
         };
@@ -313,14 +418,15 @@ impl Engine {
             let turn = unless_cancelled(cancel, self.turn()).await?;
             return self.build(task, plan, std::iter::empty(), || turn, place, cancel).await;
         }
+        let mut held = Held { of: &self.held, bytes: 0 };
         let fetching = async {
-            let mut pack = session.fetch(&wants, self.depth).await?;
-            let (mut chunks, mut size) = (Vec::new(), 0);
-            while size < SMALL_PACK {
+            let mut pack = session.fetch(&wants, self.wish.depth).await?;
+            let mut chunks = Vec::new();
+            while !held.is_enough() {
                 match pack.next().await? {
                     Some(chunk) => {
                         task.traffic.add(chunk.len());
-                        size += chunk.len();
+                        held.add(chunk.len());
                         chunks.push(chunk);
                     }
                     None => return Ok((chunks, None, pack.shallow)),
@@ -331,17 +437,17 @@ impl Engine {
         };
         let (chunks, rest, shallow) = unless_cancelled(cancel, fetching).await?;
         plan.shallow = shallow;
-        let held = chunks.into_iter().map(Ok);
+        let chunks = chunks.into_iter().map(Ok);
         let Some(mut pack) = rest else {
             let turn = unless_cancelled(cancel, self.turn()).await?;
-            return self.build(task, plan, held, || turn, place, cancel).await;
+            return self.build(task, plan, chunks, || turn, place, cancel).await;
         };
         let (to_indexer, mut from_remote) = mpsc::channel(CHUNKS_AHEAD);
         let arriving = std::iter::from_fn(move || from_remote.blocking_recv());
         // A remote that takes its time must not hold a turn: it is taken once the last byte is here.
         let (builders, runtime) = (self.builders.clone(), tokio::runtime::Handle::current());
         let turn = move || runtime.block_on(builders.acquire_owned());
-        let building = self.build(task, plan, held.chain(arriving), turn, place, cancel);
+        let building = self.build(task, plan, chunks.chain(arriving), turn, place, cancel);
         let bringing = async move {
             loop {
                 let next = unless_cancelled(cancel, pack.next()).await;
@@ -367,18 +473,25 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Cloned, CloneError> {
         let (at, token) = (task.partial.clone(), cancel.clone());
-        let built = place.blocking(cancel, move || repository::build(&at, &plan, pack, turn, &token)).await?;
+        let (skeleton, processors) = (self.skeleton.clone(), self.processors.clone());
+        let build = move || repository::build(&at, &plan, pack, turn, (&skeleton, &processors), &token);
+        let built = place.blocking(cancel, build).await?;
         self.checked_out(task, built, cancel).await
     }
 
     /// Makes the partial clone durable and gives it its name.
     async fn publish(&self, task: &Task, cloned: Cloned) -> Result<Success, CloneError> {
         let fail = |source| CloneError::Local { what: "give the clone its name", source };
-        let (partial, job) = (task.partial.clone(), task.job.clone());
-        let marking = move || mark::set(&partial, &job, Mark { uses_lfs: cloned.uses_lfs }).map_err(fail);
-        blocking(marking).await?;
-        crash::point("clone-built");
-        match self.publisher.publish(&task.partial, &task.target).await.map_err(fail)? {
+        let (task_of_step, tenure) = (task.clone(), self.tenure.clone());
+        let mark = Mark { uses_lfs: cloned.uses_lfs };
+        let naming = move || {
+            let Task { partial, target, job, .. } = task_of_step;
+            mark::set(&partial, &job, mark)?;
+            crash::point("clone-built");
+            publish::publish(&partial, &target, &tenure)
+        };
+        let _turn = self.publishing.acquire().await.expect("the semaphore is never closed");
+        match blocking(move || naming().map_err(fail)).await? {
             Published::Named => Ok(Success::Cloned(cloned)),
             // Another job was faster.
             Published::Taken => match self.existing(task).await? {
@@ -386,6 +499,30 @@ impl Engine {
                 _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
             },
         }
+    }
+}
+
+/// What one pack holds of the memory for all, until it is dropped.
+struct Held<'a> {
+    of: &'a AtomicUsize,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    fn add(&mut self, bytes: usize) {
+        self.of.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
+    /// Whether the rest goes to the indexer as it comes.
+    fn is_enough(&self) -> bool {
+        self.bytes >= SMALL_PACK || self.of.load(Ordering::Relaxed) >= MOST_HELD
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -397,6 +534,11 @@ async fn set_aside(target: PathBuf) -> Result<String, CloneError> {
     };
     let aside = blocking(moving).await?;
     Ok(aside.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// The address of a repository without its own name.
+fn owner_of(address: &str) -> &str {
+    address.trim_end_matches('/').rsplit_once('/').map_or(address, |(owner, _)| owner)
 }
 
 enum Open<'a> {

@@ -118,6 +118,7 @@ impl Keeper {
     pub async fn keep(mut self) {
         self.load();
         self.settle();
+        memory::give_back_soon();
         while self.stopping.is_none() || !self.runs.is_empty() {
             let next_wake = self.next_wake();
             let first = tokio::select! {
@@ -241,6 +242,7 @@ impl Keeper {
             entry.news.phase = "";
             entry.news.ahead = 0;
             entry.news.active.clear();
+            entry.news.weighed = None;
         });
         let entry = self.snapshot.jobs[id].clone();
         let variables = self.callers.get(id).map(|caller| caller.variables.clone()).unwrap_or_default();
@@ -258,6 +260,9 @@ impl Keeper {
         if self.snapshot.jobs[id].job.has_ended() {
             self.callers.remove(id);
             self.retain();
+        }
+        if self.runs.is_empty() {
+            memory::give_back_soon();
         }
     }
 

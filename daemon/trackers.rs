@@ -1,9 +1,10 @@
-//! What GitHub, JIRA and Azure DevOps are asked, one reading of every reply, one pace. Nothing here decides what to
+//! What GitHub, JIRA and Azure DevOps are asked, and what other forges list; one reading of every reply, one pace. Nothing here decides what to
 //! do about what they say.
 
 pub mod ado;
 mod classify;
 pub mod edits;
+pub mod forges;
 pub mod github;
 pub mod jira;
 pub mod pace;

@@ -1,14 +1,13 @@
 //! A job as the contract shows it. Pure.
 
 use crate::job::paged_sources::PagedSources;
-use crate::job::snapshot::Entry;
+use crate::job::snapshot::{Entry, UnderWay, Weighed};
 use crate::job::{ItemState, Job, Outcome, PauseReason, Plan, State};
 use crate::model::failure::{Failure, Reason};
 use crate::work::kind;
 use specweave_jobs::clock::{Millis, timestamp};
 use specweave_jobs::{mirror, v1};
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
 /// Names of failed items that a listing shows.
 const FAILED_SHOWN: usize = 10;
@@ -69,6 +68,7 @@ pub fn job(entry: &Entry, now: Millis) -> v1::Job {
         spec: None,
         schedule: job.terms.every.is_some().then_some(schedule),
         revision: entry.revision,
+        action: kind.action() as i32,
     }
 }
 
@@ -77,20 +77,23 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
     let nothing = Plan::Sources(PagedSources::default());
     let plan = job.plan.as_ref().unwrap_or(&nothing);
     let (current, total) = (plan.current(), plan.total());
-    let rate = rate(job, current, now);
-    let left = total - current;
     let running = job.state == State::Running;
+    // What is under way counts as far as it is: a job of one large item would show nothing until it ends.
+    let begun: f64 = entry.under_way().map(UnderWay::part).sum();
+    let done = (current as f64 + begun).min(total as f64);
+    let rate = rate(job, done, now);
+    let left = total as f64 - done;
     let read = job.sources().map(PagedSources::counts).unwrap_or_default();
     v1::Progress {
         current,
         total,
-        percentage: mirror::percentage(current, total),
+        percentage: percentage(done, current, total),
         succeeded: (current + broken(plan)).saturating_sub(plan.before() + plan.failed_count()),
         skipped: plan.before(),
         failed: plan.failed_count(),
         current_item: entry.news.item.to_string(),
         rate,
-        eta_seconds: eta(entry, rate, left).filter(|_| running && left > 0),
+        eta_seconds: eta(entry, rate, left, now).filter(|_| running && current < total),
         failed_items: plan.failures().take(FAILED_SHOWN).map(|(name, _)| name.to_owned()).collect(),
         phase: entry.news.phase.to_owned(),
         in_conflict: plan.in_conflict(),
@@ -98,18 +101,35 @@ fn progress(entry: &Entry, now: Millis) -> v1::Progress {
         updated: read.updated,
         left_out: read.left_out,
         left_out_reason: kind::of(&job.order).left_out_reason(),
-        active: entry.news.active.iter().filter(|_| running).map(active_item).collect(),
+        active: entry.under_way().map(active_item).collect(),
     }
 }
 
-fn active_item((name, received_bytes): &(Arc<str>, u64)) -> v1::ActiveItem {
-    v1::ActiveItem { name: name.to_string(), received_bytes: *received_bytes }
+/// Whole percents; what is not at its end is never told as a hundred.
+fn percentage(done: f64, current: u64, total: u64) -> u32 {
+    let whole = mirror::percentage(current, total);
+    if total == 0 { whole } else { whole.max(((done * 100.0 / total as f64).round() as u32).min(99)) }
+}
+
+fn active_item(item: &UnderWay) -> v1::ActiveItem {
+    v1::ActiveItem {
+        name: item.name.to_string(),
+        received_bytes: item.received,
+        received_objects: item.objects,
+        total_objects: item.total_objects,
+        bytes_per_second: item.per_second,
+    }
 }
 
 /// Seconds until the end. What a sync has ahead is all of its writes at the tracker's pace; of others, it comes on top.
-fn eta(entry: &Entry, rate: f64, left: u64) -> Option<u64> {
+fn eta(entry: &Entry, rate: f64, left: f64, now: Millis) -> Option<u64> {
     let ahead = entry.news.ahead as f64 / 1000.0;
-    let at_this_rate = (rate > 0.0).then(|| left as f64 / rate);
+    let at_this_rate = match (entry.news.weighed, entry.job.run_started_at) {
+        (Some(Weighed { done, left }), Some(began)) if rate > 0.0 && done > 0.0 => {
+            Some(left / done * (now - began) as f64 / 1000.0)
+        }
+        _ => (rate > 0.0).then(|| left / rate),
+    };
     if ahead > 0.0 && kind::of(&entry.job.order).waits_alone() {
         return Some(ahead.ceil() as u64);
     }
@@ -117,16 +137,16 @@ fn eta(entry: &Entry, rate: f64, left: u64) -> Option<u64> {
 }
 
 /// Items a second over the present or last run.
-fn rate(job: &Job, current: u64, now: Millis) -> f64 {
+fn rate(job: &Job, done: f64, now: Millis) -> f64 {
     let Some(began) = job.run_started_at else { return 0.0 };
     let until = match job.state {
         State::Running => now,
         _ => job.updated_at,
     };
-    let done = current.saturating_sub(job.run_base);
+    let done = (done - job.run_base as f64).max(0.0);
     match until - began {
         short if short < LEAST_RUN => 0.0,
-        span => done as f64 * 1000.0 / span as f64,
+        span => done * 1000.0 / span as f64,
     }
 }
 
@@ -230,6 +250,8 @@ fn failure(failure: &Failure) -> v1::Failure {
         Reason::Storage => v1::FailureReason::Storage,
         Reason::Remote => v1::FailureReason::Remote,
         Reason::Conflict => v1::FailureReason::Conflict,
+        Reason::Diverged => v1::FailureReason::Diverged,
+        Reason::Dirty => v1::FailureReason::Dirty,
         Reason::InvalidInput => v1::FailureReason::InvalidInput,
         Reason::Internal => v1::FailureReason::Internal,
     };

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 /// Replaces `path` with `bytes`: temporary file in the same folder with `mode` from its creation, sync,
@@ -160,6 +160,11 @@ fn way_to(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
 /// A folder, reached without following a link on any part of the way.
 fn folder(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | system::WAY;
+    let leads_upwards = path.components().any(|part| part == Component::ParentDir);
+    if !leads_upwards && let Some(found) = system::open_without_links(path, flags) {
+        return Ok(found?);
+    }
+    // Part by part, which also tells what is wrong with the way.
     let mut at = rustix::fs::openat(
         rustix::fs::CWD,
         if path.is_absolute() { "/" } else { "." },
@@ -199,6 +204,17 @@ pub enum Kind {
     Other,
 }
 
+impl From<rustix::fs::FileType> for Kind {
+    fn from(kind: rustix::fs::FileType) -> Self {
+        match kind {
+            rustix::fs::FileType::RegularFile => Self::File,
+            rustix::fs::FileType::Directory => Self::Folder,
+            rustix::fs::FileType::Symlink => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What is known of a path without opening it. Of a link, these are the link's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
@@ -217,12 +233,7 @@ pub struct Facts {
 pub fn facts(path: &Path) -> io::Result<Facts> {
     let (folder, name) = way_to(path)?;
     let found = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let kind = match rustix::fs::FileType::from_raw_mode(found.st_mode) {
-        rustix::fs::FileType::RegularFile => Kind::File,
-        rustix::fs::FileType::Directory => Kind::Folder,
-        rustix::fs::FileType::Symlink => Kind::Link,
-        _ => Kind::Other,
-    };
+    let kind = rustix::fs::FileType::from_raw_mode(found.st_mode).into();
     let since_1970 = std::time::Duration::new(found.st_mtime.max(0) as u64, found.st_mtime_nsec as u32);
     Ok(Facts {
         kind,
@@ -245,28 +256,68 @@ pub fn is_folder(path: &Path) -> bool {
     facts(path).is_ok_and(|facts| facts.kind == Kind::Folder)
 }
 
+/// A folder that is held open: what lies in it is reached from there.
+pub struct Folder(File);
+
+impl Folder {
+    /// The folder at `path`, reached without following a link.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let (above, name) = match path.file_name() {
+            Some(_) => way_to(path)?,
+            None => (folder(path)?, OsStr::new(".")),
+        };
+        Self::within(above, name)
+    }
+
+    /// A folder in this one, and no link to one.
+    pub fn folder(&self, name: &str) -> io::Result<Self> {
+        Self::within(&self.0, name.as_ref())
+    }
+
+    fn within(above: impl AsFd, name: &OsStr) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(above, name, flags, Mode::empty())?.into()))
+    }
+
+    /// A file in this folder for reading, and no link to one; nothing that could hold its reader up is waited for.
+    pub fn file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.0, name, flags, Mode::empty())?.into())
+    }
+
+    /// The names in it and what they name, in no order. A name that is not UTF-8 is none of ours or SpecWeave's.
+    pub fn entries(&self) -> io::Result<Vec<(String, Kind)>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                rustix::fs::FileType::Unknown => {
+                    let found = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    rustix::fs::FileType::from_raw_mode(found.st_mode)
+                }
+                known => known,
+            };
+            names.push((name.to_owned(), kind.into()));
+        }
+        Ok(names)
+    }
+
+    /// Makes what was renamed or made in it durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
 /// The names in a folder and what they name, in no order. A missing folder has none.
 pub fn read_folder(path: &Path) -> io::Result<Vec<(String, Kind)>> {
-    match folder(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-        Ok(_) => {}
+    match Folder::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        found => found?.entries(),
     }
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        let kind = match entry.file_type()? {
-            kind if kind.is_file() => Kind::File,
-            kind if kind.is_dir() => Kind::Folder,
-            kind if kind.is_symlink() => Kind::Link,
-            _ => Kind::Other,
-        };
-        // A name that is not UTF-8 is none of ours or SpecWeave's.
-        if let Ok(name) = entry.file_name().into_string() {
-            names.push((name, kind));
-        }
-    }
-    Ok(names)
 }
 
 /// Makes a folder, and those on the way to it that are missing.
@@ -337,22 +388,12 @@ pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Makes a rename or a creation in a folder durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    open_folder(path)?.sync_all()
+    Folder::open(path)?.sync()
 }
 
 /// Makes all that was written to the file system on which `path` lies durable.
 pub fn sync_file_system(path: &Path) -> io::Result<()> {
-    system::sync_file_system(&open_folder(path)?)
-}
-
-/// A folder as something that can be synced.
-fn open_folder(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let (above, name) = match path.file_name() {
-        Some(_) => way_to(path)?,
-        None => (folder(path)?, OsStr::new(".")),
-    };
-    Ok(File::from(rustix::fs::openat(&above, name, flags, Mode::empty())?))
+    system::sync_file_system(&Folder::open(path)?.0)
 }
 
 /// Moves `path` out of the way under a name that says when, and returns that name. What could not be read is never

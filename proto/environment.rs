@@ -6,7 +6,7 @@ use crate::v1::EnvironmentVariable;
 use std::collections::BTreeMap;
 
 /// Where things are; kept in the job's journal, so that a restarted job finds the same servers.
-pub const SETTINGS: [&str; 16] = [
+pub const SETTINGS: [&str; 20] = [
     UMASK,
     "GITHUB_API_URL",
     "AZURE_DEVOPS_ORG_URL",
@@ -16,6 +16,10 @@ pub const SETTINGS: [&str; 16] = [
     "JIRA_DOMAIN",
     "JIRA_HOST",
     "JIRA_PROJECT_KEY",
+    "GITLAB_HOST",
+    "GITEA_SERVER_URL",
+    "BITBUCKET_API_URL",
+    "BITBUCKET_USERNAME",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "GIT_SSL_CAINFO",
@@ -26,7 +30,7 @@ pub const SETTINGS: [&str; 16] = [
 ];
 
 /// Secrets; in memory only.
-pub const SECRETS: [&str; 7] = [
+pub const SECRETS: [&str; 11] = [
     "GITHUB_TOKEN",
     "GH_TOKEN",
     "AZURE_DEVOPS_PAT",
@@ -34,6 +38,10 @@ pub const SECRETS: [&str; 7] = [
     "AZURE_DEVOPS_TOKEN",
     "JIRA_EMAIL",
     "JIRA_API_TOKEN",
+    "GITLAB_TOKEN",
+    "GITEA_SERVER_TOKEN",
+    "GITEA_TOKEN",
+    "BITBUCKET_TOKEN",
 ];
 
 /// What helper programs (ssh, gh, git's credential helpers) need; in memory only. All that begins with `GIT_` goes with it,

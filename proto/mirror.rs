@@ -538,11 +538,9 @@ fn from_entry(entry: &Entry, project: &Project, folders: &HashSet<String>) -> Op
         alive: worker.is_some_and(|(_, alive)| alive),
         foreign: !ours,
         provider,
-        revision: 0,
-        title: String::new(),
-        spec: None,
         schedule,
         id,
+        ..v1::Job::default()
     })
 }
 

@@ -12,8 +12,9 @@ mod portable;
 use portable as chosen;
 
 pub use chosen::{
-    SYNCS_AT_ONCE, WAY, arguments, boot, end_with_parent, keep_memory_private, memory, name_and_owner,
-    network_file_system, own_program, since_boot, started_at, sync_file_system, umask,
+    SYNCS_AT_ONCE, WAY, arguments, begin_writing, boot, end_with_parent, give_memory_back,
+    keep_memory_private, memory, name_and_owner, network_file_system, open_without_links, own_program,
+    since_boot, started_at, sync_file_system, umask,
 };
 
 /// What is used of a limit, in bytes.

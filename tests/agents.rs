@@ -91,7 +91,6 @@ fn every_command_line_of_the_plugins_is_one_that_the_programs_take() {
     std::fs::write(world.project.join(".specweave/config.json"), config.to_string()).unwrap();
     let programs = Path::new(env!("CARGO_BIN_EXE_specweave-jobs")).parent().unwrap().display().to_string();
     world.set("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()));
-    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "60");
     server.fault(&names[0], Fault::Silent);
     let mut tried = 0;
     for (name, path) in commands() {
@@ -173,8 +172,7 @@ fn the_official_sdk_of_the_model_context_protocol_runs_a_job_from_beginning_to_e
 
 #[test]
 fn ends_are_told_one_line_each_and_nothing_holds_an_agent_for_ever() {
-    let (mut world, server, names) = World::with_remotes(2);
-    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "60");
+    let (world, server, names) = World::with_remotes(2);
     server.fault(&names[1], Fault::Silent);
     world.run(["daemon", "start"]).ok();
     world.run(["watch", "--ends", "--timeout", "0.2"]).with_status(124);
@@ -222,9 +220,7 @@ fn a_status_line_says_what_is_active_and_nothing_where_nothing_is() {
     let (mut world, server, names) = World::with_remotes(2);
     let line = plugins().join("specweave/bin/specweave-jobs-statusline");
     let programs = Path::new(env!("CARGO_BIN_EXE_specweave-jobs")).parent().unwrap().display().to_string();
-    world
-        .set("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()))
-        .set("SPECWEAVE_JOBS_STALL_SECONDS", "60");
+    world.set("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()));
     let input = world.dir.join("input");
     std::fs::write(&input, json!({"workspace": {"current_dir": world.project}}).to_string()).unwrap();
     let shown = || {

@@ -1,7 +1,7 @@
 //! clone-repos: whole repositories, real reasons, nothing touched that is not ours.
 
 use crate::world::git_server::{Fault, GitServer};
-use crate::world::repositories::{Size, assert_whole, make, make_many};
+use crate::world::repositories::{Size, assert_whole, make, make_large, make_many};
 use crate::world::{World, eventually, files_below, read};
 use serde_json::Value;
 use std::fs;
@@ -593,4 +593,24 @@ fn the_same_work_is_not_started_twice_while_it_runs() {
     let said = world.run(["clone", &server.repository("repo-000")]).with_status(1);
     said.complains(&format!("--follow {id}"));
     world.finish_within(world.command(["--kill", &id]), Duration::from_secs(10)).ok();
+}
+
+#[test]
+fn one_large_repository_shows_how_far_it_is_before_it_ends() {
+    let world = World::new();
+    let root = world.dir.join("remotes");
+    fs::create_dir_all(root.join("acme")).unwrap();
+    make_large(&root.join("acme"), "large", 150);
+    let server = GitServer::http(&root);
+    server.warm(&["large".to_owned()]);
+    server.fault("large", Fault::StallsMidPack);
+    let id = world.start_clone([server.repository("large")]);
+    let job = world.until(&id, "half of it", |job| job["progress"]["percentage"].as_u64() > Some(2));
+    let (progress, active) = (&job["progress"], &job["progress"]["active"][0]);
+    assert_eq!((&progress["current"], &progress["total"]), (&0.into(), &1.into()), "{job}");
+    assert!(progress["percentage"].as_u64() < Some(80), "{job}");
+    let count = |key: &str| active[key].as_u64().unwrap_or_default();
+    assert!(0 < count("received_objects") && count("received_objects") < count("total_objects"), "{job}");
+    assert!(count("received_bytes") > 1_000_000 && count("bytes_per_second") > 0, "{job}");
+    world.run(["kill", &id]).ok();
 }

@@ -316,7 +316,7 @@ fn repositories(world: &World) -> Value {
             .unwrap()
             .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
             .collect();
-        let marked = inside.iter().any(|name| name == "specweave-job");
+        let marked = inside.iter().any(|name| name.starts_with("specweave-job"));
         let name = entry.file_name().to_string_lossy().into_owned();
         repositories.insert(name, json!({"refs": refs, "clean": clean, "marked": marked}));
     }
@@ -425,7 +425,7 @@ fn run(kind: &dyn Kind, set: (&str, &str)) -> Value {
     }
     world.unset(set.0);
     world.run(["daemon", "start"]).ok();
-    let jobs = world.run(["--all", "--json"]).ok().json()["jobs"].clone();
+    let jobs = known_to_the_daemon(&world);
     let id = match jobs.as_array().unwrap().iter().find(|job| job["foreign"] == false) {
         Some(job) => job["id"].as_str().unwrap().to_owned(),
         // The step came before anything was acknowledged: the user asks again.
@@ -438,6 +438,18 @@ fn run(kind: &dyn Kind, set: (&str, &str)) -> Value {
     world.wait(&id);
     world.run(["daemon", "stop"]).ok();
     end_state(&world, kind)
+}
+
+/// The jobs that the daemon itself tells of: where it is slow to answer, the client shows what stands in the files, which it may not
+/// have written yet.
+fn known_to_the_daemon(world: &World) -> Value {
+    let mut jobs = Value::Null;
+    eventually("the daemon answers", || {
+        let listed = world.run(["--all", "--json"]).ok();
+        jobs = listed.json()["jobs"].clone();
+        listed.stderr.is_empty()
+    });
+    jobs
 }
 
 /// Every time that a step is reached; of one that is reached for each of many files, the first, the last and some between.

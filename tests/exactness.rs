@@ -4,7 +4,7 @@
 use crate::cloning::has_git;
 use crate::world::alone::Alone;
 use crate::world::git_server::{Fault, GitServer};
-use crate::world::repositories::{assert_whole, make_many};
+use crate::world::repositories::{self, assert_whole, make_many};
 use crate::world::{World, eventually, files_below, is_thorough, signal};
 use rustix::process::Signal;
 use std::fmt::Write as _;
@@ -214,6 +214,68 @@ fn a_clone_of_any_repository_is_what_git_makes_of_it() {
         server.state.real_git.store(true, Ordering::Relaxed);
         compare(&world, &server, &names, seed);
     }
+}
+
+#[test]
+fn what_is_left_out_and_what_comes_along_is_what_git_makes_of_the_same_words() {
+    if !has_git() {
+        return;
+    }
+    let _alone = Alone::wait();
+    let mut world = World::new();
+    configure(&mut world, "");
+    let root = world.dir.join("remotes");
+    let folder = root.join("acme");
+    fs::create_dir_all(&folder).unwrap();
+    let mut random = Random(4_711);
+    let names: Vec<String> = (0..6).map(|number| format!("repo-{number:03}")).collect();
+    names.iter().for_each(|name| make(&world, &mut random, &folder, name));
+    let server = GitServer::http(&root);
+    server.state.real_git.store(true, Ordering::Relaxed);
+    // One with a submodule, which has one.
+    let work = world.dir.join("work");
+    repositories::make(&folder, "innermost", repositories::SMALL);
+    for (outer, inner) in [("middle", "innermost"), ("outer", "middle")] {
+        let _ = fs::remove_dir_all(&work);
+        fs::create_dir(&work).unwrap();
+        git(&world, &work, &["init", "-q", "-b", "main"]);
+        git(&world, &work, &["submodule", "add", "-q", &server.repository(inner), "inside"]);
+        git(&world, &work, &["commit", "-q", "-m", "one inside"]);
+        let bare = folder.join(format!("{outer}.git"));
+        git(&world, &work, &["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
+        git(&world, &bare, &["config", "uploadpack.allowFilter", "true"]);
+    }
+    for name in names.iter().map(String::as_str).chain(["innermost"]) {
+        let bare = folder.join(format!("{name}.git"));
+        git(&world, &bare, &["config", "uploadpack.allowFilter", "true"]);
+    }
+    let names: Vec<String> = names.into_iter().chain(["outer".to_owned()]).collect();
+    for words in [
+        &["--single-branch"][..],
+        &["--depth", "2"],
+        &["--filter", "blob:none"],
+        &["--recurse-submodules"],
+        &["--single-branch", "--recurse-submodules"],
+    ] {
+        let mut own = World::new();
+        configure(&mut own, "");
+        let addresses = names.iter().map(|name| server.repository(name));
+        let id = own.start_clone(words.iter().map(|word| (*word).to_owned()).chain(addresses));
+        let job = own.wait(&id);
+        let log = own.run(["--logs", &id]).stdout;
+        assert_eq!(job["progress"]["failed"], 0, "{words:?}: {log}");
+        for name in &names {
+            let theirs = own.dir.join("theirs").join(name);
+            let mut command = own.program("git", [&["clone", "--quiet"], words].concat());
+            command.arg(server.repository(name)).arg(&theirs);
+            own.finish(command).ok();
+            let ours = own.project.join("repositories/acme").join(name);
+            assert_eq!(told(&own, &ours), told(&own, &theirs), "{words:?}, {name}: {log}");
+            assert_eq!(tree(&ours), tree(&theirs), "{words:?}, {name}: {log}");
+        }
+    }
+    let refused = world.run(["clone", "acme/web", "--filter", "none"]).with_status(2);
+    assert!(refused.stderr.contains("git knows blob:none"), "{}", refused.stderr);
 }
 
 #[test]

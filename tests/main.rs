@@ -31,5 +31,6 @@ mod syncs;
 mod terminal;
 mod time;
 mod triggers;
+mod updates;
 mod verbs;
 mod world;

@@ -289,8 +289,7 @@ fn a_sync_that_specweave_entered_is_taken_over_like_the_others() {
 #[test]
 fn specweaves_own_resume_of_a_job_of_ours_lets_it_go_on_and_starts_nothing_else() {
     let Some(clients) = clients() else { return };
-    let (mut world, server, names) = World::with_remotes(3);
-    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "60");
+    let (world, server, names) = World::with_remotes(3);
     server.fault(&names[1], Fault::Silent);
     let id = world.start_clone(names.iter().map(|name| server.repository(name)));
     world.until(&id, "two clones", |job| job["progress"]["current"] == 2);

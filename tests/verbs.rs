@@ -3,13 +3,12 @@
 use crate::world::git_server::Fault;
 use crate::world::{World, eventually, read, wait};
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// A world whose clone of three repositories has ended with one failed item, or is paused where one takes for ever.
 fn with_job(fault: Fault) -> (World, crate::world::git_server::GitServer, String) {
-    let (mut world, server, names) = World::with_remotes(3);
-    world.set("SPECWEAVE_JOBS_STALL_SECONDS", "60");
+    let (world, server, names) = World::with_remotes(3);
     server.fault(&names[1], fault);
     let id = world.start_clone(names.iter().map(|name| server.repository(name)));
     (world, server, id)
@@ -209,24 +208,37 @@ fn a_log_is_followed_until_the_job_has_ended() {
     let (world, server, id) = with_job(Fault::Silent);
     world.until(&id, "two clones", |job| job["progress"]["current"] == 2);
     let out = world.dir.join("tmp/log");
-    let mut follower = world.command(["logs", "-f", &id]);
-    follower.stdout(fs::File::create(&out).unwrap()).stderr(Stdio::null());
-    let mut follower = follower.spawn().unwrap();
-    eventually("the log so far is shown", || read(&out).contains("repo-000"));
+    let follow = || {
+        let mut follower = world.command(["logs", "-f", &id]);
+        follower.stdout(fs::File::create(&out).unwrap()).stderr(Stdio::null());
+        let follower = follower.spawn().unwrap();
+        eventually("the log so far is shown", || read(&out).contains("repo-000"));
+        follower
+    };
+    let lines = |text: &str| text.lines().filter(|line| line.starts_with('[')).count();
+    let ends_with = |mut follower: Child, last: &str| {
+        assert!(wait(&mut follower, Duration::from_secs(20)).unwrap().success());
+        let (shown, whole) = (read(&out), read(&world.state().join("jobs").join(&id).join("worker.log")));
+        assert!(shown.contains(last), "{shown}");
+        assert_eq!(
+            lines(&shown),
+            lines(&whole),
+            "no line is missing and none is shown twice:\n{shown}\n---\n{whole}"
+        );
+        whole
+    };
+
+    // A job that waits for a person adds nothing to its log: whoever follows it is let go.
+    let mut follower = follow();
     assert!(follower.try_wait().unwrap().is_none(), "the job has not ended");
     world.run(["kill", &id]).ok();
+    ends_with(follower, "Worker stopped");
+
+    world.run(["resume", &id]).ok();
+    let mut follower = follow();
+    assert!(follower.try_wait().unwrap().is_none(), "the job goes on");
     server.heal("repo-001");
-    world.run(["resume", &id, "--follow"]).ok();
-    assert!(wait(&mut follower, Duration::from_secs(20)).unwrap().success());
-    let shown = read(&out);
-    assert!(shown.contains("(3/3)"), "{shown}");
-    let whole = read(&world.state().join("jobs").join(&id).join("worker.log"));
-    let lines = |text: &str| text.lines().filter(|line| line.starts_with('[')).count();
-    assert_eq!(
-        lines(&shown),
-        lines(&whole),
-        "no line is missing and none is shown twice:\n{shown}\n---\n{whole}"
-    );
+    let whole = ends_with(follower, "(3/3)");
 
     let two = world.run(["logs", &id, "-n", "2"]).ok().stdout;
     assert_eq!(lines(&two), 2, "{two}");

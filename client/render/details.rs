@@ -178,6 +178,9 @@ pub fn resumed(job: &Job, already_running: bool, again: &[String], follows: bool
 /// What an import made of the items that it has read; `None` for other jobs, and before the first item.
 fn became(job: &Job) -> Option<String> {
     let progress = job.progress.as_ref()?;
+    if job.action() == Action::Update {
+        return told(&[(progress.succeeded, "updated"), (progress.skipped, "current")]);
+    }
     if job.r#type() != JobType::ImportIssues || job.foreign {
         return None;
     }
@@ -186,12 +189,16 @@ fn became(job: &Job) -> Option<String> {
         "" => "left out".to_owned(),
         reason => format!("left out ({})", plain(reason)),
     };
-    let counts = [
+    told(&[
         (progress.created, "created"),
         (progress.updated, "updated"),
         (progress.skipped.saturating_sub(progress.left_out), "unchanged"),
         (progress.left_out, &*left_out),
-    ];
+    ])
+}
+
+/// Counts with what they are of, as far as there are any.
+fn told(counts: &[(u64, &str)]) -> Option<String> {
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let told: Vec<String> = counts.map(|(count, what)| format!("{} {what}", thousands(*count))).collect();
     (!told.is_empty()).then(|| told.join(", "))

@@ -31,8 +31,8 @@ impl View {
             Self::Bar(bar, taskbar) => {
                 // A terminal may have another size by now.
                 bar.set_style(style(terminal_size().map_or(80, |(columns, _)| columns)));
-                bar.set_length(progress.total.max(1));
-                bar.set_position(progress.current);
+                bar.set_length(100);
+                bar.set_position(progress.percentage.into());
                 bar.set_prefix(progress_text(&progress));
                 bar.set_message(bar_message(job, &progress));
                 taskbar.show(job.state(), &progress)
@@ -80,7 +80,7 @@ pub(super) fn bar_message(job: &Job, progress: &Progress) -> String {
     if let Some(pause) = &job.pause {
         return pause_text(pause);
     }
-    let mut parts = vec![plain(&progress.current_item)];
+    let mut parts = vec![at_work(progress)];
     if progress.rate > 0.0 {
         parts.push(rate_text(progress));
     }
@@ -97,7 +97,25 @@ pub(super) fn bar_message(job: &Job, progress: &Progress) -> String {
 fn line_message(job: &Job, progress: &Progress) -> String {
     match &job.pause {
         Some(pause) => pause_text(pause),
-        None if progress.current_item.is_empty() => mirror::status_word(job.state()).replace('_', " "),
+        None => match at_work(progress) {
+            nothing if nothing.is_empty() => mirror::status_word(job.state()).replace('_', " "),
+            item => item,
+        },
+    }
+}
+
+/// An item from so many bytes on is worth to be named for as long as it takes.
+const LARGE: u64 = 4_000_000;
+
+/// The item that was touched last, or a large one that is under way.
+fn at_work(progress: &Progress) -> String {
+    let largest = progress.active.iter().max_by_key(|item| item.received_bytes);
+    match largest.filter(|item| item.received_bytes >= LARGE) {
+        Some(item) => {
+            let megabytes = |bytes: u64| bytes as f64 / 1e6;
+            let (came, speed) = (megabytes(item.received_bytes), megabytes(item.bytes_per_second));
+            format!("{} {came:.0} MB, {speed:.1} MB/s", plain(&item.name))
+        }
         None => plain(&progress.current_item),
     }
 }

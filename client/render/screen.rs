@@ -110,8 +110,7 @@ fn of_ended(job: &Job) -> String {
 }
 
 fn bar(progress: &Progress, width: usize) -> String {
-    let done = (progress.current.min(progress.total) * width as u64).checked_div(progress.total).unwrap_or(0);
-    let done = done as usize;
+    let done = progress.percentage.min(100) as usize * width / 100;
     format!("{}{}", "█".repeat(done), "░".repeat(width - done))
 }
 

@@ -43,6 +43,9 @@ fn spec(arguments: CloneArgs, defaults: &Defaults) -> Result<CloneSpec, Failure>
         github_user: arguments.github_user.unwrap_or_default(),
         ado_org: arguments.ado_org.unwrap_or_default(),
         ado_project: arguments.ado_project.unwrap_or_default(),
+        gitlab_group: arguments.gitlab_group.unwrap_or_default(),
+        gitea_org: arguments.gitea_org.unwrap_or_default(),
+        bitbucket_workspace: arguments.bitbucket.unwrap_or_default(),
         r#match: arguments.matching,
         exclude: arguments.exclude,
         include_archived: arguments.include_archived,
@@ -54,6 +57,19 @@ fn spec(arguments: CloneArgs, defaults: &Defaults) -> Result<CloneSpec, Failure>
             _ => Layout::Owner,
         } as i32,
         ssh: arguments.ssh,
+        topics: arguments.topic,
+        languages: arguments.language,
+        active_since: arguments.active_since.unwrap_or_default(),
+        mirror: arguments.mirror,
+        single_branch: arguments.single_branch,
+        recurse_submodules: arguments.recurse_submodules,
+        filter: arguments.filter.unwrap_or_default(),
+        update: arguments.update,
+        gone: match (arguments.prune, arguments.force) {
+            (false, _) => Gone::Keep,
+            (true, false) => Gone::Name,
+            (true, true) => Gone::Remove,
+        } as i32,
     })
 }
 
@@ -112,9 +128,12 @@ fn plan(preview: &PreviewJobResponse) -> String {
     let mut out = table(&["Action", "Name", "Source", "Target", "Why"], &rows);
     let count = |action| preview.items.iter().filter(|item| item.action() == action).count();
     out.push_str(&format!(
-        "\nWould clone {}, check {} that stand there already, refuse {}. Nothing was changed.\n",
+        "\nWould clone {}, {}, refuse {}. Nothing was changed.\n",
         count(Action::Clone),
-        count(Action::Check),
+        match (count(Action::Check), count(Action::Update)) {
+            (check, 0) => format!("check {check} that stand there already"),
+            (_, update) => format!("bring {update} up to date"),
+        },
         count(Action::Refuse)
     ));
     for note in &preview.notes {

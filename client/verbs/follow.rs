@@ -1,7 +1,7 @@
 //! Following jobs. The stream is read as fast as it comes and only the newest state is drawn, so that a slow
 //! terminal shows the present and not the past. Ctrl-C detaches; the job goes on.
 
-use super::{Says, print, print_json};
+use super::{Says, interrupted, print, print_json};
 use crate::connect::{self, Connection, Patience};
 use crate::failure::{self, Failure};
 use crate::render::follow::View;
@@ -72,7 +72,7 @@ async fn looked_at_until_over(
     });
     let result = tokio::select! {
         result = tokio::time::timeout(limit, following) => result,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             painter.leave().await;
             return Ok(failure::INTERRUPTED);
         }
@@ -140,7 +140,7 @@ pub async fn until_over(
     let following = each_state(project, connection, id, |response| painter.show(response));
     let result = tokio::select! {
         result = tokio::time::timeout(limit, following) => Some(result),
-        _ = tokio::signal::ctrl_c() => None,
+        () = interrupted() => None,
     };
     let Some(result) = result else {
         painter.leave().await;
@@ -293,7 +293,7 @@ pub async fn wait(project: &Project, id: &str, timeout: Option<f64>, json: bool)
     let limit = seconds(timeout)?;
     let result = tokio::select! {
         result = tokio::time::timeout(limit, waiting) => result,
-        _ = tokio::signal::ctrl_c() => return Ok(failure::INTERRUPTED),
+        () = interrupted() => return Ok(failure::INTERRUPTED),
     };
     let Ok(job) = result else { return Err(Failure::TimedOut(plain(id))) };
     let job = job?;

@@ -2,12 +2,13 @@
 //! daemon and finds the next one; until then, what stands in the files is shown.
 
 use super::follow::seconds;
-use super::{Says, list, print, print_json};
+use super::{Says, interrupted, list, print, print_json};
 use crate::cli::ListArgs;
 use crate::connect::{self, Patience};
 use crate::failure::{self, Failure};
 use crate::render::{self, screen};
 use crate::source::Source;
+use specweave_jobs::clock;
 use specweave_jobs::mirror::status_word;
 use specweave_jobs::project::{Project, ProjectError};
 use specweave_jobs::text::plain;
@@ -37,7 +38,7 @@ pub async fn watch(project: &Project, ends: bool, timeout: Option<f64>, json: bo
             Ok(result) => result.map(|()| 0),
             Err(_) => Ok(failure::TIMED_OUT),
         },
-        _ = tokio::signal::ctrl_c() => Ok(failure::INTERRUPTED),
+        () = interrupted() => Ok(failure::INTERRUPTED),
     };
     drop(screen);
     result
@@ -150,11 +151,13 @@ fn show_ends(
     over: &mut Option<BTreeSet<String>>,
     json: bool,
 ) -> Result<(), Failure> {
-    let jobs = match response.event {
+    let mut jobs = match response.event {
         Some(watch_jobs_response::Event::Snapshot(all)) => all.jobs,
         Some(watch_jobs_response::Event::Changed(changes)) => changes.jobs,
         _ => return Ok(()),
     };
+    // Several may have ended between two messages.
+    jobs.sort_by_key(|job| job.updated_at.as_ref().map_or(0, clock::millis));
     let is_first = over.is_none();
     let known = over.get_or_insert_default();
     for job in jobs {

@@ -5,13 +5,19 @@
 use crate::git::CloneError;
 use git2::{ObjectType, Oid, Repository};
 use specweave_jobs::disk;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 /// An object of more bytes, unpacked, is not taken: it has to fit into memory, several at a time.
 pub const MOST_OBJECT: usize = 512 * 1024 * 1024;
+
+/// What is said of one.
+pub fn large_object() -> String {
+    let most = MOST_OBJECT / (1024 * 1024);
+    format!("it holds an object of more than {most} MB, which is not unpacked here; clone it with git itself")
+}
 
 /// Objects of one pack.
 pub const MOST_OBJECTS: usize = 50_000_000;
@@ -21,6 +27,9 @@ pub const MOST_PATHS: u64 = 5_000_000;
 
 /// Folders inside each other; a path of more cannot be opened.
 pub const MOST_DEPTH: u32 = 2_048;
+
+/// Bytes of a path; no system opens a longer one.
+pub const LONGEST_PATH: u64 = 4_096;
 
 /// Gives libgit2 the limits that it has no setting of its own for. Once a process, before anything else uses it.
 pub fn bound_libgit2() {
@@ -79,8 +88,30 @@ extern "C" fn release(old: *mut c_void) {
 pub struct Extent {
     pub paths: u64,
     pub depth: u32,
+    /// Bytes of its longest path.
+    pub longest: u64,
     /// Whether a file has rights that git itself would not give it.
     pub has_odd_modes: bool,
+    /// Whether a folder has two entries of the same name, as no git makes them.
+    pub has_twins: bool,
+}
+
+/// A tree and all that is below it, measured.
+pub struct Measured {
+    root: Oid,
+    folders: HashMap<Oid, Extent>,
+}
+
+impl Measured {
+    /// The whole tree's.
+    pub fn whole(&self) -> Extent {
+        self.folders[&self.root]
+    }
+
+    /// Files and folders below one of its folders.
+    pub fn paths_below(&self, folder: Oid) -> u64 {
+        self.folders.get(&folder).map_or(0, |extent| extent.paths)
+    }
 }
 
 /// A file that says how others are to be checked out.
@@ -110,8 +141,8 @@ impl Attributes {
 struct Open {
     oid: Oid,
     extent: Extent,
-    /// Folders in it that are still to be added to it.
-    below: Vec<Oid>,
+    /// Folders in it that are still to be added to it, with the bytes of their names.
+    below: Vec<(Oid, u64)>,
 }
 
 /// Measures the tree of a commit. Each folder is looked at once, however often it stands in the tree.
@@ -121,7 +152,7 @@ pub fn extent(
     root: Oid,
     attributes: &mut Vec<Attributes>,
     cancel: &CancellationToken,
-) -> Result<Extent, CloneError> {
+) -> Result<Measured, CloneError> {
     let mut known: HashMap<Oid, Extent> = HashMap::new();
     // From the root down to the folder that is looked at.
     let mut way = vec![look_into(repository, root, attributes)?];
@@ -129,8 +160,8 @@ pub fn extent(
         if cancel.is_cancelled() {
             return Err(CloneError::Cancelled);
         }
-        let Some(here) = way.last_mut() else { return Ok(known[&root]) };
-        let Some(next) = here.below.last() else {
+        let Some(here) = way.last_mut() else { return Ok(Measured { root, folders: known }) };
+        let Some((next, name)) = here.below.last() else {
             known.insert(here.oid, here.extent);
             way.pop();
             continue;
@@ -143,13 +174,18 @@ pub fn extent(
             Some(below) => {
                 here.extent.paths = here.extent.paths.saturating_add(below.paths);
                 here.extent.depth = here.extent.depth.max(below.depth + 1);
+                here.extent.longest = here.extent.longest.max(name + 1 + below.longest);
                 here.extent.has_odd_modes |= below.has_odd_modes;
+                here.extent.has_twins |= below.has_twins;
                 here.below.pop();
             }
         }
         let deepest = way.last().map_or(0, |here| way.len() + here.extent.depth as usize - 1);
         if deepest > MOST_DEPTH as usize {
             return Err(CloneError::Refused(format!("its folders are more than {MOST_DEPTH} deep")));
+        }
+        if way.last().is_some_and(|here| here.extent.longest > LONGEST_PATH) {
+            return Err(CloneError::Refused(format!("it has a path of more than {LONGEST_PATH} bytes")));
         }
         if way.last().is_some_and(|here| here.extent.paths > MOST_PATHS) {
             return Err(CloneError::Refused(many_paths()));
@@ -168,13 +204,17 @@ fn look_into(
     attributes: &mut Vec<Attributes>,
 ) -> Result<Open, CloneError> {
     let tree = repository.find_tree(oid)?;
-    let mut extent = Extent { paths: tree.len() as u64, depth: 1, has_odd_modes: false };
+    let mut extent =
+        Extent { paths: tree.len() as u64, depth: 1, longest: 0, has_odd_modes: false, has_twins: false };
     let mut below = Vec::new();
+    let mut names = HashSet::with_capacity(tree.len());
     for entry in &tree {
         let usual = [0o040000, 0o100644, 0o100755, 0o120000, 0o160000];
+        extent.longest = extent.longest.max(entry.name_bytes().len() as u64);
+        extent.has_twins |= !names.insert(entry.name_bytes().to_vec());
         extent.has_odd_modes |= !usual.contains(&entry.filemode_raw());
         if entry.kind() == Some(ObjectType::Tree) {
-            below.push(entry.id());
+            below.push((entry.id(), entry.name_bytes().len() as u64));
         }
         if entry.name_bytes() == ATTRIBUTES {
             attributes.push(Attributes {

@@ -1,9 +1,11 @@
 //! The way of the user's own git through a clone: where it is taken, what is seen to besides, and what is told when it leads
 //! nowhere either. How git is run is [`system`]'s.
 
+use crate::git::checkout::Built;
 use crate::git::place::{Place, blocking, remove_folder, unless_cancelled};
-use crate::git::repository::{Built, Existing};
+use crate::git::repository::Existing;
 use crate::git::{CloneError, Cloned, Engine, Task, UNFINISHED, address, bounds, repository, system};
+use specweave_jobs::disk;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -48,10 +50,14 @@ impl Engine {
                 uses_lfs = unless_cancelled(cancel, looking).await?;
             }
         }
+        if self.wish.submodules && disk::exists(&task.partial.join(".gitmodules")) {
+            let done = self.git().add_submodules(&task.partial, cancel).await;
+            done.map_err(|error| needs_git(error, "it has submodules"))?;
+        }
         Ok(Cloned { uses_lfs, by_git: left, aside: None })
     }
 
-    fn git(&self) -> system::Git<'_> {
+    pub(super) fn git(&self) -> system::Git<'_> {
         system::Git { secrets: &self.secrets, stall: self.stall }
     }
 
@@ -80,14 +86,17 @@ impl Engine {
             Ok(url) if is_inexact => self.secrets.first_login(&url).await,
             _ => None,
         };
-        let order =
-            |login| system::Order { address: &task.address, at: &task.partial, depth: self.depth, login };
+        let order = |login| system::Order {
+            address: &task.address,
+            rewritten: &address,
+            at: &task.partial,
+            wish: &self.wish,
+            login,
+        };
         remove_folder(&task.partial).await?;
         let has_login = login.is_some();
         let mut cloned = self.git().clone(order(login), cancel).await;
-        if has_login
-            && matches!(cloned, Err(CloneError::Auth(_) | CloneError::Forbidden(_) | CloneError::NotFound(_)))
-        {
+        if has_login && cloned.as_ref().is_err_and(CloneError::is_about_login) {
             remove_folder(&task.partial).await?;
             cloned = self.git().clone(order(None), cancel).await;
         }
@@ -96,6 +105,9 @@ impl Engine {
                 let at = task.partial.clone();
                 let made = place.blocking(cancel, move || Ok(repository::existing(&at, |_| true))).await?;
                 if made == Existing::Unborn { Ok(None) } else { Err(CloneError::Refused(UNFINISHED.into())) }
+            }
+            Ok(()) if self.wish.mirror => {
+                Ok(Some(Cloned { by_git: Some(why.to_string()), ..Cloned::default() }))
             }
             Ok(()) => {
                 let (at, token) = (task.partial.clone(), cancel.clone());
@@ -125,8 +137,8 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Cloned, CloneError> {
         let (address, at, token) = (task.address.clone(), task.partial.clone(), cancel.clone());
-        let settings = self.settings.clone();
-        let build = move || repository::build_with_libgit2(&address, &at, &settings, &token);
+        let (settings, processors) = (self.settings.clone(), self.processors.clone());
+        let build = move || repository::build_with_libgit2(&address, &at, &settings, &processors, &token);
         let built = place.blocking(cancel, build).await?;
         self.checked_out(task, built, cancel).await
     }
@@ -134,7 +146,7 @@ impl Engine {
 
 /// What is to be told of a repository that git could not clone either: why it had to be git, if there is none; else what says
 /// more of the two.
-fn worse(why: CloneError, error: CloneError) -> CloneError {
+pub fn worse(why: CloneError, error: CloneError) -> CloneError {
     match (why, error) {
         (CloneError::Inexact(reason), error) => needs_git(error, &reason),
         (why, CloneError::NoGit) => why,

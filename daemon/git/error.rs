@@ -18,6 +18,15 @@ pub enum CloneError {
     Forbidden(String),
     #[error("{0}")]
     NotFound(String),
+    /// What a clone that stands came from is not found any more.
+    #[error("it is gone upstream: {0}")]
+    Gone(String),
+    #[error(
+        "its branch and the remote's have both gone on: {here} commits here, {there} there; merge or rebase it"
+    )]
+    Diverged { here: usize, there: usize },
+    #[error("it was fetched and left as it is: {0}")]
+    Dirty(String),
     #[error("{0}")]
     Network(String),
     #[error(transparent)]
@@ -31,6 +40,9 @@ pub enum CloneError {
     Page(String),
     #[error("{0}")]
     Remote(String),
+    /// What it sent is no pack that can be read whole.
+    #[error("the pack that the remote sent is broken: {0}")]
+    Pack(String),
     #[error("{0}")]
     Refused(String),
     /// The fast path does not do it exactly as git does.
@@ -47,10 +59,7 @@ pub enum CloneError {
 /// libgit2's own words, which for an object that is too large are about memory.
 fn in_words(error: &git2::Error) -> String {
     match error.class() {
-        git2::ErrorClass::NoMemory => format!(
-            "it holds an object of more than {} MB, which is not unpacked here; clone it with git itself",
-            super::bounds::MOST_OBJECT / (1024 * 1024)
-        ),
+        git2::ErrorClass::NoMemory => super::bounds::large_object(),
         _ => error.message().to_owned(),
     }
 }
@@ -61,10 +70,12 @@ impl CloneError {
         let reason = match self {
             Self::Auth(_) => Reason::Authentication,
             Self::Forbidden(_) => Reason::Forbidden,
-            Self::NotFound(_) => Reason::NotFound,
+            Self::NotFound(_) | Self::Gone(_) => Reason::NotFound,
+            Self::Diverged { .. } => Reason::Diverged,
+            Self::Dirty(_) => Reason::Dirty,
             Self::Network(_) | Self::Stalled(_) => Reason::Network,
             Self::Limited(_) => Reason::RateLimited,
-            Self::NotGit(_) | Self::Page(_) | Self::Remote(_) => Reason::Remote,
+            Self::NotGit(_) | Self::Page(_) | Self::Remote(_) | Self::Pack(_) => Reason::Remote,
             Self::Refused(_) | Self::Inexact(_) | Self::NoGit => Reason::InvalidInput,
             Self::Local { .. } => Reason::Storage,
             Self::Git(_) if self.is_storage() => Reason::Storage,
@@ -89,6 +100,7 @@ impl CloneError {
             | Self::NotFound(_)
             | Self::NotGit(_)
             | Self::Remote(_)
+            | Self::Pack(_)
             | Self::Inexact(_) => true,
             // What git may trust, or reach, in a way of its own.
             Self::Network(text) => {
@@ -102,11 +114,19 @@ impl CloneError {
             Self::Cancelled
             | Self::Stalled(_)
             | Self::Limited(_)
+            | Self::Gone(_)
+            | Self::Diverged { .. }
+            | Self::Dirty(_)
             | Self::Page(_)
             | Self::Refused(_)
             | Self::NoGit
             | Self::Local { .. } => false,
         }
+    }
+
+    /// Whether another login, or none, may do better.
+    pub fn is_about_login(&self) -> bool {
+        matches!(self, Self::Auth(_) | Self::Forbidden(_) | Self::NotFound(_))
     }
 
     /// Whether the same attempt may go well a moment later.

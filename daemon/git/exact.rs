@@ -235,7 +235,10 @@ pub fn address(address: &str) -> Option<&'static str> {
 }
 
 /// What of a remote's refs the fast path does not write exactly as git does.
-pub fn refs(refs: &RemoteRefs) -> Option<&'static str> {
+pub fn refs(refs: &RemoteRefs, single_branch: bool) -> Option<&'static str> {
+    if single_branch && refs.refs.is_empty() {
+        return Some("it is empty, and one branch of it is asked for");
+    }
     let mut seen = HashSet::new();
     for one in &refs.refs {
         let name = one.name.as_str();

@@ -32,6 +32,11 @@ impl<'a> Transport<'a> {
         url: &Url,
         given: Option<&Login>,
     ) -> Result<(Self, RemoteRefs), CloneError> {
+        // The first one finds out how a server speaks, and the others wait for it rather than asking the same.
+        let _pioneer = match engine.known_v2(url) {
+            None => engine.pioneer(url).await,
+            Some(_) => None,
+        };
         match Self::open_known(engine, url, given).await {
             Some(Ok(opened)) => return Ok(opened),
             Some(Err(stalled @ CloneError::Stalled(_))) => return Err(stalled),

@@ -87,13 +87,17 @@ pub async fn blocking<T: Send + 'static>(
     })
 }
 
-pub async fn remove_folder(at: &Path) -> Result<(), CloneError> {
-    let at = at.to_path_buf();
-    blocking(move || match disk::remove_folder(&at) {
+/// Removes a folder, if it is there.
+pub fn remove(at: &Path) -> Result<(), CloneError> {
+    match disk::remove_folder(at) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(CloneError::Local { what: "remove a partial clone", source: error })
         }
         _ => Ok(()),
-    })
-    .await
+    }
+}
+
+pub async fn remove_folder(at: &Path) -> Result<(), CloneError> {
+    let at = at.to_path_buf();
+    blocking(move || remove(&at)).await
 }

@@ -1,9 +1,13 @@
 //! The repository on disk: made from a pack, or by libgit2 from a local one; and the check of what already
 //! stands at a destination. Everything here blocks.
 
-use crate::git::bounds::{self, Attributes};
+use crate::git::bounds;
+use crate::git::checkout::{self, Built, uses_lfs};
+use crate::git::processors::Processors;
+use crate::git::skeleton::Skeleton;
+use crate::git::standing;
 use crate::git::wire::{RemoteRef, RemoteRefs};
-use crate::git::{CloneError, exact};
+use crate::git::{CloneError, pack, traffic::Traffic};
 use crate::net::git_settings::GitSettings;
 use bytes::Bytes;
 use git2::build::{CheckoutBuilder, CloneLocal, RepoBuilder};
@@ -11,9 +15,7 @@ use git2::{Oid, Repository};
 use specweave_jobs::disk;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,20 +26,14 @@ pub struct Plan {
     pub refs: RemoteRefs,
     /// The commits at which a shallow history ends.
     pub shallow: Vec<Oid>,
+    pub traffic: Arc<Traffic>,
+    /// Whether its submodules are wanted, which git then remembers.
+    pub submodules: bool,
     /// The address to remember; never one with credentials.
     pub origin: String,
     /// Only the default branch was asked for.
     pub single_branch: bool,
     pub settings: Arc<GitSettings>,
-}
-
-/// A repository that was made.
-#[derive(Default)]
-pub struct Built {
-    /// Whether its attributes say that large files are kept elsewhere.
-    pub uses_lfs: bool,
-    /// Why its files are not checked out: git itself is to do that.
-    pub left: Option<String>,
 }
 
 /// Makes a repository with its work tree in `at`, an empty or absent folder.
@@ -47,24 +43,22 @@ pub fn build<T>(
     plan: &Plan,
     pack: impl Iterator<Item = Result<Bytes, CloneError>>,
     turn: impl FnOnce() -> T,
+    (skeleton, processors): (&Skeleton, &Processors),
     cancel: &CancellationToken,
 ) -> Result<Built, CloneError> {
-    let mut options = git2::RepositoryInitOptions::new();
-    options.no_reinit(true).mkpath(true).external_template(false);
     let branch = head_branch(plan);
-    if let Some(name) = branch.as_deref().or(plan.settings.default_branch()) {
-        options.initial_head(name.strip_prefix("refs/heads/").unwrap_or(name));
-    }
-    let repository = Repository::init_opts(at, &options)?;
+    let first = || format!("refs/heads/{}", plan.settings.default_branch().unwrap_or("master"));
+    let head = branch.clone().unwrap_or_else(first);
+    let repository = skeleton.lay(at, &head, &config(plan, branch.as_deref()))?;
     let _turn = if plan.refs.refs.is_empty() && plan.refs.head.is_none() {
         turn()
     } else {
-        // What a shallow history leaves out is known only once it is read.
-        index_pack(&repository, pack, plan.shallow.is_empty(), turn, cancel)?
+        let folder = repository.path().join("objects/pack");
+        pack::index(&folder, pack, (&plan.shallow, &plan.traffic), turn, processors, cancel)?
     };
     let objects = repository.odb()?;
-    let is_missing =
-        |one: &&RemoteRef| plan.shallow.is_empty() && is_taken(&one.name) && !objects.exists(one.oid);
+    let is_whole = plan.shallow.is_empty() && !plan.single_branch;
+    let is_missing = |one: &&RemoteRef| is_whole && is_taken(&one.name) && !objects.exists(one.oid);
     if let Some(one) = plan.refs.refs.iter().find(is_missing) {
         return Err(CloneError::Remote(format!(
             "the remote did not send all objects: {} is not there",
@@ -76,41 +70,7 @@ pub fn build<T>(
         write(&repository.path().join("shallow"), text.as_bytes())?;
     }
     write_refs(&repository, plan, branch.as_deref())?;
-    write_config(&repository, plan, branch.as_deref())?;
-    check_out(&repository, &plan.settings, cancel)
-}
-
-/// Writes the pack and its index, and sees that nothing is missing which an object of a whole pack names. The one place to change for a faster indexer: everything before it only
-/// brings bytes, everything after it only needs the objects.
-fn index_pack<T>(
-    repository: &Repository,
-    pack: impl Iterator<Item = Result<Bytes, CloneError>>,
-    is_whole: bool,
-    turn: impl FnOnce() -> T,
-    cancel: &CancellationToken,
-) -> Result<T, CloneError> {
-    let folder = repository.path().join("objects/pack");
-    let mut indexer = git2::Indexer::new(None, &folder, 0o444, is_whole)?;
-    indexer.progress(|_| !cancel.is_cancelled());
-    for bytes in pack {
-        if cancel.is_cancelled() {
-            return Err(CloneError::Cancelled);
-        }
-        indexer.write_all(&bytes?).map_err(from_indexer)?;
-    }
-    let turn = turn();
-    match indexer.commit() {
-        Err(_) if cancel.is_cancelled() => Err(CloneError::Cancelled),
-        result => Ok(result.map(|_| turn)?),
-    }
-}
-
-/// libgit2's own error, which says whether the disk is full.
-fn from_indexer(error: std::io::Error) -> CloneError {
-    match error.downcast::<git2::Error>() {
-        Ok(error) => CloneError::Git(error),
-        Err(source) => CloneError::Local { what: "write the pack", source },
-    }
+    checkout::check_out(&repository, plan.refs.head, &plan.settings, processors, cancel)
 }
 
 /// The branch to check out: the one that HEAD names, or, for servers that do not say, a well-known one that
@@ -170,8 +130,10 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
     match (branch, plan.refs.head) {
         (Some(branch), Some(_)) => {
             let short = branch.trim_start_matches("refs/heads/");
-            let folder = git.join("refs/remotes/origin");
-            fs::create_dir_all(&folder)
+            let remotes = git.join("refs/remotes");
+            let folder = remotes.join("origin");
+            fs::create_dir(&remotes)
+                .and_then(|()| fs::create_dir(&folder))
                 .map_err(|source| CloneError::Local { what: "write the repository", source })?;
             write(&folder.join("HEAD"), format!("ref: refs/remotes/origin/{short}\n").as_bytes())
         }
@@ -191,23 +153,22 @@ fn is_taken(name: &str) -> bool {
     name.starts_with("refs/heads/") || name.starts_with("refs/tags/")
 }
 
-/// Adds the remote and its branch to the configuration that libgit2 made, in one write.
-fn write_config(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Result<(), CloneError> {
+/// The remote and its branch, as they stand in a configuration.
+fn config(plan: &Plan, branch: Option<&str>) -> String {
     let short = branch.map(|branch| branch.trim_start_matches("refs/heads/"));
     let refspec = match short.filter(|_| plan.single_branch) {
         Some(name) => format!("+refs/heads/{name}:refs/remotes/origin/{name}"),
         None => "+refs/heads/*:refs/remotes/origin/*".to_owned(),
     };
     let origin = escaped(&plan.origin);
+    let active = if plan.submodules { "[submodule]\n\tactive = .\n" } else { "" };
     let mut text =
-        format!("[remote \"origin\"]\n\turl = \"{origin}\"\n\tfetch = \"{}\"\n", escaped(&refspec));
+        format!("{active}[remote \"origin\"]\n\turl = \"{origin}\"\n\tfetch = \"{}\"\n", escaped(&refspec));
     if let (Some(name), Some(branch)) = (short, branch) {
         let (name, branch) = (escaped(name), escaped(branch));
         text.push_str(&format!("[branch \"{name}\"]\n\tremote = origin\n\tmerge = \"{branch}\"\n"));
     }
-    let path = repository.path().join("config");
-    let append = || fs::OpenOptions::new().append(true).open(&path)?.write_all(text.as_bytes());
-    append().map_err(|source| CloneError::Local { what: "write the repository", source })
+    text
 }
 
 /// A value or a section's name inside the quotes of a git configuration.
@@ -215,64 +176,12 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// libgit2's path checks stay on: names that would reach `.git` or leave the tree are refused, symbolic
-/// links are never followed. Hooks and external filters are never run.
-/// Gives the reason where it is left to git.
-fn check_out(
-    repository: &Repository,
-    settings: &GitSettings,
-    cancel: &CancellationToken,
-) -> Result<Built, CloneError> {
-    remove_probes(repository)?;
-    let Ok(head) = repository.head() else { return Ok(Built::default()) };
-    let mut attributes = Vec::new();
-    let extent = bounds::extent(repository, head.peel_to_tree()?.id(), &mut attributes, cancel)?;
-    let left = exact::attributes(repository, &attributes, settings)?;
-    let built = Built { uses_lfs: uses_lfs(repository, &attributes), left };
-    if built.left.is_some() {
-        return Ok(built);
-    }
-    let at = repository.workdir().filter(|_| extent.has_odd_modes).map(Path::to_path_buf);
-    let Some(at) = at else { return write_tree(repository, cancel).map(|()| built) };
-    // libgit2 gives a file whatever rights the tree names, and the remote may have named anything: nobody else gets near
-    // them before they are what git would have made.
-    let local = |source| CloneError::Local { what: "set the rights of a clone's files", source };
-    let usual = fs::metadata(&at).map_err(local)?.permissions();
-    fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).map_err(local)?;
-    write_tree(repository, cancel)?;
-    bounds::usual_modes(&at).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)?;
-    Ok(built)
-}
-
-/// libgit2 tries out with files what the file system can do, and does not mind when it cannot remove them.
-fn remove_probes(repository: &Repository) -> Result<(), CloneError> {
-    const PROBE: &str = "_git2_";
-    let Some(at) = repository.workdir() else { return Ok(()) };
-    let names =
-        disk::read_folder(at).map_err(|source| CloneError::Local { what: "look at a clone", source })?;
-    for (name, _) in names.into_iter().filter(|(name, _)| name.starts_with(PROBE)) {
-        disk::remove_file(&at.join(name))
-            .map_err(|source| CloneError::Local { what: "remove a file that was only tried", source })?;
-    }
-    Ok(())
-}
-
-fn write_tree(repository: &Repository, cancel: &CancellationToken) -> Result<(), CloneError> {
-    let mut checkout = CheckoutBuilder::new();
-    checkout.force();
-    checkout.notify_on(git2::CheckoutNotificationType::UPDATED);
-    checkout.notify(|_, _, _, _, _| !cancel.is_cancelled());
-    match repository.checkout_head(Some(&mut checkout)) {
-        Err(_) if cancel.is_cancelled() => Err(CloneError::Cancelled),
-        result => Ok(result?),
-    }
-}
-
 /// Clones a repository that libgit2 reads itself: a path, `file://` or `git://`.
 pub fn build_with_libgit2(
     address: &str,
     at: &Path,
     settings: &GitSettings,
+    processors: &Processors,
     cancel: &CancellationToken,
 ) -> Result<Built, CloneError> {
     let mut callbacks = git2::RemoteCallbacks::new();
@@ -289,7 +198,9 @@ pub fn build_with_libgit2(
         Err(_) if cancel.is_cancelled() => return Err(CloneError::Cancelled),
         Err(error) => return Err(error.into()),
     };
-    check_out(&repository, settings, cancel)
+    checkout::remove_probes(&repository)?;
+    let head = repository.head().ok().and_then(|head| head.target());
+    checkout::check_out(&repository, head, settings, processors, cancel)
 }
 
 /// What stands at a destination.
@@ -323,9 +234,9 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
         }
         Ok(_) => {}
     }
-    if fs::symlink_metadata(at.join(".git")).is_err() {
+    let Some(git) = standing::git_folder(at) else {
         return Existing::Other("a folder that is no git repository stands at the target".into());
-    }
+    };
     let repository = match Repository::open(at) {
         Ok(repository) => repository,
         Err(error) => return Existing::Unreadable(error.message().to_owned()),
@@ -339,7 +250,7 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
         return another(&urls);
     }
     if is_begun_by_git(at) {
-        return match unchanged_for(&at.join(".git")) {
+        return match unchanged_for(&git) {
             Some(age) if age >= GIT_IS_GONE => Existing::HalfMade,
             _ => Existing::Other("a git is cloning into the target, or was until a moment ago".into()),
         };
@@ -353,7 +264,7 @@ pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
         Err(error) => broken(error.message()),
         Ok(head) => match head.peel_to_commit().and_then(|commit| commit.tree()) {
             Err(error) => broken(error.message()),
-            Ok(tree) if tree.is_empty() => Existing::Whole,
+            Ok(tree) if tree.is_empty() || repository.is_bare() => Existing::Whole,
             // A lock beside it is that of a git at work.
             Ok(_) if !repository.path().join("index").exists() => broken("nothing was checked out"),
             Ok(_) => Existing::Whole,
@@ -387,7 +298,8 @@ pub fn another(urls: &[String]) -> Existing {
 }
 
 fn has_remote_branches(repository: &Repository) -> bool {
-    repository.references_glob("refs/remotes/origin/*").is_ok_and(|mut refs| refs.next().is_some())
+    let all = if repository.is_bare() { "refs/heads/*" } else { "refs/remotes/origin/*" };
+    repository.references_glob(all).is_ok_and(|mut refs| refs.next().is_some())
 }
 
 /// Sees that the work tree of a repository which git has made stays within bounds; whether it uses git-lfs, or nothing where
@@ -401,15 +313,6 @@ pub fn measured(at: &Path, cancel: &CancellationToken) -> Result<Option<bool>, C
     let mut attributes = Vec::new();
     bounds::extent(&repository, tree, &mut attributes, cancel)?;
     Ok(Some(uses_lfs(&repository, &attributes)))
-}
-
-/// Whether the attributes of a tree name git-lfs.
-fn uses_lfs(repository: &Repository, attributes: &[Attributes]) -> bool {
-    let content = |one: &Attributes| one.content(repository).ok().flatten();
-    attributes
-        .iter()
-        .filter_map(content)
-        .any(|content| String::from_utf8_lossy(&content).contains("filter=lfs"))
 }
 
 /// Whether large files of a clone that uses git-lfs stand there as pointers, once git has checked it out; where nothing is

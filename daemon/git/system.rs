@@ -1,7 +1,7 @@
 //! The user's own git, for what the fast path does not do exactly as git does: run as a child in a process group of its own,
 //! with the caller's environment, no way to ask a person, and its secret where only it can read it.
 
-use crate::git::CloneError;
+use crate::git::{CloneError, Wish};
 use crate::net::secrets::{Login, Secrets};
 use crate::net::silence;
 use specweave_jobs::{environment, system};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 /// Says the login that stands in its environment, once git asks.
 const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$SPECWEAVE_JOBS_GIT_USER\" \"$SPECWEAVE_JOBS_GIT_SECRET\"; }; f";
@@ -22,12 +23,16 @@ const MOST_SAID: usize = 64 * 1024;
 /// A process that was asked to end gets so long.
 const GRACE: Duration = Duration::from_millis(300);
 
+/// What a person has hung on to git is for what a person does.
+const NO_HOOKS: [&str; 2] = ["-c", "core.hooksPath=/dev/null"];
+
 /// One repository that git is to clone.
 pub struct Order<'a> {
     pub address: &'a str,
+    /// The same as git rewrites it, which is where the login belongs.
+    pub rewritten: &'a str,
     pub at: &'a Path,
-    /// Commits of history; 0 for all.
-    pub depth: u32,
+    pub wish: &'a Wish,
     pub login: Option<Login>,
 }
 
@@ -41,22 +46,24 @@ pub struct Git<'a> {
 impl Git<'_> {
     /// Clones into a folder that does not exist yet, and leaves the work tree empty.
     pub async fn clone(&self, order: Order<'_>, cancel: &CancellationToken) -> Result<(), CloneError> {
-        let Order { address, at, depth, login } = order;
-        let mut command = self.command();
-        if let Some(Login { user, secret }) = &login {
-            // An empty one first: what the user has set knows another login, or none.
-            command.args(["-c", "credential.helper=", "-c", &format!("credential.helper={HELPER}")]);
-            let user = if user.is_empty() { "git" } else { user };
-            command.env("SPECWEAVE_JOBS_GIT_USER", user).env("SPECWEAVE_JOBS_GIT_SECRET", secret.reveal());
+        let Order { address, rewritten, at, wish, login } = order;
+        let mut command = self.remote_command(login, rewritten);
+        command.args(["clone", "--progress", if wish.mirror { "--mirror" } else { "--no-checkout" }]);
+        command.arg("--no-recurse-submodules");
+        if wish.depth > 0 {
+            command.args(["--depth", &wish.depth.to_string()]);
         }
-        let stall = self.stall.as_secs().max(1).to_string();
-        command.args(["-c", "http.lowSpeedLimit=1", "-c", &format!("http.lowSpeedTime={stall}")]);
-        command.args(["clone", "--progress", "--no-checkout", "--no-recurse-submodules"]);
-        if depth > 0 {
-            command.args(["--depth", &depth.to_string()]);
+        if wish.single_branch {
+            command.arg("--single-branch");
+        }
+        if wish.submodules {
+            command.args(["--config", "submodule.active=."]);
+        }
+        if let Some(filter) = &wish.filter {
+            command.arg(format!("--filter={filter}"));
         }
         // A path alone would be copied whole.
-        let is_path = depth > 0 && address.starts_with('/');
+        let is_path = (wish.depth > 0 || wish.filter.is_some()) && address.starts_with('/');
         let address = if is_path { format!("file://{address}") } else { address.to_owned() };
         command.arg("--").arg(address).arg(at);
         self.run(command, cancel).await
@@ -70,6 +77,55 @@ impl Git<'_> {
         let mut command = self.command();
         command.arg("-C").arg(at).args(["checkout", "--force", "--progress", "HEAD", "--"]);
         self.run(command, cancel).await
+    }
+
+    /// Clones the submodules of a repository, and theirs, with the logins that git itself finds: they may be anybody's.
+    pub async fn add_submodules(&self, at: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
+        let mut command = self.remote_command(None, "");
+        command.arg("-C").arg(at).args(["submodule", "update", "--init", "--recursive", "--progress"]);
+        self.run(command, cancel).await
+    }
+
+    /// Fetches what a remote of a repository has, without its hooks.
+    pub async fn fetch(
+        &self,
+        at: &Path,
+        remote: &str,
+        (login, address): (Option<Login>, &str),
+        cancel: &CancellationToken,
+    ) -> Result<(), CloneError> {
+        let mut command = self.remote_command(login, address);
+        command.args(NO_HOOKS).arg("-C").arg(at);
+        command.args(["fetch", "--progress", "--no-recurse-submodules", "--", remote]);
+        self.run(command, cancel).await
+    }
+
+    /// Forwards the branch of a work tree to its upstream, without hooks, if that is all there is to do.
+    ///
+    /// It is not to be ended half-way, as its files would then be of two commits.
+    pub async fn forward(&self, at: &Path) -> Result<(), CloneError> {
+        let mut command = self.command();
+        command.args(NO_HOOKS).arg("-C").arg(at);
+        // A file that git ignores is a person's, too.
+        command.args(["merge", "--ff-only", "--no-stat", "--no-autostash", "--no-overwrite-ignore"]);
+        command.args(["--progress", "@{upstream}"]);
+        self.run(command, &CancellationToken::new()).await
+    }
+
+    /// One that talks to a remote, with the login that it gets.
+    fn remote_command(&self, login: Option<Login>, address: &str) -> Command {
+        let mut command = self.command();
+        let server = Url::parse(address).ok().map(|url| url.origin().ascii_serialization());
+        if let (Some(Login { user, secret }), Some(server)) = (&login, server) {
+            // An empty one first: what the user has set knows another login, or none. Ours is told to its own server alone, wherever
+            // the repository's settings or a redirect lead.
+            command.args(["-c", "credential.helper=", "-c", &format!("credential.{server}.helper={HELPER}")]);
+            let user = if user.is_empty() { "git" } else { user };
+            command.env("SPECWEAVE_JOBS_GIT_USER", user).env("SPECWEAVE_JOBS_GIT_SECRET", secret.reveal());
+        }
+        let stall = self.stall.as_secs().max(1).to_string();
+        command.args(["-c", "http.lowSpeedLimit=1", "-c", &format!("http.lowSpeedTime={stall}")]);
+        command
     }
 
     /// What git says about a repository; nothing where it fails or there is none.

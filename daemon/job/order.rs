@@ -4,16 +4,18 @@
 use super::MOST_ITEMS;
 use crate::model::item::Platform;
 use crate::model::patterns::{PatternError, Patterns};
-use crate::model::repository::{AddressError, Source, split_login};
+use crate::model::repository::{AddressError, Forge, ForgeKind, Source, split_login};
 use serde::{Deserialize, Serialize};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::v1;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// The work of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    Clone(CloneOrder),
+    Clone(Box<CloneOrder>),
     Import(ImportOrder),
     Sync(SyncOrder),
 }
@@ -33,10 +35,12 @@ pub struct CloneOrder {
     pub github_org: Option<String>,
     pub github_user: Option<String>,
     pub ado: Option<AdoProject>,
+    pub forges: Vec<Forge>,
     pub wanted: Patterns,
     pub unwanted: Patterns,
     pub include_archived: bool,
     pub include_forks: bool,
+    pub traits: Traits,
     /// Clones at a time; the daemon's choice without it.
     pub concurrency: Option<u32>,
     /// Commits of history; all without it.
@@ -44,6 +48,75 @@ pub struct CloneOrder {
     pub layout: Layout,
     /// Whether what a listing or an owner names is cloned over ssh.
     pub ssh: bool,
+    /// Whether what stands is brought up to date, and what becomes of what is gone upstream.
+    pub update: Option<Gone>,
+    /// Whether every ref is wanted as it is on the server, and no work tree.
+    pub mirror: bool,
+    pub single_branch: bool,
+    pub submodules: bool,
+    /// What is left out until it is needed, in git's words.
+    pub filter: Option<String>,
+    /// Whose repositories are wanted. A title names them, and one is made with every change of a job.
+    #[serde(skip)]
+    pub owners: Memo<BTreeSet<String>>,
+}
+
+/// What was found out from all the rest. It says nothing of its own: orders are the same whether it is known yet or not.
+#[derive(Clone, Debug, Default)]
+pub struct Memo<T>(OnceLock<T>);
+
+impl<T> Memo<T> {
+    pub fn get(&self, find_out: impl FnOnce() -> T) -> &T {
+        self.0.get_or_init(find_out)
+    }
+}
+
+impl<T> PartialEq for Memo<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What the repositories of a listing are to be. Empty: anything.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traits {
+    /// All of these.
+    pub topics: Vec<String>,
+    /// Any of these.
+    pub languages: Vec<String>,
+    /// Somebody has pushed since.
+    pub active_since: Option<Since>,
+}
+
+impl Traits {
+    fn parse(topics: Vec<String>, languages: Vec<String>, active_since: &str) -> Result<Self, OrderError> {
+        let words = |words: Vec<String>| words.into_iter().filter_map(some).collect();
+        let active_since = match active_since.trim() {
+            "" => None,
+            text => match Since::parse(text)? {
+                Since::Last | Since::All => return Err(OrderError::ActiveSince(text.to_owned())),
+                since => Some(since),
+            },
+        };
+        Ok(Self { topics: words(topics), languages: words(languages), active_since })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of a clone whose repository is gone upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gone {
+    #[default]
+    Keep,
+    /// It is told whether anything of a person's is in it.
+    Name,
+    /// It is removed if nothing of a person's is in it.
+    Remove,
 }
 
 /// Where clones go below `repositories/`.
@@ -216,6 +289,8 @@ pub struct SyncOrder {
 /// Why a request cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
+    #[error("{0:?} is no filter; git knows blob:none, blob:limit=SIZE and tree:DEPTH")]
+    Filter(String),
     #[error("the request names no work")]
     NoWork,
     #[error("the request has a value that this daemon does not know")]
@@ -228,8 +303,14 @@ pub enum OrderError {
     Pattern(#[from] PatternError),
     #[error("Azure DevOps needs both an organisation and a project")]
     HalfAdo,
+    #[error("a mirror has every branch, and no work tree for submodules")]
+    WholeMirror,
     #[error("nothing was named to clone")]
     NoSource,
+    #[error("{0:?} is no time: days, weeks or months such as 10d, 2w or 3m, or a date such as 2026-01-31")]
+    ActiveSince(String),
+    #[error("topics, languages and activity are told by listings alone, and the request names none")]
+    NoListing,
     #[error("{0:?} is no repository of GitHub: owner/name")]
     Repository(String),
     #[error("{0:?} is no key of a JIRA project")]
@@ -265,7 +346,7 @@ impl Order {
         match spec.and_then(|spec| spec.work).ok_or(OrderError::NoWork)? {
             v1::job_spec::Work::Clone(spec) => {
                 let (order, logins) = CloneOrder::parse(spec)?;
-                Ok((Self::Clone(order), logins))
+                Ok((Self::Clone(Box::new(order)), logins))
             }
             v1::job_spec::Work::Import(spec) => Ok((Self::Import(ImportOrder::parse(spec)?), Vec::new())),
             v1::job_spec::Work::Sync(spec) => Ok((Self::Sync(SyncOrder::parse(spec)?), Vec::new())),
@@ -289,6 +370,13 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// A filter that git knows.
+fn known_filter(text: String) -> Result<String, OrderError> {
+    let is_known = ["blob:none", "blob:limit=", "tree:"].iter().any(|known| text.starts_with(known));
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || ":=".contains(c));
+    if is_known && is_plain { Ok(text) } else { Err(OrderError::Filter(text)) }
+}
+
 impl CloneOrder {
     fn parse(spec: v1::CloneSpec) -> Result<(Self, Vec<FoundLogin>), OrderError> {
         if spec.sources.len() > MOST_ITEMS {
@@ -306,11 +394,25 @@ impl CloneOrder {
             (None, None) => None,
             _ => return Err(OrderError::HalfAdo),
         };
+        let forges = [
+            (ForgeKind::GitLab, spec.gitlab_group),
+            (ForgeKind::Gitea, spec.gitea_org),
+            (ForgeKind::Bitbucket, spec.bitbucket_workspace),
+        ];
+        let named = |(kind, name)| some(name).map(|name| Forge { kind, name });
+        let forges: Vec<Forge> = forges.into_iter().filter_map(named).collect();
+        let gone = match v1::Gone::try_from(spec.gone) {
+            Ok(v1::Gone::Unspecified | v1::Gone::Keep) => Gone::Keep,
+            Ok(v1::Gone::Name) => Gone::Name,
+            Ok(v1::Gone::Remove) => Gone::Remove,
+            Err(_) => return Err(OrderError::Unknown),
+        };
         let order = Self {
             sources,
             github_org: some(spec.github_org),
             github_user: some(spec.github_user),
             ado,
+            forges,
             wanted: Patterns::parse(spec.r#match)?,
             unwanted: Patterns::parse(spec.exclude)?,
             include_archived: spec.include_archived,
@@ -323,11 +425,21 @@ impl CloneOrder {
                 Err(_) => return Err(OrderError::Unknown),
             },
             ssh: spec.ssh,
+            update: spec.update.then_some(gone),
+            mirror: spec.mirror,
+            single_branch: spec.single_branch,
+            submodules: spec.recurse_submodules,
+            filter: some(spec.filter).map(known_filter).transpose()?,
+            traits: Traits::parse(spec.topics, spec.languages, &spec.active_since)?,
+            owners: Memo::default(),
         };
-        let names_something = !order.sources.is_empty()
-            || order.github_org.is_some()
-            || order.github_user.is_some()
-            || order.ado.is_some();
+        if order.mirror && (order.single_branch || order.submodules) {
+            return Err(OrderError::WholeMirror);
+        }
+        if !order.traits.is_empty() && !order.reads_listings() {
+            return Err(OrderError::NoListing);
+        }
+        let names_something = order.update.is_some() || order.names_repositories();
         names_something.then_some((order, logins)).ok_or(OrderError::NoSource)
     }
 
@@ -351,7 +463,48 @@ impl CloneOrder {
                 Layout::Host => v1::Layout::Host,
             } as i32,
             ssh: self.ssh,
+            topics: self.traits.topics.clone(),
+            languages: self.traits.languages.clone(),
+            active_since: self.traits.active_since.map(Since::text).unwrap_or_default(),
+            mirror: self.mirror,
+            single_branch: self.single_branch,
+            recurse_submodules: self.submodules,
+            filter: self.filter.clone().unwrap_or_default(),
+            gitlab_group: self.on(ForgeKind::GitLab).to_owned(),
+            gitea_org: self.on(ForgeKind::Gitea).to_owned(),
+            bitbucket_workspace: self.on(ForgeKind::Bitbucket).to_owned(),
+            update: self.update.is_some(),
+            gone: match self.update {
+                None => v1::Gone::Unspecified,
+                Some(Gone::Keep) => v1::Gone::Keep,
+                Some(Gone::Name) => v1::Gone::Name,
+                Some(Gone::Remove) => v1::Gone::Remove,
+            } as i32,
         }
+    }
+
+    /// Whether it names repositories, rather than meaning all that stand.
+    pub fn names_repositories(&self) -> bool {
+        !self.sources.is_empty() || self.reads_listings()
+    }
+
+    /// Whether it asks somebody which repositories there are.
+    fn reads_listings(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::GitHubGlob { .. }))
+            || self.github_org.is_some()
+            || self.github_user.is_some()
+            || self.ado.is_some()
+            || !self.forges.is_empty()
+    }
+
+    /// What is done with its repositories.
+    pub fn action(&self) -> v1::Action {
+        if self.update.is_some() { v1::Action::Update } else { v1::Action::Clone }
+    }
+
+    /// The name that is listed on a forge; empty where nothing is.
+    pub fn on(&self, kind: ForgeKind) -> &str {
+        self.forges.iter().find(|forge| forge.kind == kind).map_or("", |forge| &forge.name)
     }
 }
 
@@ -379,6 +532,20 @@ impl Since {
         let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
         let at = day.map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
         at.or_else(|| clock::parse_iso(text)).map(Self::At).ok_or_else(wrong)
+    }
+
+    /// The moment that it means at `now`, where it is one.
+    pub fn moment(self, now: Millis) -> Option<Millis> {
+        match self {
+            Self::Last | Self::All => None,
+            Self::Months(months) => {
+                let now = chrono::DateTime::from_timestamp_millis(now).unwrap_or_default();
+                let then = now.checked_sub_months(chrono::Months::new(months));
+                Some(then.unwrap_or_default().timestamp_millis())
+            }
+            Self::Days(days) => Some(now - Millis::from(days) * 24 * 3_600_000),
+            Self::At(at) => Some(at),
+        }
     }
 
     /// As it is written in a request.

@@ -1,9 +1,10 @@
+use super::snapshot::{Entry, UnderWay};
 use super::*;
 use specweave_jobs::v1::Action;
 
 fn created() -> Event {
     Event::Created {
-        order: Order::Clone(order::CloneOrder::default()),
+        order: Order::Clone(Box::default()),
         request_id: "r".into(),
         settings: BTreeMap::new(),
         terms: Terms::default(),
@@ -39,6 +40,20 @@ fn a_job_counts_what_has_ended() {
     assert_eq!((items.current(), items.len(), items.before()), (3, 3, 1));
     assert_eq!(items.succeeded().map(|item| items.name(item)).collect::<Vec<_>>(), ["ccc", "a"]);
     assert_eq!(items.failed().collect::<Vec<_>>(), [(1, &gone())]);
+}
+
+#[test]
+fn what_has_ended_is_not_under_way_too() {
+    let of = |item| UnderWay { item, ..UnderWay::default() };
+    let mut entry = Entry::new(running(&["a", "bb", "ccc"]));
+    entry.news.active = vec![of(0), of(2)];
+    let shown = |entry: &Entry| entry.under_way().map(|one| one.item).collect::<Vec<_>>();
+    assert_eq!(shown(&entry), [0, 2]);
+    // The work looks anew only some times a second.
+    entry.job.apply(4, done(0)).unwrap();
+    assert_eq!(shown(&entry), [2]);
+    entry.job.apply(5, Event::ItemFailed { item: 2, failure: gone() }).unwrap();
+    assert_eq!(shown(&entry), [0; 0]);
 }
 
 #[test]

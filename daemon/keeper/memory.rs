@@ -1,7 +1,8 @@
-//! Whether there is memory for more work. A process that its system ends for want of it loses nothing that was
+//! Whether there is memory for more work, and when it is given back. A process that its system ends for want of it loses nothing that was
 //! acknowledged, but everything that it was doing; one that takes no more work lives.
 
 use specweave_jobs::system::{self, Use};
+use std::time::Duration;
 
 /// New work is refused when less than this part of what the process may use is left.
 const RESERVE_PERCENT: u64 = 10;
@@ -19,6 +20,18 @@ pub fn shortage() -> Option<String> {
         megabytes(short.used),
         megabytes(short.limit)
     ))
+}
+
+/// By then the daemon is reachable, or the end of the last run is written everywhere, and what that took is free as well.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// Hands back what the start or a run took, for a daemon may live for days after it.
+pub fn give_back_soon() {
+    tokio::spawn(async {
+        tokio::time::sleep(SETTLED_AFTER).await;
+        // It goes through all of the heap.
+        let _ = tokio::task::spawn_blocking(system::give_memory_back).await;
+    });
 }
 
 #[cfg(test)]

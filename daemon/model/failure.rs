@@ -23,6 +23,10 @@ pub enum Reason {
     Conflict,
     /// What was asked for, or what stands in a file, cannot be used.
     InvalidInput,
+    /// A branch and its upstream have both gone on; a person merges them.
+    Diverged,
+    /// A work tree has changes of a person's, which stay.
+    Dirty,
     /// A fault of this program.
     #[default]
     Internal,

@@ -1,6 +1,7 @@
 //! What a user may write as a source of repositories, and a repository as a listing describes it. Pure.
 
 use serde::{Deserialize, Serialize};
+use specweave_jobs::clock::Millis;
 use std::fmt;
 use url::Url;
 
@@ -14,6 +15,45 @@ pub enum Source {
     GitHubGlob { owner: String, glob: String },
     /// An address that git understands.
     Address(String),
+}
+
+/// Somebody's repositories on a forge that is only cloned from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forge {
+    pub kind: ForgeKind,
+    /// A group with or without those above it, an organisation, or a workspace.
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForgeKind {
+    GitLab,
+    /// Forgejo too.
+    Gitea,
+    Bitbucket,
+}
+
+impl ForgeKind {
+    /// The variable in which a token is looked for.
+    pub fn variables(self) -> &'static [&'static str] {
+        match self {
+            Self::GitLab => &["GITLAB_TOKEN"],
+            Self::Gitea => &["GITEA_SERVER_TOKEN"],
+            Self::Bitbucket => &["BITBUCKET_TOKEN"],
+        }
+    }
+}
+
+impl fmt::Display for Forge {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ForgeKind::GitLab => "GitLab group",
+            ForgeKind::Gitea => "Gitea organisation",
+            ForgeKind::Bitbucket => "Bitbucket workspace",
+        };
+        write!(to, "the {kind} {}", self.name)
+    }
 }
 
 /// Why a request cannot be understood.
@@ -135,7 +175,7 @@ fn is_token(text: &str) -> bool {
 const LONGEST_NAME: usize = 40;
 
 /// A repository as a listing describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     pub owner: String,
     pub name: String,
@@ -145,6 +185,19 @@ pub struct Listed {
     pub address: String,
     pub archived: bool,
     pub fork: bool,
+    pub about: About,
+}
+
+/// What a listing tells of a repository besides. `None`: this one does not tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Bytes that it takes on its server, which is about what is fetched.
+    pub size: Option<u64>,
+    pub topics: Option<Vec<String>>,
+    /// What most of it is written in; empty for nothing that is known.
+    pub language: Option<String>,
+    /// When somebody has last pushed to it; 0 for never.
+    pub active_at: Option<Millis>,
 }
 
 /// The host of an address, and the folders of its path, the repository's own last.
@@ -208,7 +261,7 @@ pub fn described(address: &str) -> Listed {
         project = if parts.len() > 1 { parts.pop() } else { None };
     }
     let owner = parts.pop().unwrap_or_else(|| "local".to_owned());
-    Listed { owner, name, project, address: address.to_owned(), archived: false, fork: false }
+    Listed { owner, name, project, address: address.to_owned(), ..Listed::default() }
 }
 
 #[cfg(test)]

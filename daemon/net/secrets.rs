@@ -5,6 +5,7 @@
 //! helpers. Nothing here prompts.
 
 use crate::model::item::Platform;
+use crate::model::repository::ForgeKind;
 use specweave_jobs::project::Project;
 use specweave_jobs::redactor::Redactor;
 use specweave_jobs::{disk, environment};
@@ -175,13 +176,13 @@ impl Secrets {
 
     /// JIRA's address, as the caller or `.env` names it: a domain, or a whole address.
     pub fn jira(&self) -> Option<String> {
-        self.setting("JIRA_DOMAIN").or(self.setting("JIRA_HOST")).map(jira_address)
+        self.setting("JIRA_DOMAIN").or(self.setting("JIRA_HOST")).map(whole_address)
     }
 
     /// JIRA's address where only the project's configuration names it. It may have come with a clone: only Atlassian's
     /// own cloud, which hands no token on, is believed to be there.
     pub fn jira_by_configuration(&self, domain: &str) -> Option<String> {
-        let address = jira_address(domain);
+        let address = whole_address(domain);
         (self.jira().is_none() && is_atlassian(&Url::parse(&address).ok()?)).then_some(address)
     }
 
@@ -202,7 +203,10 @@ impl Secrets {
                 None => self.ask_gh(url).await.map(|secret| Login { user, secret }),
             };
         }
-        if self.is_ado(url) { self.ado_login(url) } else { None }
+        if self.is_ado(url) {
+            return self.ado_login(url);
+        }
+        self.forge_of(url).and_then(|kind| self.forge_login(kind, url))
     }
 
     fn is_github(&self, url: &Url) -> bool {
@@ -216,6 +220,40 @@ impl Secrets {
             || self.setting("AZURE_DEVOPS_ORG_URL").is_some_and(|base| same_origin(base, url))
     }
 
+    /// Where a forge's interface is; nothing for one that may be anywhere and was not named.
+    pub fn forge(&self, kind: ForgeKind) -> Option<String> {
+        let (setting, cloud) = match kind {
+            ForgeKind::GitLab => ("GITLAB_HOST", Some("https://gitlab.com")),
+            ForgeKind::Gitea => ("GITEA_SERVER_URL", None),
+            ForgeKind::Bitbucket => ("BITBUCKET_API_URL", Some("https://api.bitbucket.org/2.0")),
+        };
+        let set = self.setting(setting).map(whole_address);
+        set.or(cloud.map(str::to_owned))
+    }
+
+    /// Which forge `url` is of, as one of its repositories or as its interface.
+    fn forge_of(&self, url: &Url) -> Option<ForgeKind> {
+        let kinds = [ForgeKind::GitLab, ForgeKind::Gitea, ForgeKind::Bitbucket];
+        let is_of = |kind: &ForgeKind| self.forge(*kind).is_some_and(|base| same_origin(&base, url));
+        // The cloud's repositories are beside its interface; a server of somebody's own has nothing to do with them.
+        let is_bitbucket =
+            url.host_str() == Some("bitbucket.org") && self.setting("BITBUCKET_API_URL").is_none();
+        kinds.into_iter().find(is_of).or(is_bitbucket.then_some(ForgeKind::Bitbucket))
+    }
+
+    /// The login for a forge at `url`.
+    pub fn forge_login(&self, kind: ForgeKind, url: &Url) -> Option<Login> {
+        let (user, names): (&str, &[&str]) = match kind {
+            ForgeKind::GitLab => ("oauth2", &["GITLAB_TOKEN"]),
+            ForgeKind::Gitea => ("oauth2", &["GITEA_SERVER_TOKEN", "GITEA_TOKEN"]),
+            ForgeKind::Bitbucket => {
+                (self.setting("BITBUCKET_USERNAME").unwrap_or("x-token-auth"), &["BITBUCKET_TOKEN"])
+            }
+        };
+        let secret = self.first(names).filter(|_| may_carry_secrets(url))?;
+        Some(Login { user: user.to_owned(), secret })
+    }
+
     /// The variables in which a token for `url` is looked for; empty for a server that none is known for.
     pub fn variables_for(&self, url: &Url) -> &'static [&'static str] {
         if self.is_github(url) {
@@ -223,7 +261,7 @@ impl Secrets {
         } else if self.is_ado(url) {
             Platform::Ado.variables()
         } else {
-            &[]
+            self.forge_of(url).map_or(&[], ForgeKind::variables)
         }
     }
 
@@ -364,7 +402,7 @@ fn is_atlassian(url: &Url) -> bool {
     url.scheme() == "https" && url.host_str().is_some_and(|host| host.ends_with(".atlassian.net"))
 }
 
-fn jira_address(domain: &str) -> String {
+fn whole_address(domain: &str) -> String {
     let domain = domain.trim().trim_end_matches('/');
     let address = if domain.contains("://") { domain.to_owned() } else { format!("https://{domain}") };
     // A login in it would be written wherever the address is.
@@ -414,9 +452,12 @@ fn learn_configured(redactor: &Redactor, value: &str) {
 }
 
 /// A service's base address and the secrets that go there.
-const SERVICES: [(&str, &[&str]); 4] = [
+const SERVICES: [(&str, &[&str]); 7] = [
     ("GITHUB_API_URL", &["GITHUB_TOKEN", "GH_TOKEN"]),
     ("AZURE_DEVOPS_ORG_URL", &["AZURE_DEVOPS_PAT", "ADO_PAT", "AZURE_DEVOPS_TOKEN"]),
+    ("GITLAB_HOST", &["GITLAB_TOKEN"]),
+    ("GITEA_SERVER_URL", &["GITEA_SERVER_TOKEN", "GITEA_TOKEN"]),
+    ("BITBUCKET_API_URL", &["BITBUCKET_TOKEN"]),
     ("JIRA_DOMAIN", &["JIRA_EMAIL", "JIRA_API_TOKEN"]),
     ("JIRA_HOST", &["JIRA_EMAIL", "JIRA_API_TOKEN"]),
 ];

@@ -1,6 +1,6 @@
 //! Streams that cannot fall behind: a follower waits for the snapshot's revision, then sends what is newest, at
-//! most once a gap. What lies between two messages is never queued, so that a reader that sleeps is no more
-//! than a gap stale and costs nothing.
+//! most once a gap, and the end at once. What lies between two messages is never queued, so that a reader that sleeps is no
+//! more than a gap stale and costs nothing.
 
 use super::{Activity, Service, Streamed, errors};
 use crate::job::snapshot::{Entry, Snapshot};
@@ -96,6 +96,18 @@ impl Listener {
     }
 }
 
+/// Waits for the gap, but not longer than until there is no more to tell.
+async fn pause_unless_over<T>(listener: &Listener, id: &JobId, gap: Duration, to: &Outlet<T>) {
+    let mut ahead = listener.snapshot.clone();
+    let ended = |snapshot: &Option<Arc<Snapshot>>| {
+        snapshot.as_ref().is_some_and(|snapshot| snapshot.jobs.get(id).is_none_or(|entry| is_over(entry)))
+    };
+    tokio::select! {
+        () = listener.pause(gap, to) => {}
+        _ = ahead.wait_for(ended) => {}
+    }
+}
+
 /// A task that sends, and the stream that the client reads. One message fits between them.
 fn stream<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
     service: &Service,
@@ -116,6 +128,7 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
     let mut listener = Listener::new(service);
     let epoch = service.keeper.epoch.to_string();
     let gap = gap(request.gap_ms);
+    let mirror = service.mirror.clone();
     let mut told = (request.epoch == epoch).then_some(request.since_revision);
     stream(service, move |to| async move {
         let message =
@@ -131,6 +144,10 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
             let Some(entry) = snapshot.last_seen(&id) else { return };
             let last = is_over(entry) || !snapshot.jobs.contains_key(&id);
             if told.is_none_or(|told| entry.revision > told) || last {
+                if last {
+                    // Whoever waits for the end may read the documented files next.
+                    mirror.told(entry.revision).await;
+                }
                 let job = view::job(entry, clock::now());
                 let event = if told.is_some() { Event::Changed(job) } else { Event::Snapshot(job) };
                 told = Some(entry.revision);
@@ -138,7 +155,7 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
                 if last {
                     return;
                 }
-                listener.pause(gap, &to).await;
+                pause_unless_over(&listener, &id, gap, &to).await;
                 if listener.now().last_seen(&id).is_some_and(|entry| told < Some(entry.revision)) {
                     continue;
                 }

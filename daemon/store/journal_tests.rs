@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 fn events() -> Vec<Event> {
     vec![
         Event::Created {
-            order: Order::Clone(Default::default()),
+            order: Order::Clone(Box::default()),
             request_id: "r-1".into(),
             settings: BTreeMap::from([("GITHUB_API_URL".into(), "http://127.0.0.1:1".into())]),
             terms: Default::default(),

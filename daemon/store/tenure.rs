@@ -2,6 +2,7 @@
 
 use specweave_jobs::disk;
 use specweave_jobs::project::{Identity, Project};
+use std::io;
 
 /// Whether this daemon still is the one of its project. Its folder may be moved, and its state removed, while it lives;
 /// nothing may be written then, as another daemon may be there by now.
@@ -15,6 +16,15 @@ impl Tenure {
     /// The tenure of the daemon whose lock in the project is that file.
     pub fn new(project: &Project, lock: Identity) -> Self {
         Self { project: project.clone(), lock }
+    }
+
+    /// As [`Self::holds`], as an error for whoever is about to write.
+    pub fn check(&self) -> io::Result<()> {
+        if self.holds() {
+            Ok(())
+        } else {
+            Err(io::Error::other("the project or its state was moved or removed"))
+        }
     }
 
     /// Whether the project and this daemon's lock in it still stand where they stood.

@@ -4,10 +4,12 @@ pub mod adopt;
 pub mod discover;
 mod kind;
 pub mod outputs;
+mod standing;
 mod targets;
 
-use crate::git::{self, CloneError, Cloned, Engine, Success, Traffic, mark};
-use crate::job::order::CloneOrder;
+use crate::git::{self, CloneError, Cloned, Engine, Host, Success, Traffic, Wish, mark};
+use crate::job::order::{CloneOrder, Gone};
+use crate::job::snapshot::{UnderWay, Weighed};
 use crate::job::{Done, Event, ItemState, MOST_ITEMS, Plan};
 use crate::model::failure::{Failure, Reason};
 use crate::net;
@@ -22,21 +24,19 @@ use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use outputs::{Config, Repository, Summary};
+use specweave_jobs::v1::Action;
 use specweave_jobs::{clock, crash, disk};
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use url::Url;
 
-/// Clones at a time unless the request says otherwise: enough to hide a round trip over the internet.
-const CONCURRENCY: usize = 32;
-const MOST_CONCURRENCY: usize = 64;
-
-/// Clones from one host at a time, over all jobs of this daemon; GitHub asks for at most 100.
-const PER_HOST: usize = 64;
+/// Clones at a time, over all hosts, whatever the request says; each host has a number of its own, which is learnt.
+const MOST_CONCURRENCY: u32 = 64;
 
 /// A reason is cut here; a remote's can be a whole page.
 const MOST_WORDS: usize = 2_000;
@@ -54,46 +54,92 @@ const STARTED_AHEAD: usize = 4;
 /// How often it is told what is under way.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Clones of this run that have begun, in the order of their names.
+/// Clones of this run that have begun, by their items.
 #[derive(Default)]
-struct Begun(Mutex<BTreeMap<Arc<str>, Arc<Traffic>>>);
+struct Begun(Mutex<BTreeMap<u32, Load>>);
+
+struct Load {
+    name: Arc<str>,
+    traffic: Arc<Traffic>,
+    weight: u64,
+}
 
 impl Begun {
-    fn shown(&self) -> Vec<(Arc<str>, u64)> {
+    /// What is under way, and how much of the run's weight has come of it.
+    fn shown(&self) -> (Vec<UnderWay>, f64) {
         let begun = self.0.lock().expect("no holder panics");
-        begun.iter().filter_map(|(name, traffic)| Some((name.clone(), traffic.received()?))).collect()
+        let (mut shown, mut weight) = (Vec::new(), 0.0);
+        for (item, load) in begun.iter() {
+            if let Some(one) = load.traffic.shown(*item, &load.name) {
+                weight += one.part() * load.weight as f64;
+                shown.push(one);
+            }
+        }
+        (shown, weight)
+    }
+}
+
+/// A listing may say anything: a terabyte, so that all items of a job still have a sum.
+const MOST_WEIGHT: u64 = 1 << 40;
+
+/// What repositories weigh: bytes where a listing told them.
+struct Weights {
+    /// Of one whose size nobody told; 0 where no size is known.
+    usual: u64,
+    /// Of those that have ended in this run.
+    ended: AtomicU64,
+}
+
+impl Weights {
+    fn of(repositories: &[Repository]) -> Self {
+        let known = || repositories.iter().filter_map(Self::size);
+        let usual = known().sum::<u64>().checked_div(known().count() as u64).unwrap_or(0);
+        Self { usual, ended: AtomicU64::default() }
+    }
+
+    fn size(repository: &Repository) -> Option<u64> {
+        repository.size_bytes.map(|size| size.min(MOST_WEIGHT))
+    }
+
+    fn of_one(&self, repository: &Repository) -> u64 {
+        Self::size(repository).unwrap_or(self.usual)
+    }
+
+    /// How much of `all` is done, with what has come of those that are under way; `None` where no size is known.
+    fn weighed(&self, all: u64, under_way: f64) -> Option<Weighed> {
+        let done = self.ended.load(Ordering::Relaxed) as f64 + under_way;
+        (all > 0).then(|| Weighed { done, left: (all as f64 - done).max(0.0) })
     }
 }
 
 /// A clone among those that have begun, until it is dropped.
-struct UnderWay<'a> {
+struct Entered<'a> {
     begun: &'a Begun,
-    name: Arc<str>,
+    item: u32,
 }
 
-impl<'a> UnderWay<'a> {
-    fn enter(begun: &'a Begun, name: &str, traffic: &Arc<Traffic>) -> Self {
-        let name: Arc<str> = name.into();
-        begun.0.lock().expect("no holder panics").insert(name.clone(), traffic.clone());
-        Self { begun, name }
+impl<'a> Entered<'a> {
+    fn enter(begun: &'a Begun, item: u32, load: Load) -> Self {
+        begun.0.lock().expect("no holder panics").insert(item, load);
+        Self { begun, item }
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.begun.0.lock().expect("no holder panics").remove(&self.name);
+        self.begun.0.lock().expect("no holder panics").remove(&self.item);
     }
 }
 
 fn at_a_time(order: &CloneOrder) -> usize {
-    order.concurrency.map_or(CONCURRENCY, |wanted| (wanted as usize).min(MOST_CONCURRENCY))
+    order.concurrency.unwrap_or(MOST_CONCURRENCY).min(MOST_CONCURRENCY) as usize
 }
 
 /// Shows what a request would clone.
-pub async fn preview(order: &CloneOrder, secrets: &Secrets) -> Result<Selection, PreviewError> {
+pub async fn preview(order: &CloneOrder, root: &Path, secrets: &Secrets) -> Result<Selection, PreviewError> {
     let settings = GitSettings::read(secrets).await;
     let http = net::client(secrets, &settings, net::Use::Git)?;
-    Ok(discover::discover(order, &Session::quiet(http), secrets).await?)
+    Ok(discover::discover(order, root, &Session::quiet(http), secrets).await?)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -115,29 +161,56 @@ pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> 
         (None, Some(config)) => adopt_plan(context, config).await?,
         (None, None) => plan(context, order, &http).await?,
     };
-    let root = context.project.root();
-    let tenure = context.tenure.clone();
     let engine = Engine::new(
         http,
         context.secrets.clone(),
         settings,
-        order.depth.unwrap_or_default(),
-        at_a_time(order),
-        root,
-        tenure,
+        Wish {
+            depth: order.depth.unwrap_or_default(),
+            mirror: order.mirror,
+            single_branch: order.single_branch,
+            submodules: order.submodules,
+            filter: order.filter.clone(),
+            updates: order.update.is_some(),
+            at_a_time: at_a_time(order),
+        },
+        context.tenure.clone(),
     );
-    let run = Run { engine, config, ended: AtomicUsize::default(), under_way: Begun::default(), context };
+    let run = Run {
+        engine,
+        weights: Weights::of(&config.repositories),
+        config,
+        update: order.update,
+        ended: AtomicUsize::default(),
+        under_way: Begun::default(),
+        gone: Mutex::default(),
+        parents: tokio::sync::Mutex::default(),
+        context,
+    };
     run.find_lost().await?;
     run.clone_waiting(order).await?;
     run.conclude().await
 }
 
+/// What became of a repository, when all went well.
+enum Became {
+    Made(Success),
+    /// It was gone upstream.
+    Removed,
+}
+
 struct Run<'a> {
     engine: Engine,
     config: Config,
+    update: Option<Gone>,
     /// Items that have ended, for the log.
     ended: AtomicUsize,
+    weights: Weights,
     under_way: Begun,
+    /// What is gone upstream and may be pruned, and what its server said.
+    gone: Mutex<Vec<(u32, String)>>,
+    /// Folders of owners that this run has made.
+    parents: tokio::sync::Mutex<HashSet<String>>,
     context: &'a Context,
 }
 
@@ -145,12 +218,15 @@ impl Run<'_> {
     /// Looks at what earlier runs have cloned: what no longer stands there is cloned again.
     async fn find_lost(&self) -> Result<(), Stop> {
         let Some(Plan::Items(items)) = self.context.plan() else { return Ok(()) };
+        if self.update == Some(Gone::Remove) {
+            return Ok(());
+        }
         let mut cloned: Vec<(u32, PathBuf)> = items
             .succeeded()
             .filter_map(|item| Some((item, self.folder(self.config.repositories.get(item as usize)?))))
             .collect();
         cloned.sort_unstable();
-        let is_gone = |folder: &PathBuf| !disk::exists(&folder.join(".git"));
+        let is_gone = |folder: &PathBuf| git::git_folder(folder).is_none();
         let looking = move || -> Vec<u32> {
             cloned.into_iter().filter(|(_, folder)| is_gone(folder)).map(|(item, _)| item).collect()
         };
@@ -178,8 +254,13 @@ impl Run<'_> {
             }
         }
         let at_a_time = at_a_time(order);
-        context.log(format!("Starting clone operations ({at_a_time} at a time)..."));
-        let mut items = (0..count as u32).filter(|item| waiting(*item));
+        context.log(format!("Starting clone operations (at most {at_a_time} at a time)..."));
+        let weight = |item: u32| self.weights.of_one(&self.config.repositories[item as usize]);
+        let mut items: Vec<u32> = (0..count as u32).filter(|item| waiting(*item)).collect();
+        // The largest first: one that is begun last keeps the job waiting for it alone.
+        items.sort_by_key(|item| Reverse(weight(*item)));
+        let all = items.iter().map(|item| weight(*item)).sum();
+        let mut items = items.into_iter();
         let mut under_way = FuturesUnordered::new();
         let mut stop = None;
         let mut looks = tokio::time::interval(LOOK);
@@ -191,7 +272,8 @@ impl Run<'_> {
             let ended = tokio::select! {
                 ended = under_way.next() => ended,
                 _ = looks.tick() => {
-                    context.active(self.under_way.shown());
+                    let (shown, weight) = self.under_way.shown();
+                    context.active(shown, self.weights.weighed(all, weight));
                     continue;
                 }
             };
@@ -202,57 +284,140 @@ impl Run<'_> {
                 Some(Err(why)) => drop(stop.get_or_insert(why)),
             }
         }
-        stop.map_or(Ok(()), Err)
+        match stop {
+            Some(why) => Err(why),
+            None => self.prune_gone().await,
+        }
     }
 
     async fn clone_item(&self, item: u32) -> Result<(), Stop> {
+        let repository = &self.config.repositories[item as usize];
+        let outcome = match self.attempt(item, repository).await {
+            // Whether it is only hidden is told by the others.
+            Err(CloneError::Gone(why)) if self.update.is_some_and(|gone| gone != Gone::Keep) => {
+                self.gone.lock().expect("no holder panics").push((item, why));
+                return Ok(());
+            }
+            outcome => outcome.map(Became::Made),
+        };
+        self.end(item, outcome).await
+    }
+
+    /// Prunes what is gone upstream, once all others have been asked.
+    async fn prune_gone(&self) -> Result<(), Stop> {
+        let gone = std::mem::take(&mut *self.gone.lock().expect("no holder panics"));
+        for (item, why) in gone {
+            let outcome = self.prune(&self.config.repositories[item as usize], why).await;
+            self.end(item, outcome).await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&self, item: u32, outcome: Result<Became, CloneError>) -> Result<(), Stop> {
         let context = self.context;
         let repository = &self.config.repositories[item as usize];
         let total = self.config.repositories.len() + self.config.refused.len();
-        let outcome = self.attempt(repository).await;
         let place = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
+        self.weights.ended.fetch_add(self.weights.of_one(repository), Ordering::Relaxed);
         let event = match outcome {
             Err(CloneError::Cancelled) => return Err(Stop::Cancelled),
             Err(CloneError::Limited(wait)) => return Err(Stop::limited(wait)),
             Err(error) if error.is_storage() => return Err(Stop::no_room(error.to_string())),
-            Ok(Success::AlreadyThere) if self.made(repository).is_none() => {
-                context.log(format!("Skipping {} (already cloned)", repository.name));
-                Event::ItemDone { item, how: Done::Before }
-            }
-            // A clone of this job that stands there already got its name just before the daemon died.
-            Ok(success) => {
-                let way = match &success {
-                    Success::Cloned(Cloned { by_git: Some(reason), .. }) => {
-                        format!(" by git itself: {}", context.secrets.redactor().clean(reason))
-                    }
-                    _ => String::new(),
-                };
-                if let Success::Cloned(Cloned { aside: Some(aside), .. }) = &success {
-                    context.log(format!("Set aside: {aside}, a clone that git had begun and never ended"));
-                }
-                context.log(format!("Cloned: {} ({place}/{total}){way}", repository.name));
-                Event::ItemDone { item, how: Done::Now }
+            Ok(how) => {
+                context.log(format!("{} ({place}/{total})", self.in_words(repository, &how)));
+                let was_there = matches!(how, Became::Made(Success::AlreadyThere));
+                // A clone of this job that stands there already got its name just before the daemon died.
+                let is_new = !was_there || self.made(repository).is_some();
+                Event::ItemDone { item, how: if is_new { Done::Now } else { Done::Before } }
             }
             Err(error) => {
-                let redactor = context.secrets.redactor();
-                let fit = |text: &str| {
-                    let mut text = redactor.clean(&specweave_jobs::text::plain(text));
-                    text.truncate(text.floor_char_boundary(MOST_WORDS));
-                    text
-                };
-                let mut failure = error.failure(&repository.clone_url).cleaned(fit);
-                if failure.reason == Reason::Authentication
-                    && let Ok(url) = Url::parse(&repository.clone_url)
-                {
-                    let variables = context.secrets.variables_for(&url);
-                    failure.variables = variables.iter().map(|name| (*name).to_owned()).collect();
-                }
+                let failure = self.failure(repository, &error);
                 context.log(format!("FAILED: {} - {failure}", repository.name));
                 Event::ItemFailed { item, failure }
             }
         };
         context.progress(&repository.name);
         context.checkpoint(event).await
+    }
+
+    /// What became of a repository, for the log.
+    fn in_words(&self, repository: &Repository, how: &Became) -> String {
+        let name = &repository.name;
+        match how {
+            Became::Made(Success::Cloned(Cloned { by_git, aside, .. })) => {
+                if let Some(aside) = aside {
+                    let why = "a clone that git had begun and never ended";
+                    self.context.log(format!("Set aside: {aside}, {why}"));
+                }
+                let redactor = self.context.secrets.redactor();
+                let way = by_git.as_ref().map(|why| format!(" by git itself: {}", redactor.clean(why)));
+                format!("Cloned: {name}{}", way.unwrap_or_default())
+            }
+            Became::Made(Success::Updated) => format!("Updated: {name}"),
+            Became::Made(Success::AlreadyThere) if self.update.is_some() => format!("Current: {name}"),
+            Became::Made(Success::AlreadyThere) if self.made(repository).is_some() => {
+                format!("Cloned: {name}")
+            }
+            Became::Made(Success::AlreadyThere) => format!("Skipping {name} (already cloned)"),
+            Became::Removed => format!("Removed: {name}, which is gone upstream"),
+        }
+    }
+
+    fn failure(&self, repository: &Repository, error: &CloneError) -> Failure {
+        let secrets = &self.context.secrets;
+        let redactor = secrets.redactor();
+        let fit = |text: &str| {
+            let mut text = redactor.clean(&specweave_jobs::text::plain(text));
+            text.truncate(text.floor_char_boundary(MOST_WORDS));
+            text
+        };
+        let mut failure = error.failure(&repository.clone_url).cleaned(fit);
+        if failure.reason == Reason::Authentication
+            && let Ok(url) = Url::parse(&repository.clone_url)
+        {
+            let variables = secrets.variables_for(&url);
+            failure.variables = variables.iter().map(|name| (*name).to_owned()).collect();
+        }
+        failure
+    }
+
+    /// What becomes of a clone whose repository is gone upstream.
+    async fn prune(&self, repository: &Repository, why: String) -> Result<Became, CloneError> {
+        let own = |folder: &Path| git::own(folder).unwrap_or(Some("it cannot be read"));
+        let folder = self.folder(repository);
+        let looking = tokio::task::spawn_blocking(move || own(&folder)).await;
+        let is_alone = !self.engine.has_reached_owner_of(&repository.clone_url);
+        match looking.unwrap_or(Some("it cannot be read")) {
+            Some(own) => return Err(CloneError::Gone(format!("{why}; it stays: {own}"))),
+            None if self.update != Some(Gone::Remove) => {
+                return Err(CloneError::Gone(format!(
+                    "{why}; nothing of yours is in it: --force removes it"
+                )));
+            }
+            None if is_alone => {
+                let all = "no repository of its owner answered, so it may only be hidden";
+                return Err(CloneError::Gone(format!("{why}; it stays: {all}")));
+            }
+            None => {}
+        }
+        let task = self.task(repository);
+        let tenure = self.context.tenure.clone();
+        let removing = move || {
+            tenure.check()?;
+            // A folder that is half removed has a name that says so, and nobody works in it any more.
+            disk::rename(&task.target, &task.partial)?;
+            crash::point("clone-unnamed");
+            if own(&task.partial).is_some() {
+                disk::rename(&task.partial, &task.target)?;
+                return Err(io::Error::other("somebody has worked in it meanwhile"));
+            }
+            disk::remove_folder(&task.partial)
+        };
+        let removed = tokio::task::spawn_blocking(removing).await.map_err(io::Error::other);
+        removed
+            .flatten()
+            .map(|()| Became::Removed)
+            .map_err(|source| CloneError::Local { what: "remove what is gone upstream", source })
     }
 
     fn folder(&self, repository: &Repository) -> PathBuf {
@@ -264,28 +429,47 @@ impl Run<'_> {
         mark::of(&self.folder(repository), self.context.job.id.as_str())
     }
 
-    /// Clones one repository, again after a passing failure.
-    async fn attempt(&self, repository: &Repository) -> Result<Success, CloneError> {
-        let context = self.context;
-        let root = context.project.root();
-        let target = git::Task {
+    fn task(&self, repository: &Repository) -> git::Task {
+        let (root, job) = (self.context.project.root(), &self.context.job.id);
+        git::Task {
             address: repository.clone_url.clone(),
             target: root.join(&repository.path),
-            partial: root.join(format!("{}.partial-{}", repository.path, context.job.id)),
-            job: context.job.id.to_string(),
+            partial: root.join(format!("{}.partial-{job}", repository.path)),
+            job: job.to_string(),
             traffic: Arc::default(),
+        }
+    }
+
+    /// Makes the folders above a clone, once for all that have them in common.
+    async fn make_parents(&self, repository: &Repository) -> Result<(), String> {
+        let above = repository.path.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
+        let mut made = self.parents.lock().await;
+        if made.contains(&above) {
+            return Ok(());
+        }
+        let (root, path) = (self.context.project.root().to_path_buf(), repository.path.clone());
+        let making = tokio::task::spawn_blocking(move || outputs::make_parents(&root, &path));
+        making.await.unwrap_or_else(|panic| Err(panic.to_string()))?;
+        made.insert(above);
+        Ok(())
+    }
+
+    /// Clones one repository, again after a passing failure.
+    async fn attempt(&self, item: u32, repository: &Repository) -> Result<Success, CloneError> {
+        let context = self.context;
+        let target = self.task(repository);
+        let load = Load {
+            name: repository.name.as_str().into(),
+            traffic: target.traffic.clone(),
+            weight: self.weights.of_one(repository),
         };
-        let _under_way = UnderWay::enter(&self.under_way, &repository.name, &target.traffic);
-        let (owned_root, path) = (root.to_path_buf(), repository.path.clone());
-        tokio::task::spawn_blocking(move || outputs::make_parents(&owned_root, &path))
-            .await
-            .unwrap_or_else(|panic| Err(panic.to_string()))
-            .map_err(CloneError::Refused)?;
-        let gate = host_gate(&repository.clone_url);
+        let _under_way = Entered::enter(&self.under_way, item, load);
+        self.make_parents(repository).await.map_err(CloneError::Refused)?;
+        let host = Host::of(&repository.clone_url);
         let mut short_waits = 0..net::MOST_SHORT_WAITS;
         let mut pauses = RETRY_PAUSES.iter();
         loop {
-            let error = match self.engine.clone(&target, &gate, &context.cancel).await {
+            let error = match self.engine.clone(&target, &host, &context.cancel).await {
                 Ok(success) => return Ok(success),
                 Err(error) => error,
             };
@@ -298,6 +482,18 @@ impl Run<'_> {
             context.log(format!("{}: {error}; trying again in {} s", repository.name, pause.as_secs()));
             let until = clock::now() + pause.as_millis() as i64;
             context.sleep_until(until).await.map_err(|_| CloneError::Cancelled)?;
+        }
+    }
+
+    fn log_summary(&self, succeeded: usize, before: usize, failed: &[FailedEntry]) {
+        let (context, total) = (self.context, succeeded + failed.len());
+        context.log("\n========== CLONE JOB SUMMARY ==========");
+        context.log(format!(
+            "Total: {total} | Succeeded: {succeeded} | Failed: {} | Skipped (already cloned): {before}",
+            failed.len()
+        ));
+        for one in failed {
+            context.log(format!("  - {}: {}", one.name, one.error));
         }
     }
 
@@ -314,41 +510,42 @@ impl Run<'_> {
         let nothing_stands = nothing_stands
             .then(|| {
                 all_failed(
-                    "nothing was cloned",
+                    if self.update.is_some() { "nothing is up to date" } else { "nothing was cloned" },
                     items.failed().map(|(item, failure)| (items.name(item), failure)),
                 )
             })
             .flatten();
         let succeeded = total - failed.len();
         let rate = format!("{:.1}", 100.0 * succeeded as f64 / total.max(1) as f64);
-        let warning = (!failed.is_empty())
-            .then(|| format!("{} of {total} repositories failed ({rate}% success rate)", failed.len()));
-        context.log("\n========== CLONE JOB SUMMARY ==========");
-        context.log(format!(
-            "Total: {total} | Succeeded: {succeeded} | Failed: {} | Skipped (already cloned): {}",
-            failed.len(),
-            items.before()
-        ));
-        for one in &failed {
-            context.log(format!("  - {}: {}", one.name, one.error));
-        }
+        let warning = (!failed.is_empty()).then(|| match self.update {
+            None => format!("{} of {total} repositories failed ({rate}% success rate)", failed.len()),
+            Some(_) => format!("{} of {total} repositories were not brought up to date", failed.len()),
+        });
+        self.log_summary(succeeded, items.before(), &failed);
         let mut succeeded_items: Vec<u32> = items.succeeded().collect();
         // As they were asked for: in which order they ended is nobody's wish.
         succeeded_items.sort_unstable();
-        let cloned: Vec<&Repository> =
-            succeeded_items.iter().filter_map(|item| self.config.repositories.get(*item as usize)).collect();
-        let uses_lfs = |one: &&&Repository| self.made(one).is_some_and(|mark| mark.uses_lfs);
+        let succeeded_items = succeeded_items.iter();
+        let (cloned, removed): (Vec<&Repository>, Vec<&Repository>) = succeeded_items
+            .filter_map(|item| self.config.repositories.get(*item as usize))
+            .partition(|one| self.update != Some(Gone::Remove) || disk::exists(&self.folder(one)));
+        let made: Vec<(&Repository, mark::Mark)> =
+            cloned.iter().filter_map(|one| Some((*one, self.made(one)?))).collect();
+        let with_lfs = made.iter().filter(|(_, mark)| mark.uses_lfs);
         let files = context.project.job(&context.job.id);
         // An earlier conclusion of this job has removed its marks.
         let mut notes = outputs::earlier_notes(&files);
         notes.retain(|note| note.ends_with(POINTERS));
-        notes.extend(cloned.iter().filter(uses_lfs).map(|one| format!("{}{POINTERS}", one.name)));
+        notes.extend(with_lfs.map(|(one, _)| format!("{}{POINTERS}", one.name)));
         notes.sort();
         notes.dedup();
         context.log("Persisting umbrella configuration...");
-        match outputs::enter_into_project(&context.project, &cloned) {
+        // Nobody works in a mirror.
+        let is_mirror = |one: &Repository| git::git_folder(&self.folder(one)) == Some(self.folder(one));
+        let entered: Vec<&Repository> = cloned.iter().copied().filter(|one| !is_mirror(one)).collect();
+        match outputs::enter_into_project(&context.project, &entered, &removed) {
             Ok(all) => {
-                context.log(format!("Umbrella config saved: {all} repos ({} from this job)", cloned.len()))
+                context.log(format!("Umbrella config saved: {all} repos ({} from this job)", entered.len()))
             }
             Err(why) => {
                 context.log(format!("WARNING: the project's configuration was not changed: {why}"));
@@ -370,8 +567,8 @@ impl Run<'_> {
             notes,
         };
         summary.write(&files).map_err(|error| Stop::no_room(format!("cannot write result.json: {error}")))?;
-        for one in cloned.iter().filter(|one| self.made(one).is_some()) {
-            mark::remove(&self.folder(one));
+        for (one, mark) in made {
+            mark::remove(&self.folder(one), context.job.id.as_str(), mark);
         }
         crash::point("marks-removed");
         context.log(format!(
@@ -390,7 +587,7 @@ async fn plan(context: &Context, order: &CloneOrder, http: &reqwest::Client) -> 
     context.phase("discovering");
     context.log("Looking for repositories...");
     let session = context.session(http.clone());
-    let discovering = discover::discover(order, &session, &context.secrets);
+    let discovering = discover::discover(order, context.project.root(), &session, &context.secrets);
     let selection = tokio::select! {
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         result = discovering => result.map_err(|error| stop_for(context, error))?,
@@ -413,7 +610,7 @@ async fn plan(context: &Context, order: &CloneOrder, http: &reqwest::Client) -> 
         &selection.refusals,
     );
     context.write_plan(&config)?;
-    context.checkpoint(Event::Planned { items: config.items() }).await?;
+    context.checkpoint(Event::Planned { items: config.items(order.action()) }).await?;
     context.phase("");
     context.log(format!("Repositories to clone: {}", config.repositories.len()));
     Ok(config)
@@ -429,7 +626,7 @@ fn earlier_config(context: &Context) -> Result<Option<Config>, Stop> {
 }
 
 fn config_of(items: usize, mut config: Config) -> Result<Config, Stop> {
-    let named = config.items().len();
+    let named = config.count();
     if named != items {
         return Err(Stop::fail(
             Reason::Storage,
@@ -452,7 +649,7 @@ async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Sto
     if adopt::vet(&mut config, &mut Caller::default()) > 0 || config.refused.len() > refused {
         context.write_plan(&config)?;
     }
-    context.checkpoint(Event::Planned { items: config.items() }).await?;
+    context.checkpoint(Event::Planned { items: config.items(Action::Clone) }).await?;
     context.log(format!("Repositories to clone: {}", config.repositories.len()));
     Ok(config)
 }
@@ -469,11 +666,4 @@ fn stop_for(context: &Context, error: DiscoverError) -> Stop {
         DiscoverError::Tracker(error) => error.failure().cleaned(clean).into(),
         error => Stop::fail(Reason::InvalidInput, clean(&error.to_string())),
     }
-}
-
-/// The gate of an address's host, shared by all jobs of this daemon.
-fn host_gate(address: &str) -> Arc<Semaphore> {
-    static GATES: LazyLock<Mutex<HashMap<String, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
-    let mut gates = GATES.lock().expect("no holder panics");
-    gates.entry(git::host_of(address)).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))).clone()
 }

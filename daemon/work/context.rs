@@ -3,7 +3,7 @@
 
 use super::Stop;
 use super::config::{ConfigError, config_key, read_config, write_config};
-use crate::job::snapshot::{Entry, News};
+use crate::job::snapshot::{Entry, News, UnderWay, Weighed};
 use crate::job::{Event, Job, Plan};
 use crate::net::deadline::Deadline;
 use crate::net::secrets::Secrets;
@@ -121,9 +121,9 @@ impl Context {
         self.keeper.has_news(&self.live);
     }
 
-    /// Tells what is under way, with the bytes that have come.
-    pub fn active(&self, active: Vec<(Arc<str>, u64)>) {
-        self.live.change(|news| news.active = active);
+    /// Tells what is under way, and how much of the run is done, where its items are not alike.
+    pub fn active(&self, active: Vec<UnderWay>, weighed: Option<Weighed>) {
+        self.live.change(|news| (news.active, news.weighed) = (active, weighed));
         self.keeper.has_news(&self.live);
     }
 

@@ -31,7 +31,7 @@ use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::project::Project;
 use spool::Spool;
 use std::sync::{Arc, Mutex};
-use wanted::{Wanted, condition, days_ago, months_ago};
+use wanted::{Wanted, condition};
 
 /// Without a word about it, the first import goes back so far.
 const FIRST_MONTHS: u32 = 1;
@@ -109,11 +109,9 @@ fn planned(project: &Project, key: &PlaceKey, order: &ImportOrder, wanted: &Want
         marks::last_mark(project, key, &id, &wanted.text).or_else(|| marks::last_mark(project, key, &id, ""));
     let (since, mark, advances) = match (order.since, last) {
         (Since::All, _) => (None, None, true),
-        (Since::At(at), last) => (Some(at), None, last.is_none()),
-        (Since::Days(days), last) => (Some(days_ago(days)), None, last.is_none()),
-        (Since::Months(months), last) => (Some(months_ago(months)), None, last.is_none()),
-        (Since::Last, None) => (Some(months_ago(FIRST_MONTHS)), None, true),
+        (Since::Last, None) => (Since::Months(FIRST_MONTHS).moment(clock::now()), None, true),
         (Since::Last, last) => (None, last, true),
+        (since, last) => (since.moment(clock::now()), None, last.is_none()),
     };
     Planned { id, since, mark, advances, with_login: false }
 }

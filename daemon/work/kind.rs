@@ -13,7 +13,7 @@ use crate::trackers::TrackerError;
 use serde_json::Value;
 use specweave_jobs::project::{JobFiles, Project};
 use specweave_jobs::redactor::Redactor;
-use specweave_jobs::v1;
+use specweave_jobs::v1::{self, Action};
 
 /// What there is before a job: the project, and what came with the request.
 pub struct Scope {
@@ -69,10 +69,15 @@ impl Refusal {
 
     /// Names the variables of the one tracker that was asked, where it did not take the credentials.
     pub fn with_variables_of(self, asked: &[Platform]) -> Self {
+        let asked: Vec<_> = asked.iter().map(|platform| platform.variables()).collect();
+        self.with_variables(&asked)
+    }
+
+    /// The same by the variables of each that was asked.
+    pub fn with_variables(self, asked: &[&[&str]]) -> Self {
         match (self.why, asked) {
-            (Why::Authentication, [platform]) => {
-                let set: Vec<String> =
-                    platform.variables().iter().map(|name| format!("export {name}=...")).collect();
+            (Why::Authentication, [variables]) => {
+                let set: Vec<String> = variables.iter().map(|name| format!("export {name}=...")).collect();
                 self.with_hint(format!("{}   (then the same command again)", set.join("; ")))
             }
             _ => self,
@@ -100,6 +105,11 @@ pub trait Kind: Send + Sync {
 
     /// Where its items come from: `git`, a tracker's word, `several`.
     fn provider<'a>(&'a self, job: &'a Job) -> &'a str;
+
+    /// What is done with its items, where that is the same for all.
+    fn action(&self) -> Action {
+        Action::Unspecified
+    }
 
     /// The command that would start the same work afresh.
     fn restart_command(&self, files: &JobFiles) -> String;
@@ -143,7 +153,7 @@ pub trait Kind: Send + Sync {
 /// The kind of an order.
 pub fn of(order: &Order) -> &dyn Kind {
     match order {
-        Order::Clone(order) => order,
+        Order::Clone(order) => order.as_ref(),
         Order::Import(order) => order,
         Order::Sync(order) => order,
     }
@@ -152,7 +162,7 @@ pub fn of(order: &Order) -> &dyn Kind {
 /// As [`of`], for what is still to be decided.
 pub fn of_mut(order: &mut Order) -> &mut dyn Kind {
     match order {
-        Order::Clone(order) => order,
+        Order::Clone(order) => order.as_mut(),
         Order::Import(order) => order,
         Order::Sync(order) => order,
     }

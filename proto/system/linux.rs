@@ -2,9 +2,10 @@
 
 use super::Use;
 use crate::clock::Millis;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::fs::{self, File, read_to_string};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Whether one call makes all files of a file system durable.
@@ -39,6 +40,32 @@ pub fn own_program() -> io::Result<PathBuf> {
     Ok("/proc/self/exe".into())
 }
 
+/// Hands memory that is free in this process back to the system, and pages of its code. The allocator keeps what it may need
+/// again, which after a large job is most of what that took.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+    let maps = read_to_string("/proc/self/maps").unwrap_or_default();
+    for code in maps.lines().filter_map(code_in) {
+        // SAFETY: the pages are read from their file again when they are run. Nothing writes code, so nothing is lost.
+        unsafe { libc::madvise(code.start as *mut libc::c_void, code.len(), libc::MADV_DONTNEED) };
+    }
+}
+
+/// The addresses of code that was mapped from a file, if a line of `/proc/self/maps` is of such. Most of it runs once, as the
+/// process begins, and the kernel maps what lies around it as well; pages that nobody has mapped are the first that it takes
+/// when memory is short.
+fn code_in(line: &str) -> Option<std::ops::Range<usize>> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [addresses, "r-xp", _, _, inode, ..] = fields[..] else { return None };
+    let (start, end) = addresses.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    (inode != "0").then_some(address(start)?..address(end)?)
+}
+
 /// When a process was started, by the wall clock and give or take two seconds: the kernel counts from a boot time that is
 /// itself rounded. `None` when there is none, or it only waits to be reaped.
 pub fn started_at(pid: u32) -> Option<Millis> {
@@ -66,6 +93,22 @@ pub fn name_and_owner(pid: u32) -> Option<(String, u32)> {
 pub fn arguments(pid: u32) -> Vec<Vec<u8>> {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     words.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+/// Opens what a path leads to in one call, if no part of it is a link. `None` where that was not possible, or the kernel does not
+/// know the call.
+pub fn open_without_links(path: &Path, flags: OFlags) -> Option<rustix::io::Result<OwnedFd>> {
+    match rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        Err(error) if error != rustix::io::Errno::NOENT => None,
+        found => Some(found),
+    }
+}
+
+/// Begins to write a file's content to the disk and waits for nothing. Of many files that are synced one after the other, the
+/// places of all are settled then before the first is waited for, and one commit of the file system holds for them all.
+pub fn begin_writing(file: &File) {
+    // SAFETY: the descriptor is open, and no memory is touched. It only makes the sync cheaper that follows: no error matters.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Makes all that was written to the file system of an open folder durable.
@@ -112,4 +155,24 @@ fn container() -> Option<Use> {
     let statistics = read_to_string(folder.join("memory.stat")).ok()?;
     let cache = statistics.lines().find_map(|line| line.strip_prefix("file "))?.parse().unwrap_or(0);
     Some(Use { used: number("memory.current")?.saturating_sub(cache), limit: number("memory.max")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_of_files_is_mapped_anew() {
+        let code = "7f10a000-7f10c000 r-xp 00001000 fe:00 1234                       /opt/bin/a program";
+        assert_eq!(code_in(code), Some(0x7f10_a000..0x7f10_c000));
+        for line in [
+            "7f10a000-7f10c000 r--p 00001000 fe:00 1234   /opt/bin/program",
+            "7f10a000-7f10c000 rwxp 00001000 fe:00 1234   /opt/bin/program",
+            "7ffd1000-7ffd3000 r-xp 00000000 00:00 0      [vdso]",
+            "7f10a000 r-xp 00000000 fe:00 1234",
+            "",
+        ] {
+            assert_eq!(code_in(line), None, "{line}");
+        }
+    }
 }

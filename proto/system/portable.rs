@@ -5,6 +5,7 @@ use crate::clock::{self, Millis};
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -87,6 +88,14 @@ pub fn arguments(pid: u32) -> Vec<Vec<u8>> {
     line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect()
 }
 
+/// No call does it everywhere.
+pub fn open_without_links(_path: &Path, _flags: OFlags) -> Option<rustix::io::Result<OwnedFd>> {
+    None
+}
+
+/// A sync that follows does all of it.
+pub fn begin_writing(_file: &File) {}
+
 /// Asks the system to write all that waits. Some return before that is done: whoever has to be sure syncs each file.
 pub fn sync_file_system(folder: &File) -> io::Result<()> {
     rustix::fs::sync();
@@ -102,6 +111,9 @@ pub fn network_file_system(_path: &Path) -> Option<&'static str> {
 pub fn keep_memory_private() -> io::Result<()> {
     Ok(())
 }
+
+/// The allocator hands memory back by itself, as far as it does.
+pub fn give_memory_back() {}
 
 /// A process cannot ask to end with another: one that was started goes on to its end where the daemon is killed.
 pub fn end_with_parent() {}

@@ -1,6 +1,8 @@
 //! The daemon's manners: answers, starts, streams, idleness, writes.
 
+use crate::clones::Course;
 use crate::spread;
+use crate::world::repositories::make_many;
 use crate::world::{World, eventually};
 use specweave_jobs::clock;
 use specweave_jobs::v1::jobs_service_client::JobsServiceClient;
@@ -63,13 +65,18 @@ pub fn cold() {
     println!("first clone command, daemon started for it: {}", spread(&clones));
 }
 
+/// A job that changes about fifty times a second for twenty seconds: a thousand clones without news, one after the other over
+/// a round trip of twenty milliseconds.
 pub fn follow() {
-    let world = World::new();
-    world.run(["daemon", "start"]).ok();
+    const FOLLOWERS: usize = 50;
+    const FOR: Duration = Duration::from_secs(18);
+    let mut course = Course::new(|root| make_many(root, 1_000));
+    course.far_away(Duration::from_millis(20));
+    let (_, world) = course.ours();
     let endpoint = world.endpoint()["endpoint"].as_str().unwrap().to_owned();
     let pid = world.daemon_pid().unwrap();
-    let list = many_items(&world, 40_000);
-    let id = world.start_clone(["--concurrency", "2", "--from", list.to_str().unwrap()]);
+    let said = world.run(["clone", "--update", "--concurrency", "1", "--json"]).ok();
+    let id = said.json()["id"].as_str().unwrap().to_owned();
     let gap = 50;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ages: Arc<Mutex<Vec<i64>>> = Arc::default();
@@ -77,42 +84,35 @@ pub fn follow() {
     let before = resident(pid);
     runtime.block_on(async {
         let mut followers = tokio::task::JoinSet::new();
-        for number in 0..52 {
+        for number in 0..FOLLOWERS + 2 {
             let channel = tonic::transport::Endpoint::from_shared(endpoint.clone()).unwrap();
             let mut client = JobsServiceClient::new(channel.connect().await.unwrap());
             let request = FollowJobRequest { id: id.clone(), gap_ms: gap, ..Default::default() };
             let mut stream = client.follow_job(request).await.unwrap().into_inner();
             let (ages, stale) = (ages.clone(), stale.clone());
+            let until = Instant::now() + FOR;
             followers.spawn(async move {
-                let until = Instant::now() + Duration::from_secs(6);
-                match number {
+                if number == FOLLOWERS {
                     // One that never reads: it must not grow the daemon.
-                    50 => tokio::time::sleep(Duration::from_secs(6)).await,
-                    // One that sleeps: it reads into the latest, and looks at that once a second.
-                    51 => {
-                        let latest = Arc::new(Mutex::new(0));
-                        let reading = {
-                            let latest = latest.clone();
-                            tokio::spawn(async move {
-                                while let Ok(Some(message)) = stream.message().await {
-                                    *latest.lock().unwrap() = updated(&message.event);
-                                }
-                            })
-                        };
-                        while Instant::now() < until {
-                            tokio::time::sleep(Duration::from_secs(1)).await;
-                            stale.lock().unwrap().push(clock::now() - *latest.lock().unwrap());
-                        }
-                        reading.abort();
-                    }
-                    _ => {
-                        while let Ok(Some(message)) = stream.message().await {
-                            let age = clock::now() - updated(&message.event);
-                            ages.lock().unwrap().push(age);
-                            if Instant::now() > until {
-                                break;
+                    return tokio::time::sleep(FOR).await;
+                }
+                // One looks once a second at the newest that it has; the others look at each as it comes.
+                let (mut latest, mut looks) = (clock::now(), tokio::time::interval(Duration::from_secs(1)));
+                while Instant::now() < until {
+                    let message = tokio::select! {
+                        message = stream.message() => message,
+                        _ = looks.tick() => {
+                            if number > FOLLOWERS {
+                                stale.lock().unwrap().push(clock::now() - latest);
                             }
+                            continue;
                         }
+                    };
+                    let Ok(Some(message)) = message else { return };
+                    let Some(at) = updated(&message.event) else { continue };
+                    latest = at;
+                    if number < FOLLOWERS {
+                        ages.lock().unwrap().push(clock::now() - at);
                     }
                 }
             });
@@ -120,13 +120,18 @@ pub fn follow() {
         while followers.join_next().await.is_some() {}
     });
     let after = resident(pid);
-    let running = world.job(&id)["state"] == "running";
+    let job = world.job(&id);
+    assert_eq!(job["state"], "running", "it was followed to its end, and no longer measured: {job}");
     let mut ages = ages.lock().unwrap().clone();
     ages.sort();
     let at = |part: f64| ages[((ages.len() - 1) as f64 * part) as usize];
-    println!("50 followers, gap {gap} ms, {} messages, job still running at the end: {running}", ages.len());
     println!(
-        "  age of the newest update when received: p50 {} ms, p99 {} ms, most {} ms",
+        "{FOLLOWERS} followers, gap {gap} ms, {} messages of {} changes in {FOR:?}",
+        ages.len(),
+        job["progress"]["current"]
+    );
+    println!(
+        "  age of an update when it was received: p50 {} ms, p99 {} ms, most {} ms",
         at(0.5),
         at(0.99),
         at(1.0)
@@ -139,12 +144,11 @@ pub fn follow() {
     world.run(["--kill", &id]);
 }
 
-fn updated(event: &Option<follow_job_response::Event>) -> i64 {
+/// When a job was changed of which a message tells.
+fn updated(event: &Option<follow_job_response::Event>) -> Option<i64> {
     match event {
-        Some(follow_job_response::Event::Snapshot(job) | follow_job_response::Event::Changed(job)) => {
-            job.updated_at.as_ref().map_or(0, clock::millis)
-        }
-        _ => clock::now(),
+        Some(follow_job_response::Event::Changed(job)) => job.updated_at.as_ref().map(clock::millis),
+        _ => None,
     }
 }
 
@@ -192,7 +196,7 @@ fn resident(pid: u32) -> f64 {
 }
 
 /// Megabytes, as the kernel counts them under `name`.
-fn memory(pid: u32, name: &str) -> f64 {
+pub fn memory(pid: u32, name: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3

@@ -1,7 +1,7 @@
 //! The figures that are promised, measured on the real binaries and printed. Contenders run in turns, as a
 //! machine's speed drifts; what counts are the ratios of medians.
 //!
-//! `cargo bench` runs all; `cargo bench -- loopback wan large list cold follow idle writes recovery import import-50k sync` some.
+//! `cargo bench` runs all; `cargo bench -- loopback busy wan medium large memory update list cold follow idle writes recovery import import-50k sync` some.
 
 #[path = "../world/mod.rs"]
 mod world;
@@ -9,6 +9,7 @@ mod world;
 mod clones;
 mod daemon;
 mod imports;
+mod report;
 mod syncs;
 
 use std::time::Duration;
@@ -16,10 +17,14 @@ use std::time::Duration;
 type Bench = (&'static str, fn());
 
 fn main() {
-    let benches: [Bench; 12] = [
+    let benches: [Bench; 16] = [
         ("loopback", clones::loopback),
+        ("busy", clones::busy_disk),
         ("wan", clones::wan),
+        ("medium", clones::medium),
         ("large", clones::large),
+        ("memory", clones::memory_of_large),
+        ("update", clones::update),
         ("list", daemon::list),
         ("cold", daemon::cold),
         ("follow", daemon::follow),
@@ -38,6 +43,7 @@ fn main() {
             bench();
         }
     }
+    report::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")));
 }
 
 /// The median, with the least and the most beside it.
@@ -55,8 +61,4 @@ pub fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort();
     times[times.len() / 2]
-}
-
-pub fn ratio(one: &[Duration], other: &[Duration]) -> f64 {
-    median(one).as_secs_f64() / median(other).as_secs_f64()
 }

@@ -13,12 +13,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a repository misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// Takes the request and never answers.
+    /// Takes the request and does not answer it until the repository is healed.
     Silent,
     /// Sends half of the pack and no more.
     StallsMidPack,
@@ -56,6 +56,8 @@ pub struct State {
     pub version_2: AtomicBool,
     /// Whether repositories are served by git's own `http-backend`.
     pub real_git: AtomicBool,
+    /// Whether packs are made by git, where there is one.
+    packs_of_git: AtomicBool,
     /// Repositories that have moved, and the address of the owner's folder that they moved to.
     pub moved: Mutex<HashMap<String, String>>,
     /// `METHOD path` and the authorization of every request.
@@ -168,8 +170,10 @@ impl GitServer {
         self.state.requests.lock().unwrap().iter().filter(|(line, _)| line.contains(part)).count()
     }
 
-    /// Makes the pack of every repository before a benchmark does.
+    /// Makes the pack of every repository before a benchmark does: with git's own packer, as other servers do, if there is
+    /// one. libgit2's names bases by id, which git's does only for old clients.
     pub fn warm(&self, names: &[String]) {
+        self.state.packs_of_git.store(true, Ordering::Relaxed);
         for name in names {
             serve(&self.state, &self.state.root.join(format!("acme/{name}.git"))).unwrap();
         }
@@ -239,7 +243,13 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
     let fault = state.faults.lock().unwrap().get(&name).copied();
     match fault {
         Some(Fault::Silent) => {
-            thread::sleep(Duration::from_secs(120));
+            let until = Instant::now() + Duration::from_secs(120);
+            while Instant::now() < until {
+                thread::sleep(Duration::from_millis(20));
+                if state.faults.lock().unwrap().get(&name) != Some(&Fault::Silent) {
+                    return answer(state, request, out);
+                }
+            }
             return Ok(false);
         }
         Some(Fault::Status(status)) => return plain(out, status, "", "no"),
@@ -396,6 +406,22 @@ fn listing(state: &State, request: &Request) -> Option<(String, String)> {
             }
             Some((json!(here).to_string(), more))
         }
+        // GitLab says which page is next, Gitea lets its reader find out, and Bitbucket gives the address.
+        ["api", "v4", "groups", group, "projects"] => {
+            let (page, here, is_last) = page_of(listings.get(group)?, query("page"));
+            let next = if is_last { String::new() } else { (page + 1).to_string() };
+            Some((json!(here).to_string(), format!("X-Next-Page: {next}\r\n")))
+        }
+        ["api", "v1", "orgs", owner, "repos"] => {
+            let (_, here, _) = page_of(listings.get(owner)?, query("page"));
+            Some((json!(here).to_string(), String::new()))
+        }
+        ["2.0", "repositories", workspace] => {
+            let (page, here, is_last) = page_of(listings.get(workspace)?, query("page"));
+            let next = format!("http://{host}{}?page={}", request.path, page + 1);
+            let next = if is_last { Value::Null } else { next.into() };
+            Some((json!({"values": here, "next": next, "pagelen": 2}).to_string(), String::new()))
+        }
         ["user"] => Some((json!({"login": "token-owner"}).to_string(), String::new())),
         [_, project, "_apis", "git", "repositories"] => {
             let all = listings.get(project)?;
@@ -409,6 +435,12 @@ fn listing(state: &State, request: &Request) -> Option<(String, String)> {
         }
         _ => None,
     }
+}
+
+/// Two of a listing: which page it is, what is on it, and whether it is the last.
+fn page_of(all: &[Value], page: Option<String>) -> (usize, Vec<&Value>, bool) {
+    let page: usize = page.and_then(|page| page.parse().ok()).unwrap_or(1);
+    (page, all.iter().skip((page - 1) * 2).take(2).collect(), page * 2 >= all.len())
 }
 
 fn split_service(path: &str) -> Option<(&str, &str)> {
@@ -448,16 +480,29 @@ fn serve(state: &State, path: &Path) -> Result<Arc<Served>, git2::Error> {
         builder.insert_walk(&mut walk)?;
         builder.write_buf(&mut pack)?;
     }
+    let packed = Some(path).filter(|_| state.packs_of_git.load(Ordering::Relaxed)).and_then(pack_of_git);
     if let Some((_, oid)) = &head {
         let mut builder = repository.packbuilder()?;
         builder.insert_commit(*oid)?;
         builder.write_buf(&mut shallow_pack)?;
         shallow.push(*oid);
     }
-    let served =
-        Arc::new(Served { refs, head, pack: pack.to_vec(), shallow_pack: shallow_pack.to_vec(), shallow });
+    let served = Arc::new(Served {
+        refs,
+        head,
+        pack: packed.unwrap_or(pack.to_vec()),
+        shallow_pack: shallow_pack.to_vec(),
+        shallow,
+    });
     state.served.lock().unwrap().insert(path.to_path_buf(), served.clone());
     Ok(served)
+}
+
+fn pack_of_git(repository: &Path) -> Option<Vec<u8>> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(repository);
+    git.args(["pack-objects", "--all", "--stdout", "--delta-base-offset", "-q"]).stdin(Stdio::null());
+    git.output().ok().filter(|output| output.status.success()).map(|output| output.stdout)
 }
 
 fn packet(text: &str) -> Vec<u8> {

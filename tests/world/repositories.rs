@@ -113,9 +113,9 @@ pub fn assert_whole(clone: &Path, remote: &Path) {
     assert!(changed.is_empty(), "{} has changes", clone.display());
 }
 
-/// A bare repository whose pack has more than 50 MB: files that change a little many times, as source code
+/// A bare repository of so many commits, of which 1,200 make a pack of more than 50 MB: files that change a little many times, as source code
 /// does, and files that hardly compress, as assets do.
-pub fn make_large(folder: &Path, name: &str) -> PathBuf {
+pub fn make_large(folder: &Path, name: &str, commits: usize) -> PathBuf {
     let path = folder.join(format!("{name}.git"));
     let repository = Repository::init_bare(&path).unwrap();
     let mut seed = 42;
@@ -123,7 +123,7 @@ pub fn make_large(folder: &Path, name: &str) -> PathBuf {
     let mut blobs: Vec<git2::Oid> = sources.iter().map(|bytes| repository.blob(bytes).unwrap()).collect();
     let mut assets = Vec::new();
     let mut parent: Option<git2::Oid> = None;
-    for number in 0..1_200_usize {
+    for number in 0..commits {
         for step in 0..4 {
             let place = (number * 31 + step * 97) % sources.len();
             let at = (number * 611) % sources[place].len();

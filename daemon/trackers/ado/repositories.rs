@@ -1,9 +1,10 @@
 //! The repositories of a project of Azure DevOps, as a clone needs them.
 
-use crate::model::repository::Listed;
+use crate::model::repository::{About, Listed};
 use crate::trackers::server::{Ask, Server};
 use crate::trackers::{MOST_PAGES, TrackerError, encode, read};
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 /// The header with which a listing says where it goes on.
@@ -23,6 +24,9 @@ struct Repository {
     is_disabled: bool,
     #[serde(default)]
     is_fork: bool,
+    /// Bytes.
+    #[serde(default)]
+    size: Value,
 }
 
 /// The repositories of a project; disabled ones count as archived.
@@ -54,6 +58,7 @@ pub async fn repositories(server: &Server, org: &str, project: &str) -> Result<V
                 address: address.into(),
                 archived: repository.is_disabled,
                 fork: repository.is_fork,
+                about: About { size: repository.size.as_u64(), ..About::default() },
             });
         }
         if continuation.is_none() {

@@ -1,9 +1,11 @@
 //! What an organisation or a user of GitHub has, as a clone needs it.
 
 use super::{GitHub, next_page};
-use crate::model::repository::Listed;
+use crate::model::repository::{About, Listed};
 use crate::trackers::{MOST_PAGES, TrackerError, encode, read};
 use serde::Deserialize;
+use serde_json::Value;
+use specweave_jobs::clock;
 
 /// Of a repository, what a clone needs; everything else may change without us.
 #[derive(Deserialize)]
@@ -15,6 +17,13 @@ struct Repository {
     archived: bool,
     #[serde(default)]
     fork: bool,
+    /// Kilobytes.
+    #[serde(default)]
+    size: Value,
+    /// Older servers tell none.
+    topics: Option<Vec<String>>,
+    language: Option<String>,
+    pushed_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +78,12 @@ impl GitHub {
                 address: repository.clone_url,
                 archived: repository.archived,
                 fork: repository.fork,
+                about: About {
+                    size: repository.size.as_u64().map(|kilobytes| kilobytes.saturating_mul(1024)),
+                    topics: repository.topics,
+                    language: Some(repository.language.unwrap_or_default()),
+                    active_at: Some(repository.pushed_at.and_then(|at| clock::parse_iso(&at)).unwrap_or(0)),
+                },
             }));
             next = next_page(&reply.headers, &self.server.base);
         }

@@ -17,13 +17,13 @@ pub fn read(left: &Left, caller: &mut Caller) -> Result<Adoption, AdoptError> {
     if config.repositories.is_empty() {
         return Err(AdoptError::Nothing);
     }
-    if config.items().len() > MOST_ITEMS {
+    if config.count() > MOST_ITEMS {
         return Err(AdoptError::TooMany);
     }
     let secrets = vet(&mut config, caller);
     // The plan stands in the file: what cannot be asked for once more is cloned from there all the same.
     let sources = config.repositories.iter().filter_map(|one| Source::parse(&one.clone_url).ok()).collect();
-    let order = Order::Clone(CloneOrder { sources, ..Default::default() });
+    let order = Order::Clone(Box::new(CloneOrder { sources, ..Default::default() }));
     let notices = match secrets {
         0 => Vec::new(),
         count => vec![format!(

@@ -1,14 +1,17 @@
 //! Who to clone: sources and listings, filtered, each with its place.
 
+use super::standing;
 use super::targets::{Refusal, Target, place};
-use crate::job::order::{AdoProject, CloneOrder};
+use crate::job::order::{AdoProject, CloneOrder, Traits};
 use crate::model::patterns::{Filter, PatternError, Patterns};
-use crate::model::repository::{Listed, Source, described, over_ssh};
+use crate::model::repository::{About, Listed, Source, described, over_ssh};
 use crate::net::secrets::Secrets;
 use crate::trackers::github::GitHub;
 use crate::trackers::server::Session;
-use crate::trackers::{TrackerError, ado};
+use crate::trackers::{TrackerError, ado, forges};
+use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::text::counted;
+use std::path::Path;
 
 /// What a request comes to.
 #[derive(Debug, Default)]
@@ -27,11 +30,14 @@ pub enum DiscoverError {
     Tracker(#[from] TrackerError),
     #[error("nothing to clone: {0}")]
     Empty(String),
+    #[error("the listing of {listing} does not tell {what}")]
+    Untold { listing: String, what: &'static str },
 }
 
 /// Asks the listings and applies the filters. An empty selection is an error that says what was looked at.
 pub async fn discover(
     order: &CloneOrder,
+    root: &Path,
     session: &Session,
     secrets: &Secrets,
 ) -> Result<Selection, DiscoverError> {
@@ -43,8 +49,7 @@ pub async fn discover(
         match source {
             Source::GitHub { owner, name } => {
                 let address = format!("{}/{owner}/{name}.git", secrets.github_web());
-                let (project, archived, fork) = (None, false, false);
-                named.push(found.addressed(Listed { owner, name, project, address, archived, fork }));
+                named.push(found.addressed(Listed { owner, name, address, ..Listed::default() }));
             }
             Source::Address(address) => named.push(described(&address)),
             Source::GitHubGlob { owner, glob } => globs.push((owner, glob)),
@@ -56,25 +61,32 @@ pub async fn discover(
         for (owner, glob) in globs {
             let glob = Filter::new(&Patterns::parse(vec![glob])?, &Patterns::default());
             let listed = github.org_repositories(&owner).await?;
-            found.take(&format!("the GitHub owner {owner}"), listed, |name| glob.takes(name));
+            found.take(&format!("the GitHub owner {owner}"), listed, |name| glob.takes(name))?;
         }
         if let Some(org) = &order.github_org {
             let listed = github.org_repositories(org).await?;
-            found.take(&format!("the GitHub organisation {org}"), listed, |_| true);
+            found.take(&format!("the GitHub organisation {org}"), listed, |_| true)?;
         }
         if let Some(user) = &order.github_user {
             let listed = github.user_repositories(user).await?;
-            found.take(&format!("the GitHub user {user}"), listed, |_| true);
+            found.take(&format!("the GitHub user {user}"), listed, |_| true)?;
         }
     }
     if let Some(AdoProject { organization, project }) = &order.ado {
         let server = ado::server(session, secrets, organization)?;
         let listed = ado::repositories(&server, organization, project).await?;
         let what = format!("the Azure DevOps project {organization}/{project}");
-        found.take(&what, listed, |_| true);
+        found.take(&what, listed, |_| true)?;
+    }
+    for forge in &order.forges {
+        let listed = forges::repositories(session, secrets, forge).await?;
+        found.take(&forge.to_string(), listed, |_| true)?;
+    }
+    if !order.names_repositories() {
+        return Ok(found.standing(standing::all(root).await));
     }
     let Found { listed, notes, .. } = found;
-    let (targets, refusals) = place(listed, order.layout);
+    let (targets, refusals) = place(listed, order.layout, order.mirror);
     if targets.is_empty() && refusals.is_empty() {
         return Err(DiscoverError::Empty(notes.join("; ")));
     }
@@ -108,9 +120,30 @@ impl Found<'_> {
         }
     }
 
-    fn take(&mut self, what: &str, listed: Vec<Listed>, also: impl Fn(&str) -> bool) {
+    /// What stands already, where it stands.
+    fn standing(mut self, standing: Vec<Target>) -> Selection {
+        let looked_at = standing.len();
+        let targets: Vec<Target> =
+            standing.into_iter().filter(|target| self.filter.takes(&target.name)).collect();
+        let mut note = counted(looked_at as u64, "repository stands", "repositories stand");
+        note.push_str(" below repositories/");
+        if targets.len() < looked_at {
+            note.push_str(&format!(", left out {} that do not match", looked_at - targets.len()));
+        }
+        self.notes.push(note);
+        Selection { targets, refusals: Vec::new(), notes: self.notes }
+    }
+
+    fn take(
+        &mut self,
+        what: &str,
+        listed: Vec<Listed>,
+        also: impl Fn(&str) -> bool,
+    ) -> Result<(), DiscoverError> {
         let looked_at = listed.len();
-        let (mut archived, mut forks, mut unmatched) = (0, 0, 0);
+        let now = clock::now();
+        let untold = |told| DiscoverError::Untold { listing: what.to_owned(), what: told };
+        let (mut archived, mut forks, mut unmatched, mut others) = (0, 0, 0, 0);
         for repository in listed {
             if !self.filter.takes(&repository.name) || !also(&repository.name) {
                 unmatched += 1;
@@ -118,6 +151,8 @@ impl Found<'_> {
                 archived += 1;
             } else if repository.fork && !self.order.include_forks {
                 forks += 1;
+            } else if !has(&self.order.traits, &repository.about, now).map_err(untold)? {
+                others += 1;
             } else {
                 let repository = self.addressed(repository);
                 self.listed.push(repository);
@@ -129,10 +164,33 @@ impl Found<'_> {
             (unmatched, "that do not match"),
             (archived, "archived or disabled (--include-archived takes them)"),
             (forks, "forks (--include-forks takes them)"),
+            (others, "of other topics, languages or times"),
         ];
         for (count, why) in left_out.iter().filter(|(count, _)| *count > 0) {
             note.push_str(&format!(", left out {count} {why}"));
         }
         self.notes.push(note);
+        Ok(())
+    }
+}
+
+/// Whether a repository is what is wanted; an error names what its listing does not tell.
+fn has(traits: &Traits, about: &About, now: Millis) -> Result<bool, &'static str> {
+    let among = |all: &[String], one: &str| all.iter().any(|known| known.eq_ignore_ascii_case(one));
+    if !traits.topics.is_empty() {
+        let topics = about.topics.as_ref().ok_or("topics")?;
+        if !traits.topics.iter().all(|wanted| among(topics, wanted)) {
+            return Ok(false);
+        }
+    }
+    if !traits.languages.is_empty() {
+        let language = about.language.as_ref().ok_or("languages")?;
+        if !among(&traits.languages, language) {
+            return Ok(false);
+        }
+    }
+    match traits.active_since.and_then(|since| since.moment(now)) {
+        Some(since) => Ok(about.active_at.ok_or("when somebody has pushed")? >= since),
+        None => Ok(true),
     }
 }

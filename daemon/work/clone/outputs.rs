@@ -38,6 +38,9 @@ pub struct Repository {
     pub path: String,
     /// Without credentials.
     pub clone_url: String,
+    /// In bytes, where a listing told it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
     /// `areaPath`, `team` and the like.
     #[serde(flatten)]
     pub others: Map<String, Value>,
@@ -62,6 +65,7 @@ impl Config {
                     name: target.name.clone(),
                     path: target.path.clone(),
                     clone_url: target.address.clone(),
+                    size_bytes: target.size,
                     others: Map::new(),
                 })
                 .collect(),
@@ -74,11 +78,16 @@ impl Config {
         }
     }
 
-    /// The job's items.
-    pub fn items(&self) -> Vec<PlannedItem> {
+    /// How many items it comes to.
+    pub fn count(&self) -> usize {
+        self.repositories.len() + self.refused.len()
+    }
+
+    /// The job's items, and what is to be done with them.
+    pub fn items(&self, action: Action) -> Vec<PlannedItem> {
         let repositories = self.repositories.iter().map(|repository| PlannedItem {
             name: repository.name.clone(),
-            action: Action::Clone,
+            action,
             // This file has them: a job of many repositories is not to hold them twice.
             ..PlannedItem::default()
         });
@@ -140,8 +149,12 @@ pub fn earlier_notes(files: &JobFiles) -> Vec<String> {
 
 /// Enters the cloned repositories into the project's `config.json`: under `workspace.repos` where there is
 /// a workspace, under `umbrella.childRepos` otherwise. Every other key, and every key of an entry that is
-/// there already, stays. What cannot be read is left alone.
-pub fn enter_into_project(project: &Project, cloned: &[&Repository]) -> Result<usize, String> {
+/// there already, stays. Those of `removed` ones are taken out. What cannot be read is left alone.
+pub fn enter_into_project(
+    project: &Project,
+    cloned: &[&Repository],
+    removed: &[&Repository],
+) -> Result<usize, String> {
     let path = project.config();
     let bytes = disk::read_regular(&path, MOST_PROJECT_CONFIG).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
@@ -163,6 +176,8 @@ pub fn enter_into_project(project: &Project, cloned: &[&Repository]) -> Result<u
     }
     let entries =
         section_map.entry(list).or_insert_with(|| json!([])).as_array_mut().ok_or_else(|| wrong(list))?;
+    let is_removed = |entry: &Value| removed.iter().any(|one| entry["path"] == one.path.as_str());
+    entries.retain(|entry| !is_removed(entry));
     for repository in cloned {
         enter(entries, repository, fresh.then_some(now.as_str()));
     }
@@ -263,8 +278,8 @@ mod tests {
             r#"{"version":"2.0","umbrella":{"mine":1,"childRepos":[{"id":"x","path":"repositories/a/x","prefix":"X"}]},"z":[]}"#,
         );
         let (ax, bx) = (repository("a", "x"), repository("b", "x"));
-        enter_into_project(&project, &[&ax, &bx]).unwrap();
-        enter_into_project(&project, &[&ax]).unwrap();
+        enter_into_project(&project, &[&ax, &bx], &[]).unwrap();
+        enter_into_project(&project, &[&ax], &[]).unwrap();
         let config = read(&project);
         assert_eq!(config["umbrella"]["mine"], 1);
         assert_eq!(config["z"], json!([]));
@@ -279,7 +294,7 @@ mod tests {
     #[test]
     fn a_workspace_is_used_where_there_is_one() {
         let project = project("{\"workspace\":{\"name\":\"w\"}}\n");
-        enter_into_project(&project, &[&repository("a", "x-api")]).unwrap();
+        enter_into_project(&project, &[&repository("a", "x-api")], &[]).unwrap();
         let config = read(&project);
         assert_eq!(
             config["workspace"]["repos"],
@@ -294,7 +309,7 @@ mod tests {
     fn what_cannot_be_read_is_left_alone() {
         for text in ["{broken", "[]", "{\"umbrella\":3}"] {
             let project = project(text);
-            assert!(enter_into_project(&project, &[&repository("a", "x")]).is_err());
+            assert!(enter_into_project(&project, &[&repository("a", "x")], &[]).is_err());
             assert_eq!(std::fs::read_to_string(project.config()).unwrap(), text);
             std::fs::remove_dir_all(project.root()).unwrap();
         }

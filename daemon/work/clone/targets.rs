@@ -13,6 +13,8 @@ pub struct Target {
     pub path: String,
     /// Without credentials.
     pub address: String,
+    /// In bytes, where a listing told it.
+    pub size: Option<u64>,
 }
 
 /// A repository that is not cloned, with the reason.
@@ -23,14 +25,15 @@ pub struct Refusal {
 }
 
 /// Gives every repository its place below `repositories/`, and refuses those that have none.
-pub fn place(listed: Vec<Listed>, layout: Layout) -> (Vec<Target>, Vec<Refusal>) {
+/// A mirror's folder ends as that of a repository on its server does.
+pub fn place(listed: Vec<Listed>, layout: Layout, mirror: bool) -> (Vec<Target>, Vec<Refusal>) {
     let (mut targets, mut refusals) = (Vec::new(), Vec::new());
     // Lower-cased, as some file systems do not tell cases apart.
     let mut taken: HashMap<String, (String, String)> = HashMap::new();
     // The folders above those places.
     let mut ancestors: HashSet<String> = HashSet::new();
     for repository in listed {
-        let Listed { owner, name, project, address, .. } = repository;
+        let Listed { owner, name, project, address, about, .. } = repository;
         let shown = specweave_jobs::text::plain(&name);
         let unsafe_part = [Some(&owner), Some(&name), project.as_ref()]
             .into_iter()
@@ -41,7 +44,10 @@ pub fn place(listed: Vec<Listed>, layout: Layout) -> (Vec<Target>, Vec<Refusal>)
             refusals.push(Refusal { name: shown, reason });
             continue;
         }
-        let places = places(&owner, &name, project.as_deref(), &address, layout);
+        let mut places = places(&owner, &name, project.as_deref(), &address, layout);
+        if mirror {
+            places.iter_mut().for_each(|place| place.push_str(".git"));
+        }
         let is_known = |path: &String| {
             taken
                 .get(&path.to_lowercase())
@@ -58,7 +64,7 @@ pub fn place(listed: Vec<Listed>, layout: Layout) -> (Vec<Target>, Vec<Refusal>)
             Some(path) => {
                 taken.insert(path.to_lowercase(), (path.clone(), address.clone()));
                 ancestors.extend(above(&path.to_lowercase()).map(str::to_owned));
-                targets.push(Target { owner, name, path: path.clone(), address });
+                targets.push(Target { owner, name, path: path.clone(), address, size: about.size });
             }
             None => {
                 let path = &places[0];

@@ -6,8 +6,7 @@ fn listed(owner: &str, name: &str, project: Option<&str>, address: &str) -> List
         name: name.into(),
         project: project.map(Into::into),
         address: address.into(),
-        archived: false,
-        fork: false,
+        ..Listed::default()
     }
 }
 
@@ -17,7 +16,7 @@ fn a_name_that_would_leave_the_project_or_hide_is_refused_and_the_others_stay() 
     let mut all: Vec<Listed> = bad.iter().map(|name| listed("acme", name, None, "https://h/x")).collect();
     all.push(listed("..", "fine", None, "https://h/y"));
     all.push(listed("acme", "fine", None, "https://h/acme/fine"));
-    let (targets, refusals) = place(all, Layout::Owner);
+    let (targets, refusals) = place(all, Layout::Owner, false);
     assert_eq!(targets.len(), 1);
     assert_eq!(targets[0].path, "repositories/acme/fine");
     assert_eq!(refusals.len(), bad.len() + 1);
@@ -36,6 +35,7 @@ fn two_repositories_never_share_a_place() {
             listed("org", "P2", Some("P2"), "https://ado/org/P2/_git/P2"),
         ],
         Layout::Owner,
+        false,
     );
     let paths: Vec<&str> = targets.iter().map(|target| target.path.as_str()).collect();
     let wanted = [
@@ -51,6 +51,7 @@ fn two_repositories_never_share_a_place() {
     let (_, refusals) = place(
         vec![listed("git", "x", None, "/srv/git/x.git"), listed("git", "X", None, "/mnt/git/X.git")],
         Layout::Owner,
+        false,
     );
     assert!(refusals[0].reason.contains("differs only in case"), "{}", refusals[0].reason);
 }
@@ -61,7 +62,7 @@ fn groups_tell_repositories_apart_and_a_layout_has_all_of_them() {
         listed("common", "api", None, &format!("https://gitlab.example/{group}/common/api.git"))
     };
     let paths = |layout| {
-        let (targets, _) = place(vec![common("be"), common("fe")], layout);
+        let (targets, _) = place(vec![common("be"), common("fe")], layout, false);
         targets.into_iter().map(|target| target.path).collect::<Vec<_>>()
     };
     assert_eq!(paths(Layout::Owner), ["repositories/common/api", "repositories/fe/common/api"]);
@@ -69,7 +70,7 @@ fn groups_tell_repositories_apart_and_a_layout_has_all_of_them() {
     assert_eq!(paths(Layout::Host), whole);
     for name in ["aux", "con.js", "q?x", "co:lon", "-dash", "x.", ".github"] {
         assert_eq!(
-            place(vec![listed("acme", name, None, "https://h/x")], Layout::Owner).0.len(),
+            place(vec![listed("acme", name, None, "https://h/x")], Layout::Owner, false).0.len(),
             1,
             "{name}"
         );

@@ -42,6 +42,10 @@ impl Kind for ImportOrder {
         }
     }
 
+    fn action(&self) -> Action {
+        Action::Import
+    }
+
     fn provider<'a>(&'a self, job: &'a Job) -> &'a str {
         let sources = job.sources().map_or(&[][..], PagedSources::all);
         let named = sources.iter().filter_map(|source| source.name.split_once(' ')).map(|(word, _)| word);

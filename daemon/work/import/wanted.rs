@@ -1,18 +1,8 @@
-//! Which items a request wants: what is asked of the trackers, what is new and wanted, and when a number of months began.
+//! Which items a request wants: what is asked of the trackers, and what is new and wanted.
 
 use crate::job::order::{ImportOrder, Question};
 use crate::model::item::{Item, Platform, Status};
 use crate::model::patterns::Filter;
-use specweave_jobs::clock::{self, Millis};
-
-pub fn months_ago(months: u32) -> Millis {
-    let now = chrono::DateTime::from_timestamp_millis(clock::now()).unwrap_or_default();
-    now.checked_sub_months(chrono::Months::new(months)).unwrap_or_default().timestamp_millis()
-}
-
-pub fn days_ago(days: u32) -> Millis {
-    clock::now() - Millis::from(days) * 24 * 3_600_000
-}
 
 /// Which items may be new. Those that have a file are kept up to date in any case.
 pub struct Wanted {

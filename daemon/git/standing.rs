@@ -1,0 +1,232 @@
+//! A clone that stands, looked at without changing it: what it knows of its remote, where its branch stands beside its upstream, and
+//! whether anything of a person's is in it. Everything here blocks.
+
+use crate::git::wire::RemoteRefs;
+use git2::{IndexEntry, Oid, Reference, Repository, RepositoryState, StatusOptions, Tag};
+use specweave_jobs::disk;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Where git keeps what it knows of a repository: in its `.git`, or in the folder itself where there is no work tree.
+pub fn git_folder(at: &Path) -> Option<PathBuf> {
+    let inside = at.join(".git");
+    if disk::exists(&inside) {
+        return Some(inside);
+    }
+    let is_bare = disk::exists(&at.join("HEAD"))
+        && ["objects", "refs"].iter().all(|name| disk::is_folder(&at.join(name)));
+    is_bare.then(|| at.to_path_buf())
+}
+
+/// The address of the remote that a clone came from: `origin`, or the only one that it has.
+pub fn origin(at: &Path) -> Option<String> {
+    let repository = Repository::open(at).ok()?;
+    let names = repository.remotes().ok()?;
+    let names: Vec<&str> = names.iter().flatten().flatten().collect();
+    let name = names.iter().find(|name| **name == "origin").or(names.first())?;
+    Some(repository.find_remote(name).ok()?.url().ok()?.to_owned())
+}
+
+/// A clone that is looked at more than once and opened once, which takes longer than most looks.
+pub struct Standing {
+    repository: Repository,
+    /// The name that its owner gave to the remote.
+    pub remote: String,
+}
+
+impl Standing {
+    /// `None` where it has no such remote.
+    pub fn open(at: &Path, is_remote: impl Fn(&str) -> bool) -> Option<Self> {
+        let repository = Repository::open(at).ok()?;
+        let names = repository.remotes().ok()?;
+        let is_it = |name: &&str| {
+            repository.find_remote(name).ok().is_some_and(|remote| remote.url().is_ok_and(&is_remote))
+        };
+        let remote = names.iter().flatten().flatten().find(is_it).map(str::to_owned)?;
+        Some(Self { repository, remote })
+    }
+
+    /// Whether a fetch would bring anything. `None` where only git can say: its owner fetches in a way of his own.
+    pub fn has_news(&self, refs: &RemoteRefs) -> Option<bool> {
+        let Self { repository, remote } = self;
+        let config = repository.config().and_then(|mut config| config.snapshot()).ok()?;
+        let is_set = |key: &str| config.get_entry(&format!("remote.{remote}.{key}")).is_ok();
+        if is_set("tagopt") || is_set("prune") || is_set("promisor") || is_set("mirror") {
+            return None;
+        }
+        let of_remote = repository.find_remote(remote).ok()?;
+        let wanted = of_remote.fetch_refspecs().ok()?;
+        let wanted: Vec<&str> = wanted.iter().flatten().flatten().collect();
+        let [refspec] = wanted[..] else { return None };
+        let only = branches_of(refspec, remote)?;
+        let known = read_refs(repository).ok()?;
+        let objects = repository.odb().ok()?;
+        Some(refs.refs.iter().any(|one| match one.name.strip_prefix("refs/heads/") {
+            Some(branch) if only.is_some_and(|only| only != branch) => false,
+            Some(branch) => known.get(&format!("refs/remotes/{remote}/{branch}")) != Some(&one.oid),
+            // A tag comes along with what it is of, and one that is there is not moved.
+            None if one.name.starts_with("refs/tags/") && !known.contains_key(&one.name) => {
+                objects.exists(one.peeled.unwrap_or(one.oid))
+            }
+            None => false,
+        }))
+    }
+
+    pub fn branch(&self) -> Result<Branch, git2::Error> {
+        compare(&self.repository)
+    }
+}
+
+/// What all refs of a clone name, by their names.
+pub type Refs = HashMap<String, Oid>;
+
+pub fn refs(at: &Path) -> Refs {
+    Repository::open(at).and_then(|repository| read_refs(&repository)).unwrap_or_default()
+}
+
+fn read_refs(repository: &Repository) -> Result<Refs, git2::Error> {
+    let named = repository.references()?.flatten();
+    Ok(named.filter_map(|one| Some((one.name().ok()?.to_owned(), one.target()?))).collect())
+}
+
+/// Which branches a refspec of git's own making brings: one, or all, which is `Some(None)`.
+fn branches_of<'a>(refspec: &'a str, remote: &str) -> Option<Option<&'a str>> {
+    let (from, to) = refspec.strip_prefix('+')?.split_once(':')?;
+    let (branch, tracked) = (from.strip_prefix("refs/heads/")?, to.strip_prefix("refs/remotes/")?);
+    let tracked = tracked.strip_prefix(remote)?.strip_prefix('/')?;
+    (branch == tracked).then_some((branch != "*").then_some(branch))
+}
+
+/// Where the branch of a work tree stands beside its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// It has all that its upstream has, or there is no branch or no upstream to compare.
+    Level,
+    /// Its upstream has gone on.
+    Behind,
+    /// Both have gone on: so many commits here, so many there.
+    Diverged(usize, usize),
+}
+
+pub fn branch(at: &Path) -> Result<Branch, git2::Error> {
+    compare(&Repository::open(at)?)
+}
+
+fn compare(repository: &Repository) -> Result<Branch, git2::Error> {
+    // A branch without a commit has a name as well.
+    let head = repository.find_reference("HEAD")?;
+    let Ok(Some(name)) = head.symbolic_target() else { return Ok(Branch::Level) };
+    let Ok(upstream) = repository.branch_upstream_name(name) else { return Ok(Branch::Level) };
+    let upstream = upstream.as_str().ok().and_then(|name| repository.refname_to_id(name).ok());
+    let Some(there) = upstream else { return Ok(Branch::Level) };
+    let Ok(here) = repository.refname_to_id(name) else { return Ok(Branch::Behind) };
+    Ok(match repository.graph_ahead_behind(here, there)? {
+        (_, 0) => Branch::Level,
+        (0, _) => Branch::Behind,
+        (ahead, behind) => Branch::Diverged(ahead, behind),
+    })
+}
+
+/// What keeps a branch from being forwarded, before anybody looks at the files.
+pub fn in_the_way(at: &Path) -> Result<Option<&'static str>, git2::Error> {
+    let repository = Repository::open(at)?;
+    if repository.state() != RepositoryState::Clean {
+        return Ok(Some("a merge or the like is under way in it"));
+    }
+    let has_files = || disk::read_folder(at).is_ok_and(|all| all.iter().any(|(name, _)| name != ".git"));
+    Ok(Some("it has files, and no commit yet").filter(|_| repository.head().is_err() && has_files()))
+}
+
+/// What of a person's is in a clone and would be lost with it; nothing where it can be had again from its remote.
+pub fn own(at: &Path) -> Result<Option<&'static str>, git2::Error> {
+    let mut repository = Repository::open(at)?;
+    if repository.state() != RepositoryState::Clean {
+        return Ok(Some("a merge or the like is under way in it"));
+    }
+    let index = repository.index()?;
+    if disk::exists(&at.join(".gitmodules"))
+        || disk::exists(&repository.path().join("modules"))
+        || index.iter().any(|entry| entry.mode == SUBMODULE)
+    {
+        return Ok(Some("it has submodules, which may have commits of their own"));
+    }
+    if !repository.worktrees()?.is_empty() {
+        return Ok(Some("it has other work trees"));
+    }
+    let hooks = disk::read_folder(&repository.path().join("hooks")).unwrap_or_default();
+    if hooks.iter().any(|(name, _)| !name.ends_with(".sample")) {
+        return Ok(Some("it has hooks"));
+    }
+    // What git was told not to look at would seem unchanged.
+    let is_unseen = |entry: &IndexEntry| entry.flags & UNCHANGED != 0 || entry.flags_extended & SKIPPED != 0;
+    if index.iter().any(|entry| is_unseen(&entry)) {
+        return Ok(Some("git is told not to look at some of its files"));
+    }
+    let mut options = StatusOptions::new();
+    options.include_untracked(true).include_ignored(true);
+    if !repository.statuses(Some(&mut options))?.is_empty() {
+        return Ok(Some("it has changes or files of its own"));
+    }
+    let mut stashed = false;
+    repository.stash_foreach(|_, _, _| {
+        stashed = true;
+        false
+    })?;
+    if stashed {
+        return Ok(Some("it has a stash"));
+    }
+    own_commits(&repository)
+}
+
+/// The mode of a submodule in an index.
+const SUBMODULE: u32 = 0o160000;
+
+/// Flags of an index's entry: `assume-unchanged`, and `skip-worktree` among the extended ones.
+const UNCHANGED: u16 = 0x8000;
+const SKIPPED: u16 = 0x4000;
+
+/// Whether a tag has a text of whoever is `mine`.
+fn is_tag_of(reference: &Reference, mine: &str) -> bool {
+    let tagger = |tag: Tag| tag.tagger().is_some_and(|tagger| tagger.email() == Ok(mine));
+    reference.peel_to_tag().is_ok_and(tagger)
+}
+
+/// Whether a ref, or what one of them has named before, leads to a commit that the remote did not have, or to a tag of a person's.
+fn own_commits(repository: &Repository) -> Result<Option<&'static str>, git2::Error> {
+    let (mut walk, mut of_remote) = (repository.revwalk()?, 0);
+    let mine = repository.config()?.get_string("user.email").ok();
+    for reference in repository.references()? {
+        let reference = reference?;
+        let Ok(name) = reference.name() else { return Ok(Some("it has a ref of an odd name")) };
+        if name.starts_with("refs/remotes/") {
+            of_remote += 1;
+            if let Ok(commit) = reference.peel_to_commit() {
+                walk.hide(commit.id())?;
+            }
+            continue;
+        }
+        if reference.is_tag() && mine.as_deref().is_some_and(|mine| is_tag_of(&reference, mine)) {
+            return Ok(Some("it has a tag of yours"));
+        }
+        match reference.peel_to_commit() {
+            Ok(commit) => walk.push(commit.id())?,
+            Err(_) => return Ok(Some("it has a ref that leads to no commit")),
+        }
+    }
+    let logs: Vec<String> =
+        repository.references_glob("refs/heads/*")?.names().flatten().map(str::to_owned).collect();
+    for log in logs.iter().map(String::as_str).chain(["HEAD"]) {
+        for entry in repository.reflog(log)?.iter() {
+            if repository.find_commit(entry.id_new()).is_ok() {
+                walk.push(entry.id_new())?;
+            }
+        }
+    }
+    if repository.head_detached()? {
+        walk.push_head()?;
+    }
+    if of_remote == 0 {
+        return Ok(Some("it is not known what its remote had"));
+    }
+    Ok(walk.next().map(|_| "it has, or had, commits that its remote did not have"))
+}

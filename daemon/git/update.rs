@@ -1,0 +1,124 @@
+//! A clone that stands is brought up to date: the remote is asked what it has, and only where that is news the user's own
+//! git fetches it and forwards the branch, as it knows every setting of the repository. Nothing that a person changed is
+//! touched.
+
+use crate::git::by_git::worse;
+use crate::git::place::{Place, unless_cancelled};
+use crate::git::standing::{self, Branch, Refs, Standing};
+use crate::git::{CloneError, Engine, Host, Success, Task};
+use tokio_util::sync::CancellationToken;
+
+impl Engine {
+    /// Brings the clone at the task's target up to date.
+    pub(super) async fn bring_up_to_date(
+        &self,
+        task: &Task,
+        place: &Place,
+        host: &Host,
+        cancel: &CancellationToken,
+    ) -> Result<Success, CloneError> {
+        let (at, same) = (task.target.clone(), self.sameness(task));
+        let look = move || Ok(Standing::open(&at, same));
+        let Some(standing) = place.blocking(cancel, look).await? else {
+            return Err(CloneError::Refused("its remote has changed meanwhile".into()));
+        };
+        let remote = standing.remote.clone();
+        // It may know another way there, or another login.
+        let (obstacle, branch) = match self.open(task, host, cancel).await {
+            Ok((_, refs)) => {
+                let look = move || {
+                    let has_news = standing.has_news(&refs).unwrap_or(true);
+                    Ok((has_news, if has_news { None } else { Some(standing.branch()?) }))
+                };
+                let (has_news, branch) = place.blocking(cancel, look).await?;
+                (has_news.then(|| CloneError::Inexact("there is news".into())), branch)
+            }
+            Err(error) if error.may_go_well_with_git() => (Some(error), None),
+            Err(error) => return Err(error),
+        };
+        let has_changed = match obstacle {
+            None => false,
+            Some(obstacle) => {
+                let is_gone = matches!(obstacle, CloneError::NotFound(_)) && task.address.starts_with("http");
+                let before = self.refs(task, place, cancel).await?;
+                let fetched = self.fetch(task, &remote, cancel).await;
+                fetched.map_err(|error| gone(is_gone, worse(obstacle, error)))?;
+                self.refs(task, place, cancel).await? != before
+            }
+        };
+        let branch = match branch {
+            Some(known) => known,
+            None => {
+                let at = task.target.clone();
+                place.blocking(cancel, move || Ok(standing::branch(&at)?)).await?
+            }
+        };
+        let is_forwarded = self.forward(task, branch, place, cancel).await?;
+        Ok(if has_changed || is_forwarded { Success::Updated } else { Success::AlreadyThere })
+    }
+
+    async fn refs(&self, task: &Task, place: &Place, cancel: &CancellationToken) -> Result<Refs, CloneError> {
+        let at = task.target.clone();
+        place.blocking(cancel, move || Ok(standing::refs(&at))).await
+    }
+
+    async fn fetch(&self, task: &Task, remote: &str, cancel: &CancellationToken) -> Result<(), CloneError> {
+        let address = self.settings.rewritten(&task.address);
+        let login = match url::Url::parse(&address) {
+            Ok(url) => self.secrets.first_login(&url).await,
+            Err(_) => None,
+        };
+        let has_login = login.is_some();
+        let fetched = self.git().fetch(&task.target, remote, (login, &address), cancel).await;
+        match fetched {
+            // What the repository itself knows may be better.
+            Err(error) if has_login && error.is_about_login() => {
+                self.git().fetch(&task.target, remote, (None, ""), cancel).await
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// Forwards the branch of the work tree to its upstream, beside which it stands like this, if nobody has changed anything.
+    async fn forward(
+        &self,
+        task: &Task,
+        branch: Branch,
+        place: &Place,
+        cancel: &CancellationToken,
+    ) -> Result<bool, CloneError> {
+        match branch {
+            Branch::Level => return Ok(false),
+            Branch::Diverged(here, there) => return Err(CloneError::Diverged { here, there }),
+            Branch::Behind => {}
+        }
+        let at = task.target.clone();
+        if let Some(why) = place.blocking(cancel, move || Ok(standing::in_the_way(&at)?)).await? {
+            return Err(CloneError::Dirty(why.into()));
+        }
+        let asking = async { Ok(self.git().ask(&task.target, &CHANGES).await) };
+        match unless_cancelled(cancel, asking).await?.as_deref() {
+            None => return Err(CloneError::NoGit),
+            Some("") => {}
+            Some(_) => return Err(CloneError::Dirty("it has changes that are not committed".into())),
+        }
+        // Git itself looks once more, and leaves everything as it is where a person has been faster.
+        let merged = self.git().forward(&task.target).await;
+        merged.map(|()| true).map_err(|error| match error {
+            CloneError::Remote(said) => CloneError::Dirty(said),
+            error => error,
+        })
+    }
+}
+
+/// Asks for what is changed and would be in a merge's way.
+const CHANGES: [&str; 4] = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"];
+
+/// A repository that was there once, and that its server itself says is not. What git says may be about anything that
+/// is not found.
+fn gone(is_gone: bool, error: CloneError) -> CloneError {
+    match error {
+        CloneError::NotFound(why) if is_gone => CloneError::Gone(why),
+        error => error,
+    }
+}
