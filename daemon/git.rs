@@ -38,6 +38,7 @@ use publish::Published;
 use repository::{Existing, Plan};
 use skeleton::Skeleton;
 use specweave_jobs::{crash, disk};
+use standing::Standing;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -257,7 +258,7 @@ impl Engine {
         task.traffic.begin();
         // A cancelled attempt of an earlier run may still be ending in this folder.
         let place = unless_cancelled(cancel, async { Ok(claim(&task.partial).await) }).await?;
-        let mut found = self.existing(task).await?;
+        let (mut found, standing) = self.existing(task).await?;
         let aside = if found == Existing::HalfMade {
             found = Existing::Nothing;
             Some(set_aside(task.target.clone()).await?)
@@ -266,7 +267,7 @@ impl Engine {
         };
         match found {
             Existing::Whole | Existing::Unborn if self.wish.updates => {
-                let updated = self.bring_up_to_date(task, &place, host, cancel).await;
+                let updated = self.bring_up_to_date(task, standing, &place, host, cancel).await;
                 turn.ended(&updated);
                 return updated;
             }
@@ -368,8 +369,12 @@ impl Engine {
 
     /// Whether an address is that of the task's repository.
     fn sameness(&self, task: &Task) -> impl Fn(&str) -> bool + Clone + Send + 'static {
-        let wanted = [task.address.clone(), self.settings.rewritten(&task.address)];
-        move |address| wanted.iter().any(|wanted| same_repository(wanted, address))
+        let settings = self.settings.clone();
+        let wanted = [task.address.clone(), settings.rewritten(&task.address)];
+        move |address| {
+            let is_it = |address: &str| wanted.iter().any(|wanted| same_repository(wanted, address));
+            is_it(address) || is_it(&settings.rewritten(address))
+        }
     }
 
     /// A turn at the processor.
@@ -377,21 +382,21 @@ impl Engine {
         Ok(self.builders.clone().acquire_owned().await.expect("the semaphore is never closed"))
     }
 
-    async fn existing(&self, task: &Task) -> Result<Existing, CloneError> {
+    async fn existing(&self, task: &Task) -> Result<(Existing, Option<Standing>), CloneError> {
         let (target, same) = (task.target.clone(), self.sameness(task));
         let (at, is_same) = (target.clone(), same.clone());
         // Most often there is nothing at all, and that is told at once.
         if !disk::exists(&task.target) && !disk::exists(&task.partial) {
-            return Ok(Existing::Nothing);
+            return Ok((Existing::Nothing, None));
         }
         let partial = task.partial.clone();
         let looking = move || {
             // What an earlier run has left.
             place::remove(&partial)?;
-            Ok(repository::existing(&at, is_same))
+            Ok(repository::look(&at, is_same))
         };
         match blocking(looking).await? {
-            Existing::Unreadable(why) => Ok(self.readable_by_git(&target, same, &why).await),
+            (Existing::Unreadable(why), _) => Ok((self.readable_by_git(&target, same, &why).await, None)),
             found => Ok(found),
         }
     }
@@ -494,7 +499,7 @@ impl Engine {
         match blocking(move || naming().map_err(fail)).await? {
             Published::Named => Ok(Success::Cloned(cloned)),
             // Another job was faster.
-            Published::Taken => match self.existing(task).await? {
+            Published::Taken => match self.existing(task).await?.0 {
                 Existing::Whole => Ok(Success::AlreadyThere),
                 _ => Err(CloneError::Refused("something else came to stand at the target meanwhile".into())),
             },

@@ -22,10 +22,10 @@ impl Engine {
         let Some(said) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
             return repository::broken(why);
         };
-        let urls: Vec<String> =
-            said.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect();
-        if !urls.iter().any(|url| same(url)) {
-            return repository::another(&urls);
+        let mut addresses = said.lines().filter_map(|line| Some(line.split_once(' ')?.1)).peekable();
+        let first = addresses.peek().copied();
+        if !addresses.any(same) {
+            return repository::another(first);
         }
         match git.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]).await {
             Some(_) => Existing::Whole,

@@ -5,7 +5,7 @@ use crate::git::bounds;
 use crate::git::checkout::{self, Built, uses_lfs};
 use crate::git::processors::Processors;
 use crate::git::skeleton::Skeleton;
-use crate::git::standing;
+use crate::git::standing::{self, Standing};
 use crate::git::wire::{RemoteRef, RemoteRefs};
 use crate::git::{CloneError, pack, traffic::Traffic};
 use crate::net::git_settings::GitSettings;
@@ -226,38 +226,50 @@ pub fn broken(why: &str) -> Existing {
 
 /// Looks at a destination without changing it.
 pub fn existing(at: &Path, same_origin: impl Fn(&str) -> bool) -> Existing {
+    look(at, same_origin).0
+}
+
+/// As [`existing`], with the repository that stands there, where libgit2 reads it.
+pub fn look(at: &Path, same_origin: impl Fn(&str) -> bool) -> (Existing, Option<Standing>) {
     match fs::symlink_metadata(at) {
-        Err(_) => return Existing::Nothing,
-        Ok(facts) if !facts.is_dir() => return Existing::Other("a file or link stands at the target".into()),
+        Err(_) => return (Existing::Nothing, None),
+        Ok(facts) if !facts.is_dir() => {
+            return (Existing::Other("a file or link stands at the target".into()), None);
+        }
         Ok(_) if fs::read_dir(at).is_ok_and(|mut entries| entries.next().is_none()) => {
-            return Existing::Nothing;
+            return (Existing::Nothing, None);
         }
         Ok(_) => {}
     }
     let Some(git) = standing::git_folder(at) else {
-        return Existing::Other("a folder that is no git repository stands at the target".into());
+        return (Existing::Other("a folder that is no git repository stands at the target".into()), None);
     };
-    let repository = match Repository::open(at) {
-        Ok(repository) => repository,
-        Err(error) => return Existing::Unreadable(error.message().to_owned()),
-    };
+    match Standing::open(at) {
+        Err(error) => (Existing::Unreadable(error.message().to_owned()), None),
+        Ok(standing) => (existing_repository(at, &git, &standing, same_origin), Some(standing)),
+    }
+}
+
+fn existing_repository(
+    at: &Path,
+    git: &Path,
+    standing: &Standing,
+    same_origin: impl Fn(&str) -> bool,
+) -> Existing {
     // Whatever its owner calls its remote by now.
-    let names = repository.remotes().ok();
-    let names = names.iter().flat_map(|names| names.iter()).flatten().flatten();
-    let remotes = names.filter_map(|name| repository.find_remote(name).ok());
-    let urls: Vec<String> = remotes.filter_map(|remote| Some(remote.url().ok()?.to_owned())).collect();
-    if !urls.iter().any(|url| same_origin(url)) {
-        return another(&urls);
+    if !standing.addresses().any(same_origin) {
+        return another(standing.addresses().next());
     }
     if is_begun_by_git(at) {
-        return match unchanged_for(&git) {
+        return match unchanged_for(git) {
             Some(age) if age >= GIT_IS_GONE => Existing::HalfMade,
             _ => Existing::Other("a git is cloning into the target, or was until a moment ago".into()),
         };
     }
+    let repository = &standing.repository;
     match repository.head() {
         // Its remote has branches, but not the one that it calls its default.
-        Err(error) if error.code() == git2::ErrorCode::UnbornBranch && has_remote_branches(&repository) => {
+        Err(error) if error.code() == git2::ErrorCode::UnbornBranch && has_remote_branches(repository) => {
             Existing::Whole
         }
         Err(error) if error.code() == git2::ErrorCode::UnbornBranch => Existing::Unborn,
@@ -292,8 +304,8 @@ fn unchanged_for(git: &Path) -> Option<Duration> {
     newest.elapsed().ok()
 }
 
-pub fn another(urls: &[String]) -> Existing {
-    let from = urls.first().map_or("no remote", String::as_str);
+pub fn another(address: Option<&str>) -> Existing {
+    let from = address.unwrap_or("no remote");
     Existing::Other(format!("another repository stands at the target (its origin is {from})"))
 }
 

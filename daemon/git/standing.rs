@@ -2,7 +2,7 @@
 //! whether anything of a person's is in it. Everything here blocks.
 
 use crate::git::wire::RemoteRefs;
-use git2::{IndexEntry, Oid, Reference, Repository, RepositoryState, StatusOptions, Tag};
+use git2::{Config, IndexEntry, Oid, Reference, Repository, RepositoryState, StatusOptions, Tag};
 use specweave_jobs::disk;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,62 +18,131 @@ pub fn git_folder(at: &Path) -> Option<PathBuf> {
     is_bare.then(|| at.to_path_buf())
 }
 
-/// The address of the remote that a clone came from: `origin`, or the only one that it has.
+/// What a repository is told of its remotes and branches. It is read once: libgit2 looks at every file of the configuration anew for
+/// each question.
+struct Told(Vec<(String, String)>);
+
+impl Told {
+    fn of(config: &Config) -> Result<Self, git2::Error> {
+        let mut told = Vec::new();
+        config.entries(Some("^(remote|branch)\\."))?.for_each(|entry| {
+            if let Ok(name) = entry.name() {
+                told.push((name.to_owned(), entry.value().unwrap_or_default().to_owned()));
+            }
+        })?;
+        Ok(Self(told))
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
+    /// The remotes by their names, each with an address.
+    fn remotes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(name, address)| {
+            Some((name.strip_prefix("remote.")?.strip_suffix(".url")?, address.as_str()))
+        })
+    }
+
+    fn origin(&self) -> Option<String> {
+        let origin = self.remotes().find(|(name, _)| *name == "origin").or_else(|| self.remotes().min());
+        origin.map(|(_, address)| address.to_owned())
+    }
+}
+
+/// The address of the remote that a clone came from: `origin`, or the first of those that it has.
 pub fn origin(at: &Path) -> Option<String> {
-    let repository = Repository::open(at).ok()?;
-    let names = repository.remotes().ok()?;
-    let names: Vec<&str> = names.iter().flatten().flatten().collect();
-    let name = names.iter().find(|name| **name == "origin").or(names.first())?;
-    Some(repository.find_remote(name).ok()?.url().ok()?.to_owned())
+    // Most often the file of the clone itself tells, for a fraction of what it takes to open a repository.
+    let of_its_own = Config::open(&git_folder(at)?.join("config")).and_then(|config| Told::of(&config));
+    of_its_own.ok().and_then(|told| told.origin()).or_else(|| Standing::open(at).ok()?.told.origin())
 }
 
 /// A clone that is looked at more than once and opened once, which takes longer than most looks.
 pub struct Standing {
-    repository: Repository,
-    /// The name that its owner gave to the remote.
-    pub remote: String,
+    pub repository: Repository,
+    told: Told,
 }
 
 impl Standing {
-    /// `None` where it has no such remote.
-    pub fn open(at: &Path, is_remote: impl Fn(&str) -> bool) -> Option<Self> {
-        let repository = Repository::open(at).ok()?;
-        let names = repository.remotes().ok()?;
-        let is_it = |name: &&str| {
-            repository.find_remote(name).ok().is_some_and(|remote| remote.url().is_ok_and(&is_remote))
-        };
-        let remote = names.iter().flatten().flatten().find(is_it).map(str::to_owned)?;
-        Some(Self { repository, remote })
+    pub fn open(at: &Path) -> Result<Self, git2::Error> {
+        let repository = Repository::open(at)?;
+        let told = Told::of(&repository.config()?)?;
+        Ok(Self { repository, told })
     }
 
-    /// Whether a fetch would bring anything. `None` where only git can say: its owner fetches in a way of his own.
-    pub fn has_news(&self, refs: &RemoteRefs) -> Option<bool> {
-        let Self { repository, remote } = self;
-        let config = repository.config().and_then(|mut config| config.snapshot()).ok()?;
-        let is_set = |key: &str| config.get_entry(&format!("remote.{remote}.{key}")).is_ok();
+    /// The addresses of all its remotes.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.told.remotes().map(|(_, address)| address)
+    }
+
+    /// The name that its owner gave to a remote.
+    pub fn remote(&self, is_it: impl Fn(&str) -> bool) -> Option<String> {
+        self.told.remotes().find(|(_, address)| is_it(address)).map(|(name, _)| name.to_owned())
+    }
+
+    /// Whether a fetch from a remote that has these refs would bring anything. `None` where only git can say: its owner fetches in a
+    /// way of his own.
+    pub fn has_news(&self, remote: &str, refs: &RemoteRefs) -> Option<bool> {
+        let Self { repository, told } = self;
+        let is_set = |key: &str| told.has(&format!("remote.{remote}.{key}"));
         if is_set("tagopt") || is_set("prune") || is_set("promisor") || is_set("mirror") {
             return None;
         }
-        let of_remote = repository.find_remote(remote).ok()?;
-        let wanted = of_remote.fetch_refspecs().ok()?;
-        let wanted: Vec<&str> = wanted.iter().flatten().flatten().collect();
-        let [refspec] = wanted[..] else { return None };
-        let only = branches_of(refspec, remote)?;
+        let only = branches_of(self.refspec(remote)?, remote)?;
         let known = read_refs(repository).ok()?;
-        let objects = repository.odb().ok()?;
         Some(refs.refs.iter().any(|one| match one.name.strip_prefix("refs/heads/") {
             Some(branch) if only.is_some_and(|only| only != branch) => false,
             Some(branch) => known.get(&format!("refs/remotes/{remote}/{branch}")) != Some(&one.oid),
             // A tag comes along with what it is of, and one that is there is not moved.
             None if one.name.starts_with("refs/tags/") && !known.contains_key(&one.name) => {
-                objects.exists(one.peeled.unwrap_or(one.oid))
+                let tagged = one.peeled.unwrap_or(one.oid);
+                repository.odb().is_ok_and(|objects| objects.exists(tagged))
             }
             None => false,
         }))
     }
 
+    /// What is fetched from a remote, where that is one thing.
+    fn refspec(&self, remote: &str) -> Option<&str> {
+        let name = format!("remote.{remote}.fetch");
+        let mut wanted = self.told.all(&name);
+        wanted.next().filter(|_| wanted.next().is_none())
+    }
+
+    /// Where the branch of its work tree stands beside its upstream.
     pub fn branch(&self) -> Result<Branch, git2::Error> {
-        compare(&self.repository)
+        // A branch without a commit has a name as well.
+        let head = self.repository.find_reference("HEAD")?;
+        let Ok(Some(name)) = head.symbolic_target() else { return Ok(Branch::Level) };
+        let upstream = self.upstream(name).and_then(|name| self.repository.refname_to_id(&name).ok());
+        let Some(there) = upstream else { return Ok(Branch::Level) };
+        let Ok(here) = self.repository.refname_to_id(name) else { return Ok(Branch::Behind) };
+        if here == there {
+            return Ok(Branch::Level);
+        }
+        Ok(match self.repository.graph_ahead_behind(here, there)? {
+            (_, 0) => Branch::Level,
+            (0, _) => Branch::Behind,
+            (ahead, behind) => Branch::Diverged(ahead, behind),
+        })
+    }
+
+    /// The ref here that follows the upstream of a branch.
+    fn upstream(&self, name: &str) -> Option<String> {
+        let branch = name.strip_prefix("refs/heads/")?;
+        let told = |key: &str| self.told.all(&format!("branch.{branch}.{key}")).last().map(str::to_owned);
+        let (remote, merge) = (told("remote")?, told("merge")?);
+        match (
+            self.refspec(&remote).and_then(|refspec| branches_of(refspec, &remote)),
+            merge.strip_prefix("refs/heads/"),
+        ) {
+            (Some(None), Some(there)) => Some(format!("refs/remotes/{remote}/{there}")),
+            _ => Some(self.repository.branch_upstream_name(name).ok()?.as_str().ok()?.to_owned()),
+        }
     }
 }
 
@@ -106,25 +175,6 @@ pub enum Branch {
     Behind,
     /// Both have gone on: so many commits here, so many there.
     Diverged(usize, usize),
-}
-
-pub fn branch(at: &Path) -> Result<Branch, git2::Error> {
-    compare(&Repository::open(at)?)
-}
-
-fn compare(repository: &Repository) -> Result<Branch, git2::Error> {
-    // A branch without a commit has a name as well.
-    let head = repository.find_reference("HEAD")?;
-    let Ok(Some(name)) = head.symbolic_target() else { return Ok(Branch::Level) };
-    let Ok(upstream) = repository.branch_upstream_name(name) else { return Ok(Branch::Level) };
-    let upstream = upstream.as_str().ok().and_then(|name| repository.refname_to_id(name).ok());
-    let Some(there) = upstream else { return Ok(Branch::Level) };
-    let Ok(here) = repository.refname_to_id(name) else { return Ok(Branch::Behind) };
-    Ok(match repository.graph_ahead_behind(here, there)? {
-        (_, 0) => Branch::Level,
-        (0, _) => Branch::Behind,
-        (ahead, behind) => Branch::Diverged(ahead, behind),
-    })
 }
 
 /// What keeps a branch from being forwarded, before anybody looks at the files.

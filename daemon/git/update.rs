@@ -13,21 +13,24 @@ impl Engine {
     pub(super) async fn bring_up_to_date(
         &self,
         task: &Task,
+        standing: Option<Standing>,
         place: &Place,
         host: &Host,
         cancel: &CancellationToken,
     ) -> Result<Success, CloneError> {
-        let (at, same) = (task.target.clone(), self.sameness(task));
-        let look = move || Ok(Standing::open(&at, same));
-        let Some(standing) = place.blocking(cancel, look).await? else {
-            return Err(CloneError::Refused("its remote has changed meanwhile".into()));
+        let same = self.sameness(task);
+        let of = |standing: Standing| standing.remote(same).map(|remote| (standing, remote));
+        let Some((standing, remote)) = standing.and_then(of) else {
+            return Err(CloneError::Refused(
+                "only git itself reads it: bring it up to date with git pull".into(),
+            ));
         };
-        let remote = standing.remote.clone();
+        let asked = remote.clone();
         // It may know another way there, or another login.
         let (obstacle, branch) = match self.open(task, host, cancel).await {
             Ok((_, refs)) => {
                 let look = move || {
-                    let has_news = standing.has_news(&refs).unwrap_or(true);
+                    let has_news = standing.has_news(&asked, &refs).unwrap_or(true);
                     Ok((has_news, if has_news { None } else { Some(standing.branch()?) }))
                 };
                 let (has_news, branch) = place.blocking(cancel, look).await?;
@@ -50,7 +53,7 @@ impl Engine {
             Some(known) => known,
             None => {
                 let at = task.target.clone();
-                place.blocking(cancel, move || Ok(standing::branch(&at)?)).await?
+                place.blocking(cancel, move || Ok(Standing::open(&at)?.branch()?)).await?
             }
         };
         let is_forwarded = self.forward(task, branch, place, cancel).await?;

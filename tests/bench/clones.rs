@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 const MANY: usize = 245;
 const ROUNDS: usize = 5;
+/// Of contenders that take long.
+const SLOW_ROUNDS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// A project with no daemon and no clones.
@@ -86,6 +88,38 @@ impl Course {
         began.elapsed()
     }
 
+    /// A program that clones with a library as it comes, where it was built; eight at a time.
+    fn library(&self, library: &str) -> Option<Duration> {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/contenders/release/contender");
+        if !program.exists() {
+            println!(
+                "  note: no {library}; cargo build --release --manifest-path tests/contenders/Cargo.toml --target-dir target/contenders"
+            );
+            return None;
+        }
+        let world = fresh(self.authority());
+        let list = world.dir.join("list");
+        fs::write(&list, self.addresses.join("\n") + "\n").unwrap();
+        let script = format!("'{}' {library} . < '{}'", program.display(), list.display());
+        settle_disk();
+        let began = Instant::now();
+        world.finish_within(world.program("sh", ["-c", &script]), LIMIT).ok();
+        let took = began.elapsed();
+        for name in &self.names {
+            assert_whole(&world.project.join(name), &self.root.join(format!("acme/{name}.git")));
+        }
+        Some(took)
+    }
+
+    /// One run of each library, too.
+    fn libraries(&self, race: &mut Race) {
+        for (library, who) in LIBRARIES {
+            if let Some(took) = self.library(library) {
+                race.ran(who, took);
+            }
+        }
+    }
+
     fn assert_whole(&self, world: &World) {
         for name in &self.names {
             let clone = world.project.join("repositories/acme").join(name);
@@ -102,6 +136,10 @@ fn settle_disk() {
 const EIGHT: &str = "xargs -P8 git clone";
 const ONE: &str = "git clone, one by one";
 
+/// Libraries as `tests/contenders` uses them, and how they are called in tables.
+const LIBRARIES: [(&str, &str); 2] =
+    [("git2", "libgit2 (git2), 8 at a time"), ("gix", "gitoxide (gix), 8 at a time")];
+
 pub fn loopback() {
     let course = Course::new(|root| make_many(root, MANY));
     let mut race = Race::new(format!("{MANY} small repositories, loopback HTTPS"));
@@ -110,8 +148,9 @@ pub fn loopback() {
         course.assert_whole(&world);
         race.ran(OURS, took);
         race.ran(EIGHT, course.gits(8));
-        if round < 3 {
+        if round < SLOW_ROUNDS {
             race.ran(ONE, course.gits(1));
+            course.libraries(&mut race);
         }
     }
     race.end();
@@ -122,9 +161,12 @@ pub fn busy_disk() {
     let course = Course::new(|root| make_many(root, MANY));
     let mut race = Race::new(format!("{MANY} small repositories, another program writes 100 MB/s"));
     let writer = Writer::start(&course.root);
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         race.ran(OURS, course.ours().0);
         race.ran(EIGHT, course.gits(8));
+        if round < SLOW_ROUNDS {
+            course.libraries(&mut race);
+        }
     }
     drop(writer);
     race.end();
@@ -172,9 +214,10 @@ pub fn wan() {
     let mut course = Course::new(|root| make_many(root, MANY));
     course.far_away(round_trip);
     let mut race = Race::new(format!("{MANY} small repositories, a round trip of {round_trip:?}"));
-    for _ in 0..3 {
+    for _ in 0..SLOW_ROUNDS {
         race.ran(OURS, course.ours().0);
         race.ran(EIGHT, course.gits(8));
+        course.libraries(&mut race);
     }
     race.end();
 }
@@ -189,28 +232,34 @@ pub fn medium() {
         names
     });
     let mut race = Race::new("ten medium repositories (2,000 files, 300 commits)");
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         race.ran(OURS, course.ours().0);
         race.ran(EIGHT, course.gits(8));
+        if round < SLOW_ROUNDS {
+            course.libraries(&mut race);
+        }
     }
     race.end();
 }
 
 pub fn large() {
-    for (changes, rounds) in [(1_200, ROUNDS), (3_500, 3)] {
+    for (changes, rounds) in [(1_200, ROUNDS), (3_500, SLOW_ROUNDS)] {
         let course = Course::new(|root| {
             make_large(&root.join("acme"), "large", changes);
             vec!["large".to_owned()]
         });
         let mut size = 0;
         let mut race = Race::new("");
-        for _ in 0..rounds {
+        for round in 0..rounds {
             let (took, world) = course.ours();
             let packs = world.project.join("repositories/acme/large/.git/objects/pack");
             let entries = fs::read_dir(packs).unwrap().flatten();
             size = entries.map(|entry| entry.metadata().unwrap().len()).max().unwrap();
             race.ran(OURS, took);
             race.ran("git clone", course.gits(1));
+            if round < SLOW_ROUNDS {
+                course.libraries(&mut race);
+            }
         }
         race.what = format!("one large repository, a pack of {:.0} MB", size as f64 / 1e6);
         race.end();

@@ -30,7 +30,7 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
   async refresh(): Promise<void> {
     const found = await Promise.all(
       this.projects().map(async (project) => {
-        const client = project.daemon.running();
+        const client = await project.daemon.running();
         if (!client) return this.nodes.filter((node) => node.project === project);
         try {
           const { conflicts } = await client.listConflicts({});

@@ -1,10 +1,8 @@
 // The daemon of one project: finds it by its endpoint file, watches its jobs, and comes back quietly. It starts a daemon only when
 // it is told to, and holds a stream only while there is something to watch, so that a daemon with nothing to do can leave.
 import { Code, ConnectError, type Client, createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
 import { execFile } from "node:child_process";
 import * as fs from "node:fs";
-import * as net from "node:net";
 import * as path from "node:path";
 import { isActive } from "./board";
 import { ErrorInfo } from "./error-info";
@@ -75,14 +73,14 @@ export class Daemon {
   /** The daemon for something that changes something: started if none runs. */
   async started(): Promise<JobsClient> {
     await this.run(["endpoint", "--start"]);
-    const client = this.connect();
+    const client = await this.connect();
     if (!client) throw new Error("the daemon was started and has published no endpoint");
     if (!this.watching) this.comeBack();
     return client;
   }
 
   /** The daemon for a look; none where none runs. */
-  running(): JobsClient | undefined {
+  running(): Promise<JobsClient | undefined> {
     return this.connect();
   }
 
@@ -99,18 +97,16 @@ export class Daemon {
     });
   }
 
-  private connect(): JobsClient | undefined {
+  private async connect(): Promise<JobsClient | undefined> {
     try {
       const published = fs.readFileSync(this.endpointFile, "utf8");
       if (this.connection?.endpoint === published) return this.connection.client;
       const { endpoint } = JSON.parse(published) as { endpoint?: unknown };
       const socket = typeof endpoint === "string" && endpoint.startsWith("unix:/") ? endpoint.slice("unix:".length) : undefined;
       if (!socket || fs.statSync(socket).uid !== process.getuid?.()) return undefined;
-      const transport = createGrpcTransport({
-        baseUrl: "http://localhost",
-        nodeOptions: { createConnection: () => net.connect(socket) },
-        defaultTimeoutMs: CALL_MS,
-      });
+      const { transportTo } = await import("./transport");
+      if (this.connection?.endpoint === published) return this.connection.client;
+      const transport = transportTo(socket, CALL_MS);
       this.connection = { endpoint: published, client: createClient(JobsService, transport) };
       return this.connection.client;
     } catch {
@@ -121,9 +117,10 @@ export class Daemon {
   private comeBack(): void {
     clearTimeout(this.retry);
     if (this.isClosed || this.watching) return;
-    const client = this.connect();
-    if (client) void this.watch(client);
-    else void this.readFiles();
+    void this.connect().then((client) => {
+      if (this.isClosed || this.watching) return;
+      return client ? this.watch(client) : this.readFiles();
+    });
   }
 
   private async watch(client: JobsClient): Promise<void> {

@@ -110,7 +110,7 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
   }
 
   private async items(project: Project, job: Job): Promise<Node[]> {
-    const client = project.daemon.running();
+    const client = await project.daemon.running();
     if (!client || job.foreign) return [{ kind: "more", text: "Items are known while the daemon runs." }];
     try {
       const failed = await client.getJob({ id: job.id, itemPageSize: MOST_ITEMS, itemStates: [ItemState.FAILED] });
