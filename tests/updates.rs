@@ -251,6 +251,18 @@ fn a_daemon_that_dies_while_it_removes_leaves_nothing_that_looks_whole() {
 }
 
 #[test]
+fn a_clone_that_only_git_itself_reads_is_named_and_left_as_it_is() {
+    let (world, _server, names) = cloned(2);
+    let odd = at(&world, &names[0]);
+    git(&world, &odd, &["config", "core.repositoryFormatVersion", "1"]);
+    git(&world, &odd, &["config", "extensions.noop-v1", "true"]);
+    let (before, news) = (head(&world, &odd), names.iter().map(|name| advance(&world, name)).last());
+    let job = update(&world, &[]);
+    assert!(told(&job, &names[0]).contains("git pull"), "{job}");
+    assert_eq!((head(&world, &odd), Some(head(&world, &at(&world, &names[1])))), (before, news));
+}
+
+#[test]
 fn news_needs_git_and_says_so_and_other_repositories_go_on() {
     let (mut world, _server, names) = cloned(2);
     advance(&world, &names[0]);

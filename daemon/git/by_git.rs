@@ -22,10 +22,9 @@ impl Engine {
         let Some(said) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
             return repository::broken(why);
         };
-        let mut addresses = said.lines().filter_map(|line| Some(line.split_once(' ')?.1)).peekable();
-        let first = addresses.peek().copied();
-        if !addresses.any(same) {
-            return repository::another(first);
+        let addresses: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
+        if !addresses.iter().any(|address| same(address)) {
+            return repository::another(addresses.first().copied());
         }
         match git.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]).await {
             Some(_) => Existing::Whole,

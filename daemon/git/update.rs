@@ -18,9 +18,8 @@ impl Engine {
         host: &Host,
         cancel: &CancellationToken,
     ) -> Result<Success, CloneError> {
-        let same = self.sameness(task);
-        let of = |standing: Standing| standing.remote(same).map(|remote| (standing, remote));
-        let Some((standing, remote)) = standing.and_then(of) else {
+        let remote = standing.as_ref().and_then(|standing| standing.remote(self.sameness(task)));
+        let (Some(standing), Some(remote)) = (standing, remote) else {
             return Err(CloneError::Refused(
                 "only git itself reads it: bring it up to date with git pull".into(),
             ));
