@@ -52,8 +52,8 @@ async function freePort() {
   return port;
 }
 
-// Which part of a core the extension's code takes, with all that it calls, by samples of its host over so many milliseconds.
-async function ownShare(host, milliseconds) {
+// The inspector of the extensions' host: asks it something.
+async function inspected(host, run) {
   process.kill(host, "SIGUSR1");
   const targets = await until("the host's inspector", () => fetch("http://127.0.0.1:9229/json").then((reply) => reply.json(), () => undefined));
   const socket = new WebSocket(targets[0].webSocketDebuggerUrl);
@@ -64,12 +64,31 @@ async function ownShare(host, milliseconds) {
     socket.on("message", (text) => { const answer = JSON.parse(text); if (answer.id === id) resolve(answer.result); });
     socket.send(JSON.stringify({ id, method, params }));
   });
-  await ask("Profiler.enable");
-  await ask("Profiler.setSamplingInterval", { interval: 200 });
-  await ask("Profiler.start");
-  await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const { profile } = await ask("Profiler.stop");
-  socket.close();
+  try {
+    return await run(ask);
+  } finally {
+    socket.close();
+  }
+}
+
+// What the extension took to begin, in milliseconds, by the marks that the editor sets: its script, and from the call that begins it
+// until that has ended.
+async function beginning(host) {
+  const expression = `JSON.stringify(MonacoPerformanceMarks.getMarks().filter(({ name }) => name.endsWith("/specweave-jobs.specweave-jobs")).map(({ name, startTime }) => [name.split("/")[2], startTime]))`;
+  const { result } = await inspected(host, (ask) => ask("Runtime.evaluate", { expression }));
+  const at = Object.fromEntries(JSON.parse(result.value));
+  return { script: at.didLoadExtensionCode - at.willLoadExtensionCode, call: at.didActivateExtension - at.willActivateExtension };
+}
+
+// Which part of a core the extension's code takes, with all that it calls, by samples of its host over so many milliseconds.
+async function ownShare(host, milliseconds) {
+  const profile = await inspected(host, async (ask) => {
+    await ask("Profiler.enable");
+    await ask("Profiler.setSamplingInterval", { interval: 200 });
+    await ask("Profiler.start");
+    await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    return (await ask("Profiler.stop")).profile;
+  });
   const parents = new Map(profile.nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id])));
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const isOwn = (id) => id !== undefined && (nodes.get(id).callFrame.url.includes("specweave") || isOwn(parents.get(id)));
@@ -367,20 +386,10 @@ try {
   await measure(`${most} jobs, 20 of which run`);
   check(`${most} jobs stay fluid while twenty of them run`);
 
-  // What the editor itself says that the extension took to begin.
-  await page.keyboard.press("F1");
-  await page.keyboard.type("Show Running Extensions");
-  await page.keyboard.press("Enter");
-  const extensionsShown = page.locator(".runtime-extensions-editor .monaco-list-row");
-  await extensionsShown.first().waitFor();
-  await page.locator(".runtime-extensions-editor").hover();
-  const began = await until("the editor tells of the extension", async () => {
-    const own = (await extensionsShown.allInnerTexts()).find((text) => text.includes("SpecWeave Jobs"));
-    if (!own) await page.mouse.wheel(0, 300);
-    return /activation: (\d+)ms/i.exec(own ?? "")?.[1];
-  });
-  assert.ok(Number(began) < 2_000, `the extension took ${began} ms to begin`);
-  check(`the extension began within ${began} ms`);
+  // What the editor's list of running extensions shows is mostly its own waiting for texts in the user's language.
+  const { script, call } = await beginning(Number(host));
+  assert.ok(script + call < 1_000, `the extension took ${script} and ${call} ms to begin`);
+  check(`the extension began within ${script + call} ms, ${script} of them for its script`);
   await page.close();
 } finally {
   await browser.close();

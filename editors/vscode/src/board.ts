@@ -1,6 +1,6 @@
 // What is shown of jobs, items and conflicts: labels, groups, tooltips, and what can be done. Pure: no editor, no clock of its
 // own, no I/O, so that it is tested without any.
-import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   type ActiveItem,
   Action,
@@ -37,6 +37,10 @@ export function groups(jobs: Iterable<Job>): Group[] {
     states,
     jobs: all.filter((job) => states.includes(job.state)),
   })).filter((group) => group.jobs.length > 0);
+}
+
+function timestampMs(at: Timestamp): number {
+  return Number(at.seconds) * 1000 + at.nanos / 1e6;
 }
 
 function started(job: Job): number {

@@ -1,17 +1,13 @@
 // The daemon of one project: finds it by its endpoint file, watches its jobs, and comes back quietly. It starts a daemon only when
 // it is told to, and holds a stream only while there is something to watch, so that a daemon with nothing to do can leave.
-import { Code, ConnectError, type Client, createClient } from "@connectrpc/connect";
 import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { isActive } from "./board";
-import { ErrorInfo } from "./error-info";
-import { fromDocument } from "./document";
-import { type Job, JobsService } from "../gen/specweave/jobs/v1/jobs_pb";
+import type { JobsClient } from "./contract";
+import type { Job } from "../gen/specweave/jobs/v1/jobs_pb";
 
 export type State = "resting" | "ready" | "unreachable" | "noProgram";
-
-export type JobsClient = Client<typeof JobsService>;
 
 export interface Listener {
   jobs(jobs: ReadonlyMap<string, Job>, changed: Job[], removed: string[], isFirst: boolean): void;
@@ -104,10 +100,8 @@ export class Daemon {
       const { endpoint } = JSON.parse(published) as { endpoint?: unknown };
       const socket = typeof endpoint === "string" && endpoint.startsWith("unix:/") ? endpoint.slice("unix:".length) : undefined;
       if (!socket || fs.statSync(socket).uid !== process.getuid?.()) return undefined;
-      const { transportTo } = await import("./transport");
-      if (this.connection?.endpoint === published) return this.connection.client;
-      const transport = transportTo(socket, CALL_MS);
-      this.connection = { endpoint: published, client: createClient(JobsService, transport) };
+      const { clientOf } = await import("./contract");
+      if (this.connection?.endpoint !== published) this.connection = { endpoint: published, client: clientOf(socket) };
       return this.connection.client;
     } catch {
       return undefined;
@@ -132,7 +126,7 @@ export class Daemon {
       const here = fs.statSync(path.join(this.root, ".specweave"), { bigint: true });
       // The endpoint file may have come with a copy of another project.
       if (info.specweaveInode !== here.ino || info.specweaveDevice !== here.dev) throw new Error("it serves another project");
-      for await (const { event } of client.watchJobs({ gapMs: 150 }, { signal: watching.signal, timeoutMs: 0 })) {
+      for await (const { event } of client.watchJobs({ gapMs: 100 }, { signal: watching.signal, timeoutMs: 0 })) {
         this.tries = 0;
         this.listener.state("ready", "");
         if (event.case === "snapshot") {
@@ -144,6 +138,7 @@ export class Daemon {
         this.lingerUnlessBusy(watching);
       }
     } catch (error) {
+      const { wantsRest } = await import("./contract");
       again = !watching.signal.aborted && !wantsRest(error);
       if (again && this.tries >= 3) this.listener.state("unreachable", error instanceof Error ? error.message : String(error));
     }
@@ -166,6 +161,7 @@ export class Daemon {
   private async readFiles(): Promise<void> {
     try {
       const { jobs } = JSON.parse(await this.run(["list", "--all", "--json"])) as { jobs: unknown[] };
+      const { fromDocument } = await import("./document");
       const read = jobs.map(fromDocument);
       const ids = new Set(read.map((job) => job.id));
       this.learn(read, [...this.known.keys()].filter((id) => !ids.has(id)));
@@ -182,19 +178,4 @@ export class Daemon {
     for (const id of removed) this.known.delete(id);
     for (const job of jobs) this.known.set(job.id, job);
   }
-}
-
-/** Whether a stream ended because the daemon was stopped by a person, or left as it had nothing to do: it is left alone. */
-function wantsRest(error: unknown): boolean {
-  const told = ConnectError.from(error);
-  if (told.code !== Code.Unavailable) return false;
-  const [info] = told.findDetails(ErrorInfo);
-  return info?.reason === "SHUTTING_DOWN" && ["asked", "idle"].includes(info.metadata["because"] ?? "");
-}
-
-/** What an error of the daemon says, for people: its text, and the command or hint that goes with it. */
-export function told(error: unknown): { text: string; reason: string; hint: string } {
-  if (!(error instanceof ConnectError)) return { text: error instanceof Error ? error.message : String(error), reason: "", hint: "" };
-  const [info] = error.findDetails(ErrorInfo);
-  return { text: error.rawMessage, reason: info?.reason ?? "", hint: info?.metadata["hint"] ?? "" };
 }

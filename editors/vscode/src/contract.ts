@@ -1,0 +1,36 @@
+// The client of a daemon, and what its errors say. It is loaded with the first daemon that there is to talk to: schemas and Node's
+// HTTP/2 take longer to begin than all the rest of the extension.
+import { Code, ConnectError, type Client, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import * as net from "node:net";
+import { ErrorInfo } from "./error-info";
+import { JobsService } from "../gen/specweave/jobs/v1/jobs_pb";
+
+export type JobsClient = Client<typeof JobsService>;
+
+const CALL_MS = 30_000;
+
+/** The client of the daemon that listens at this socket. */
+export function clientOf(socket: string): JobsClient {
+  const transport = createGrpcTransport({
+    baseUrl: "http://localhost",
+    nodeOptions: { createConnection: () => net.connect(socket) },
+    defaultTimeoutMs: CALL_MS,
+  });
+  return createClient(JobsService, transport);
+}
+
+/** Whether a stream ended because the daemon was stopped by a person, or left as it had nothing to do: it is left alone. */
+export function wantsRest(error: unknown): boolean {
+  const told = ConnectError.from(error);
+  if (told.code !== Code.Unavailable) return false;
+  const [info] = told.findDetails(ErrorInfo);
+  return info?.reason === "SHUTTING_DOWN" && ["asked", "idle"].includes(info.metadata["because"] ?? "");
+}
+
+/** What an error of the daemon says, for people: its text, and the command or hint that goes with it. */
+export function told(error: unknown): { text: string; reason: string; hint: string } {
+  if (!(error instanceof ConnectError)) return { text: error instanceof Error ? error.message : String(error), reason: "", hint: "" };
+  const [info] = error.findDetails(ErrorInfo);
+  return { text: error.rawMessage, reason: info?.reason ?? "", hint: info?.metadata["hint"] ?? "" };
+}
