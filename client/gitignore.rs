@@ -14,14 +14,15 @@ const MOST_TEXT: u64 = 16 * 1024 * 1024;
 
 /// Those of our folders that git would take for the project's; none where there is no git repository.
 pub fn missing(project: &Project) -> Vec<&'static str> {
-    let is_taken = |folder: &&str| {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(project.root()).args(["check-ignore", "--quiet", "--no-index", "--", folder]);
-        git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // 0: ignored; 1: not; anything else: no repository, or no git.
-        git.status().is_ok_and(|status| status.code() == Some(1))
-    };
-    OURS.into_iter().filter(is_taken).collect()
+    let mut git = Command::new("git");
+    git.arg("-C").arg(project.root()).args(["check-ignore", "--no-index", "--"]).args(OURS);
+    let Ok(said) = git.stdin(Stdio::null()).output() else { return Vec::new() };
+    // 0: those that it names are ignored; 1: none is; anything else: no repository.
+    if !matches!(said.status.code(), Some(0 | 1)) {
+        return Vec::new();
+    }
+    let ignored = String::from_utf8_lossy(&said.stdout);
+    OURS.into_iter().filter(|folder| !ignored.lines().any(|line| line == *folder)).collect()
 }
 
 /// Adds lines to the project's own ignore file; what stands there stays.
