@@ -76,9 +76,6 @@ const CLEARING: Duration = Duration::from_millis(400);
 /// Others wait so long for the first to ask a server: its repository may be the one that the server is slow with.
 const PIONEERED: Duration = Duration::from_secs(1);
 
-/// Enough for the file system to make many durable in one go.
-const PUBLISHED_AT_A_TIME: usize = 16;
-
 /// Chunks of a large pack that may wait for the indexer.
 const CHUNKS_AHEAD: usize = 16;
 
@@ -207,7 +204,7 @@ impl Engine {
             builders: Arc::new(Semaphore::new(cores.max(2))),
             processors: Arc::new(Processors::new(cores)),
             skeleton: Arc::default(),
-            publishing: Semaphore::new(PUBLISHED_AT_A_TIME),
+            publishing: Semaphore::new(publish::at_a_time()),
             held: AtomicUsize::default(),
             tenure,
             v2_servers: Mutex::default(),

@@ -175,6 +175,21 @@ fn what_was_cloned_and_is_gone_is_cloned_again_by_a_resume() {
 }
 
 #[test]
+fn where_few_files_may_be_open_the_clones_wait_for_each_other() {
+    let (world, server, names) = World::with_remotes(60);
+    let addresses = names.iter().map(|name| server.repository(name));
+    let client = env!("CARGO_BIN_EXE_specweave-jobs");
+    let mut words =
+        vec!["-c".to_owned(), format!("ulimit -n 64 && exec '{client}' clone --follow \"$@\""), "sh".into()];
+    words.extend(addresses);
+    world.finish(world.program("sh", words)).ok().says("60");
+    for name in &names {
+        let clone = world.project.join("repositories/acme").join(name);
+        assert_whole(&clone, &world.dir.join(format!("remotes/acme/{name}.git")));
+    }
+}
+
+#[test]
 fn one_failure_stops_nothing_and_resume_retries_just_what_failed() {
     let world = World::new();
     let root = world.dir.join("remotes");

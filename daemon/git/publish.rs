@@ -7,6 +7,7 @@ use crate::git::mark;
 use crate::git::standing::git_folder;
 use crate::store::tenure::Tenure;
 use specweave_jobs::disk::{self, Folder, Kind};
+use specweave_jobs::process::descriptor_limit;
 use specweave_jobs::{crash, system};
 use std::fs::File;
 use std::io;
@@ -49,14 +50,26 @@ fn is_left_out(at: &Path, name: &str) -> bool {
     }
 }
 
-/// A clone has a dozen files that count; one with submodules may have many more.
-const MOST_OPEN: usize = 64;
+/// Files and folders of one clone that are held open. A clone has a dozen of each that count; one with submodules may have many more,
+/// and their order does not matter before the clone has its name.
+const MOST_OPEN: usize = 32;
+
+/// Folders inside each other on the way to them, and what else is open beside them.
+const ON_THE_WAY: usize = 8;
+
+/// Enough for the file system to make many durable in one go.
+const MOST_AT_A_TIME: usize = 16;
+
+/// How many clones are made durable at a time: what they hold open is at most half of what this process may.
+pub fn at_a_time() -> usize {
+    let half = descriptor_limit() as usize / 2;
+    (half / (MOST_OPEN + ON_THE_WAY)).clamp(1, MOST_AT_A_TIME)
+}
 
 /// What is waited for in a clone.
 #[derive(Default)]
 struct Durable {
     files: Vec<File>,
-    /// Each behind those that it holds.
     folders: Vec<Folder>,
 }
 
@@ -70,9 +83,7 @@ impl Durable {
             }
             has_anything |= match kind {
                 Kind::File => {
-                    if self.files.len() == MOST_OPEN {
-                        self.sync_files()?;
-                    }
+                    self.make_room()?;
                     self.files.push(folder.file(&name)?);
                     true
                 }
@@ -81,19 +92,21 @@ impl Durable {
             };
         }
         if has_anything {
+            self.make_room()?;
             self.folders.push(folder);
         }
         Ok(has_anything)
     }
 
-    fn sync_files(&mut self) -> io::Result<()> {
-        self.files.iter().for_each(system::begin_writing);
-        self.files.drain(..).try_for_each(|file| file.sync_all())
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.files.len() + self.folders.len() < MOST_OPEN { Ok(()) } else { self.sync() }
     }
 
-    fn sync(mut self) -> io::Result<()> {
-        self.sync_files()?;
-        self.folders.iter().try_for_each(Folder::sync)
+    /// Waits for all that is held, and lets go of it.
+    fn sync(&mut self) -> io::Result<()> {
+        self.files.iter().for_each(system::begin_writing);
+        self.files.drain(..).try_for_each(|file| file.sync_all())?;
+        self.folders.drain(..).try_for_each(|folder| folder.sync())
     }
 }
 

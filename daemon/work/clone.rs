@@ -24,6 +24,7 @@ use discover::{DiscoverError, Selection};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use outputs::{Config, Repository, Summary};
+use specweave_jobs::process::descriptor_limit;
 use specweave_jobs::v1::Action;
 use specweave_jobs::{clock, crash, disk};
 use std::cmp::Reverse;
@@ -131,8 +132,12 @@ impl Drop for Entered<'_> {
     }
 }
 
+/// A clone that is under way has a connection and some files open; no more of them begin than this process may have files.
+const DESCRIPTORS_EACH: usize = 16;
+
 fn at_a_time(order: &CloneOrder) -> usize {
-    order.concurrency.unwrap_or(MOST_CONCURRENCY).min(MOST_CONCURRENCY) as usize
+    let wanted = order.concurrency.unwrap_or(MOST_CONCURRENCY).min(MOST_CONCURRENCY) as usize;
+    wanted.min(descriptor_limit() as usize / DESCRIPTORS_EACH).max(1)
 }
 
 /// Shows what a request would clone.
