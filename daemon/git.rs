@@ -213,6 +213,11 @@ impl Engine {
         }
     }
 
+    /// How this job wants its repositories.
+    pub fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
     /// The answer to a request, unless the server is silent.
     async fn sent(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CloneError> {
         let answer = silence::broken_within(self.stall, request.send()).await?;
@@ -380,20 +385,21 @@ impl Engine {
     }
 
     async fn existing(&self, task: &Task) -> Result<(Existing, Option<Standing>), CloneError> {
-        let (target, same) = (task.target.clone(), self.sameness(task));
-        let (at, is_same) = (target.clone(), same.clone());
         // Most often there is nothing at all, and that is told at once.
         if !disk::exists(&task.target) && !disk::exists(&task.partial) {
             return Ok((Existing::Nothing, None));
         }
-        let partial = task.partial.clone();
+        let same = self.sameness(task);
+        let (at, partial, is_same) = (task.target.clone(), task.partial.clone(), same.clone());
         let looking = move || {
             // What an earlier run has left.
             place::remove(&partial)?;
             Ok(repository::look(&at, is_same))
         };
         match blocking(looking).await? {
-            (Existing::Unreadable(why), _) => Ok((self.readable_by_git(&target, same, &why).await, None)),
+            (Existing::Unreadable(why), _) => {
+                Ok((self.readable_by_git(&task.target, same, &why).await, None))
+            }
             found => Ok(found),
         }
     }

@@ -12,6 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Sets among which names are spread by their first byte, so that threads seldom wait for each other.
 const SHARDS: usize = 64;
 
+fn shard(id: &ObjectId) -> usize {
+    usize::from(id.as_slice()[0]) % SHARDS
+}
+
 pub struct Links {
     shards: Vec<Mutex<HashSet<ObjectId>>>,
     count: AtomicUsize,
@@ -62,8 +66,7 @@ impl Links {
     }
 
     fn insert(&self, id: ObjectId) -> gix_error::Result<()> {
-        let shard = usize::from(id.as_slice()[0]) % SHARDS;
-        let is_new = self.shards[shard].lock().expect("no holder panics").insert(id);
+        let is_new = self.shards[shard(&id)].lock().expect("no holder panics").insert(id);
         if is_new && self.count.fetch_add(1, Ordering::Relaxed) >= self.objects {
             gix_error::bail!(gix_error::message("its objects name more than it has"));
         }
@@ -78,7 +81,7 @@ impl Links {
         let mut shards: Vec<HashSet<ObjectId>> =
             self.shards.into_iter().map(|shard| shard.into_inner().expect("no holder panics")).collect();
         for id in objects {
-            shards[usize::from(id.as_slice()[0]) % SHARDS].remove(id);
+            shards[shard(id)].remove(id);
         }
         match shards.iter().flatten().next() {
             Some(missing) => Err(CloneError::Pack(format!("{missing} is named in it, and is not there"))),

@@ -193,7 +193,7 @@ pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> 
         context,
     };
     run.find_lost().await?;
-    run.clone_waiting(order).await?;
+    run.clone_waiting().await?;
     run.conclude().await
 }
 
@@ -244,7 +244,7 @@ impl Run<'_> {
         self.context.checkpoint(Event::Lost { items: lost }).await
     }
 
-    async fn clone_waiting(&self, order: &CloneOrder) -> Result<(), Stop> {
+    async fn clone_waiting(&self) -> Result<(), Stop> {
         let context = self.context;
         let Some(Plan::Items(items)) = context.plan() else { return Err(Stop::Cancelled) };
         let waiting = |item: u32| items.item_state(item) == Some(ItemState::Waiting);
@@ -258,7 +258,7 @@ impl Run<'_> {
                 context.checkpoint(Event::ItemFailed { item, failure }).await?;
             }
         }
-        let at_a_time = at_a_time(order);
+        let at_a_time = self.engine.wish().at_a_time;
         context.log(format!("Starting clone operations (at most {at_a_time} at a time)..."));
         let weight = |item: u32| self.weights.of_one(&self.config.repositories[item as usize]);
         let mut items: Vec<u32> = (0..count as u32).filter(|item| waiting(*item)).collect();

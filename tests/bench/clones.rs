@@ -77,16 +77,21 @@ impl Course {
         self.addresses = self.names.iter().map(|name| format!("https://{far}/acme/{name}.git")).collect();
     }
 
-    /// git with `at_a_time` processes, through xargs.
-    fn gits(&self, at_a_time: usize) -> Duration {
+    /// A shell's command that clones what a file lists into a project of its own.
+    fn by_script(&self, script: impl FnOnce(&str) -> String) -> (Duration, World) {
         let world = fresh(self.authority());
         let list = world.dir.join("list");
         fs::write(&list, self.addresses.join("\n") + "\n").unwrap();
-        let script = format!("xargs -P{at_a_time} -n1 git clone -q < '{}'", list.display());
+        let script = script(list.to_str().unwrap());
         settle_disk();
         let began = Instant::now();
         world.finish_within(world.program("sh", ["-c", &script]), LIMIT).ok();
-        began.elapsed()
+        (began.elapsed(), world)
+    }
+
+    /// git with `at_a_time` processes, through xargs.
+    fn gits(&self, at_a_time: usize) -> Duration {
+        self.by_script(|list| format!("xargs -P{at_a_time} -n1 git clone -q < '{list}'")).0
     }
 
     /// A program that clones with a library as it comes, where it was built; eight at a time.
@@ -98,14 +103,7 @@ impl Course {
             );
             return None;
         }
-        let world = fresh(self.authority());
-        let list = world.dir.join("list");
-        fs::write(&list, self.addresses.join("\n") + "\n").unwrap();
-        let script = format!("'{}' {library} . < '{}'", program.display(), list.display());
-        settle_disk();
-        let began = Instant::now();
-        world.finish_within(world.program("sh", ["-c", &script]), LIMIT).ok();
-        let took = began.elapsed();
+        let (took, world) = self.by_script(|list| format!("'{}' {library} . < '{list}'", program.display()));
         let commit = |at: &Path| Repository::open(at).unwrap().head().unwrap().target().unwrap();
         for name in &self.names {
             let remote = self.root.join(format!("acme/{name}.git"));

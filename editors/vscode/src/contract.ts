@@ -8,14 +8,12 @@ import { JobsService } from "../gen/specweave/jobs/v1/jobs_pb";
 
 export type JobsClient = Client<typeof JobsService>;
 
-const CALL_MS = 30_000;
-
-/** The client of the daemon that listens at this socket. */
-export function clientOf(socket: string): JobsClient {
+/** The client of the daemon that listens at this socket; a call takes no longer than it may. */
+export function clientOf(socket: string, defaultTimeoutMs: number): JobsClient {
   const transport = createGrpcTransport({
     baseUrl: "http://localhost",
     nodeOptions: { createConnection: () => net.connect(socket) },
-    defaultTimeoutMs: CALL_MS,
+    defaultTimeoutMs,
   });
   return createClient(JobsService, transport);
 }

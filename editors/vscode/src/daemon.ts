@@ -101,7 +101,7 @@ export class Daemon {
       const socket = typeof endpoint === "string" && endpoint.startsWith("unix:/") ? endpoint.slice("unix:".length) : undefined;
       if (!socket || fs.statSync(socket).uid !== process.getuid?.()) return undefined;
       const { clientOf } = await import("./contract");
-      if (this.connection?.endpoint !== published) this.connection = { endpoint: published, client: clientOf(socket) };
+      if (this.connection?.endpoint !== published) this.connection = { endpoint: published, client: clientOf(socket, CALL_MS) };
       return this.connection.client;
     } catch {
       return undefined;
