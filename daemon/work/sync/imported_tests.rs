@@ -60,8 +60,8 @@ struct Trial {
     owed: BTreeMap<String, u64>,
     /// Boxes that were checked in a file, and that neither the person nor a sync has cleared since.
     checked: BTreeSet<(u64, usize)>,
-    /// Boxes that a person has cleared in a file while they were checked in the tracker, and that nobody has checked since.
-    cleared: BTreeSet<(u64, usize)>,
+    /// Whether a box was checked in the tracker when it last met its file; nobody knows after a sync that failed.
+    met: BTreeMap<(u64, usize), bool>,
 }
 
 impl Drop for Trial {
@@ -120,8 +120,8 @@ impl Trial {
             sim.report(number, &format!("Issue {number} word2"), &body());
         }
         let profile = Profile::of_trial(Direction::Both, OnConflict::Manual, false);
-        let (words, owed, checked, cleared) = (10, BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { sim, project, folder, profile, words, owed, checked, cleared }
+        let (words, owed, checked, met) = (10, BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { sim, project, folder, profile, words, owed, checked, met }
     }
 
     fn docs(&self) -> LivingDocs {
@@ -153,17 +153,10 @@ impl Trial {
                 let known = fs::read_to_string(&file).unwrap();
                 let (text, before) = edited(&known, what, &word);
                 fs::write(&file, text).unwrap();
-                if let What::Mark(place, checked) = what {
-                    let one = (number, place);
-                    if checked {
-                        self.cleared.remove(&one);
-                        self.checked.insert(one);
-                    } else {
-                        if is_checked(&known, place) {
-                            self.cleared.insert(one);
-                        }
-                        self.checked.remove(&one);
-                    }
+                match what {
+                    What::Mark(place, true) => _ = self.checked.insert((number, place)),
+                    What::Mark(place, false) => _ = self.checked.remove(&(number, place)),
+                    _ => {}
                 }
                 if let Some(before) = before.filter(|_| !matches!(what, What::Mark(..))) {
                     self.owed.remove(&before);
@@ -173,7 +166,6 @@ impl Trial {
             Step::There(number, What::Close(done)) => self.sim.close_reported(number, done),
             Step::There(number, what) => {
                 let item = self.sim.reported(number);
-                let item_body = item.body.clone();
                 let (title, body, before) = if what == What::Title {
                     let (title, before) = edited(&format!("# US-1: {}", item.title), what, &word);
                     (title["# US-1: ".len()..].to_owned(), item.body, before)
@@ -181,11 +173,6 @@ impl Trial {
                     let (body, before) = edited(&item.body, what, &word);
                     (item.title, body, before)
                 };
-                if let What::Mark(place, true) = what
-                    && !is_checked(&item_body, place)
-                {
-                    self.cleared.remove(&(number, place));
-                }
                 // Who writes there has read what stood there: also what a person wrote here and a sync has sent.
                 if let Some(before) = before.filter(|_| !matches!(what, What::Mark(..))) {
                     self.owed.remove(&before);
@@ -221,15 +208,26 @@ impl Trial {
         (1..=ISSUES).filter_map(read).collect()
     }
 
-    /// What is checked on either side stays so, as long as its words are there.
-    fn check_import(&self, before: &BTreeMap<u64, String>, items: &[Item]) {
+    /// A box gets checked when somebody has checked it in the tracker since it last met its file. Otherwise it is as it was.
+    fn check_import(&mut self, before: &BTreeMap<u64, String>, items: &[Item]) {
         for (number, text) in self.texts() {
             let item = items.iter().find(|item| item.reference() == number.to_string()).unwrap();
             for (place, words) in BOXES.iter().enumerate() {
                 let was = before.get(&number).is_some_and(|before| is_checked(before, place));
-                let is_cleared = self.cleared.contains(&(number, place));
-                let wanted = was || (is_checked(&item.body, place) && !is_cleared);
-                assert_eq!(is_checked(&text, place), wanted, "{words} of {number}:\n{text}\n{}", item.body);
+                let there = is_checked(&item.body, place);
+                // At first, both have no box.
+                let is_new = !before.contains_key(&number);
+                let known = if is_new { Some(false) } else { self.met.get(&(number, place)).copied() };
+                if was || !there || known.is_some() {
+                    let wanted = was || (there && known == Some(false));
+                    assert_eq!(
+                        is_checked(&text, place),
+                        wanted,
+                        "{words} of {number}:\n{text}\n{}",
+                        item.body
+                    );
+                }
+                self.met.insert((number, place), there);
             }
         }
     }
@@ -250,12 +248,15 @@ impl Trial {
             if failed.contains_key(&item.external_id) {
                 let file = self.file(number).unwrap();
                 assert!(!self.beside(&file).is_empty(), "{failed:?}");
+                self.met.retain(|(known, place), mark| {
+                    *known != number || *mark == is_checked(&item.body, *place)
+                });
                 continue;
             }
             for (place, words) in BOXES.iter().enumerate() {
                 let there = is_checked(&item.body, place);
                 assert_eq!(is_checked(&text, place), there, "{words} of {number}:\n{text}\n{}", item.body);
-                self.cleared.remove(&(number, place));
+                self.met.insert((number, place), there);
                 if !there {
                     self.checked.remove(&(number, place));
                 }
