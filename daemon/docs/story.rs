@@ -282,22 +282,22 @@ pub fn merge(
     };
     let out = merge::decide(Known::Changes(&changes), local, local, remote, &rules);
     let mut merged = out.local;
-    carry_marks(&mut merged, local);
-    carry_marks(&mut merged, &without_old_marks(remote, bases, local));
+    merged.boxes = Vec::new();
+    carry_marks(&mut merged, &without_cleared(local, bases, remote));
+    carry_marks(&mut merged, &without_cleared(remote, bases, local));
     (merged, out.conflicts)
 }
 
-/// An item without the marks that were there already when both last met: a box that a person has cleared since is not
-/// checked again.
-fn without_old_marks(remote: &Record, bases: &[Base], local: &Record) -> Record {
-    let mut news = remote.clone();
-    let Some(base) = bases.first() else { return news };
-    let here: BTreeSet<BoxKey> = record::keys(&local.boxes).into_iter().collect();
-    let then = base.marks.on(&remote.boxes);
-    for ((one, was), key) in news.boxes.iter_mut().zip(then).zip(record::keys(&remote.boxes)) {
-        one.checked &= !(was.checked && here.contains(&key));
+/// One side without the marks that stood on both when they last met, and that the other side has cleared since.
+fn without_cleared(side: &Record, bases: &[Base], other: &Record) -> Record {
+    let mut left = side.clone();
+    let Some(base) = bases.first() else { return left };
+    let others = record::by_key(&other.boxes);
+    let then = base.marks.on(&side.boxes);
+    for ((one, was), key) in left.boxes.iter_mut().zip(then).zip(record::keys(&side.boxes)) {
+        one.checked &= !(was.checked && others.get(&key).is_some_and(|other| !other.checked));
     }
-    news
+    left
 }
 
 /// The fields that are not the same, boxes apart.

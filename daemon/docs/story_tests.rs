@@ -156,6 +156,21 @@ fn a_box_that_is_checked_on_either_side_is_checked() {
 }
 
 #[test]
+fn a_box_that_was_checked_on_both_sides_is_cleared_when_either_clears_it() {
+    let old = item("- [x] one\n- [x] two\n- [x] three");
+    let base = base_of(&old);
+    let mut local = Document::parse(&written(&old)).record();
+    for one in &mut local.boxes {
+        one.checked = one.text != "one";
+    }
+    let mut new = old.clone();
+    new.body = "- [x] one\n- [ ] two\n- [x] three".into();
+    let (merged, conflicts) = merge(&local, std::slice::from_ref(&base), &said(&new), None);
+    assert!(conflicts.is_empty());
+    assert_eq!(for_people(&merged).description, "- [ ] one\n- [ ] two\n- [x] three");
+}
+
+#[test]
 fn what_is_no_criterion_stays_in_the_description() {
     let body = "Intro\n\n### Acceptance criteria:\nBoth must hold:\n- one\n  with more\n  - and a detail\n- two\n\n### Notes\n- not one\n";
     let fields = said(&item(body));
