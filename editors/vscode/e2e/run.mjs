@@ -274,6 +274,31 @@ try {
   await until("and gone from the view", async () => !(await rows()).some((text) => text.startsWith("web/FS-001/US-001")));
   check("a decision is carried out, and the conflict is gone");
 
+  // Another one, merged in the editor and pushed.
+  trackerDoes("edit 4 title Enter");
+  fs.writeFileSync(story, fs.readFileSync(story, "utf8").replaceAll("Sign in", "Come in"));
+  await until("the tracker has taken the edit", () => said.includes("#4 [FS-001][US-001] Enter"));
+  synced();
+  await until("the next conflict is shown", async () => (await rows()).some((text) => text.startsWith("web/FS-001/US-001")));
+  await act("web/FS-001/US-001", "Take the Merged Text");
+  await until("what nobody has merged is not taken", async () => (await page.locator(".notifications-toasts").allInnerTexts()).join(" ").includes("conflict"));
+  assert.ok(fs.readFileSync(story, "utf8").includes('title: "Come in"'), "a look or a click took something");
+  await row("web/FS-001/US-001").click();
+  const result = page.locator(".merge-editor .code-view.result .view-lines").last();
+  await until("its result can be written", async () => (await result.allInnerTexts()).join(" ").replaceAll("\u00a0", " ").includes("Sign in"));
+  await result.click();
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("## title\n\nWalk in\n");
+  await act("web/FS-001/US-001", "Take the Merged Text");
+  await until("the merged text stands in the story", () => fs.readFileSync(story, "utf8").includes('title: "Walk in"'));
+  const there = () => fetch(`${environment.GITHUB_API_URL}/repos/acme/web/issues/4`, { headers: { authorization: `Bearer ${environment.GITHUB_TOKEN}` } }).then((reply) => reply.json());
+  await until("and in the tracker", async () => (await there()).title === "[FS-001][US-001] Walk in");
+  check("what was merged in the editor, and not yet saved, stands in the story and in the tracker");
+
+  // With nothing to do the daemon is left alone, so that it can leave.
+  await until("no stream is open", () => /Open streams: 0$/m.test(jobs("daemon", "status")));
+  check("a daemon with nothing to do is not kept alive");
+
   // What a name can do.
   const evil = path.join(work, "src", "evil\u202egpj.exe");
   fs.mkdirSync(evil, { recursive: true });

@@ -10,6 +10,7 @@ import {
   ItemState,
   type Job,
   JobState,
+  JobType,
   PauseReason,
 } from "../gen/specweave/jobs/v1/jobs_pb";
 
@@ -26,17 +27,19 @@ const GROUPS: [string, JobState[]][] = [
   ["Failed", [JobState.FAILED]],
   ["With Warnings", [JobState.COMPLETED_WITH_WARNINGS]],
   ["Completed", [JobState.COMPLETED]],
-  ["Unknown", [JobState.UNSPECIFIED]],
 ];
 
 /** Jobs by state, those that want attention first; empty groups are left out. */
 export function groups(jobs: Iterable<Job>): Group[] {
   const all = [...jobs].sort((one, other) => started(other) - started(one) || one.id.localeCompare(other.id));
-  return GROUPS.map(([label, states]) => ({
-    label,
-    states,
-    jobs: all.filter((job) => states.includes(job.state)),
-  })).filter((group) => group.jobs.length > 0);
+  const isKnown = (job: Job) => GROUPS.some(([, states]) => states.includes(job.state));
+  const named = GROUPS.map(([label, states]) => ({ label, states, jobs: all.filter((job) => states.includes(job.state)) }));
+  return [...named, { label: "Unknown", states: [], jobs: all.filter((job) => !isKnown(job)) }].filter((group) => group.jobs.length > 0);
+}
+
+/** The contract only grows: a later daemon may say what this extension has no word for. */
+export function word(names: Record<number, string>, value: number): string {
+  return (names[value] ?? "unknown").toLowerCase();
 }
 
 function timestampMs(at: Timestamp): number {
@@ -58,7 +61,12 @@ export function isActive(job: Job): boolean {
 /** Names come from remotes: control characters and marks that turn the direction of writing do no harm. */
 export function plain(text: string): string {
   // eslint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\u00b7");
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, "\u00b7");
+}
+
+/** The same for a notification, in which the editor makes links of `[text](address)`, also such as run a command. */
+export function forMessage(text: string): string {
+  return plain(text).replaceAll("](", "]\u200b(");
 }
 
 export function title(job: Job): string {
@@ -123,13 +131,12 @@ function join(parts: string[]): string {
 /** What the item's menu goes by: `job:running:killable`. */
 export function jobContext(job: Job): string {
   const is = (...states: JobState[]) => states.includes(job.state);
-  const word = JobState[job.state].toLowerCase();
   const can = [
     is(JobState.RUNNING, JobState.PENDING, JobState.SCHEDULED) || (is(JobState.PAUSED) && isActive(job)) ? "killable" : "",
     is(JobState.PAUSED, JobState.FAILED, JobState.COMPLETED_WITH_WARNINGS, JobState.SCHEDULED) ? "resumable" : "",
     !job.foreign && !isActive(job) ? "removable" : "",
   ];
-  return ["job", word, ...can.filter((one) => one !== "")].join(":");
+  return ["job", word(JobState, job.state), ...can.filter((one) => one !== "")].join(":");
 }
 
 export function jobIcon(job: Job): string {
@@ -163,7 +170,7 @@ export function tooltip(job: Job, now: number): string {
   const at = (moment: Job["startedAt"]) => (moment ? new Date(timestampMs(moment)).toLocaleString() : "");
   return (
     `### ${escaped(title(job))}\n\n` +
-    line("Id", `\`${plain(job.id)}\` (${escaped(job.typeName)})`) +
+    line("Id", `${escaped(job.id)} (${escaped(job.typeName)})`) +
     line("State", escaped(detail(job, now))) +
     line("Under way", (progress?.active ?? []).map((one) => escaped(one.name) + bytes(one.receivedBytes) + part(one)).join(", ")) +
     line("Failed", (progress?.failedItems ?? []).map(escaped).join(", ")) +
@@ -188,17 +195,22 @@ export function itemIcon(item: Item): string {
 
 export function itemDetail(item: Item): string {
   if (item.failure) return plain(item.failure.message);
-  if (item.action !== Action.UNSPECIFIED && item.action !== Action.CLONE) return Action[item.action].toLowerCase();
+  if (item.action !== Action.UNSPECIFIED && item.action !== Action.CLONE) return word(Action, item.action);
   return item.state === ItemState.SKIPPED ? "was there already" : "";
 }
 
-/** `item:failed:folder:url`. */
-export function itemContext(item: Item): string {
+/** `item:failed:retry:url`, `item:done:folder`, `item:done:story`. */
+export function itemContext(item: Item, job: Job): string {
   const isDone = item.state === ItemState.DONE || item.state === ItemState.SKIPPED;
+  const isClone = job.type === JobType.CLONE_REPOS;
+  // Of an import's items only their places are known, and a job that is done again and again tries all of them.
+  const knowsNames = (isClone || job.type === JobType.SYNC_EXTERNAL) && !job.schedule;
+  const canRetry = knowsNames && [JobState.PAUSED, JobState.FAILED, JobState.COMPLETED_WITH_WARNINGS].includes(job.state);
   return [
     "item",
-    ItemState[item.state].toLowerCase(),
-    ...(item.target && isDone ? ["folder"] : []),
+    word(ItemState, item.state),
+    ...(item.state === ItemState.FAILED && canRetry ? ["retry"] : []),
+    ...(item.target && (isDone || !isClone) ? [isClone ? "folder" : "story"] : []),
     ...(/^https?:/.test(item.url) ? ["url"] : []),
   ].join(":");
 }
@@ -212,7 +224,8 @@ export function statusBar(jobs: Iterable<Job>): string | undefined {
     const sum = (read: (job: Job) => bigint) => running.reduce((total, job) => total + read(job), 0n);
     const total = sum((job) => job.progress?.total ?? 0n);
     const percent = total > 0n ? ` ${(sum((job) => job.progress?.current ?? 0n) * 100n) / total}%` : "";
-    return `$(sync~spin) ${running.length === 1 ? title(running[0]!) : `${running.length} jobs`}${percent}`;
+    // The editor draws a `$(name)` in it.
+    return `$(sync~spin) ${running.length === 1 ? title(running[0]!).replaceAll("$(", "$\u200b(") : `${running.length} jobs`}${percent}`;
   }
   return paused.length > 0 ? `$(debug-pause) ${paused.length} paused` : undefined;
 }
@@ -225,28 +238,44 @@ export interface Notice {
   label: string;
 }
 
-/** What is said of a job whose state has changed, or that is over before anybody saw it begin; nothing where nobody has to know. */
-export function notice(before: Job | undefined, job: Job, wanted: "all" | "problems" | "none"): Notice | undefined {
-  if (wanted === "none" || job.foreign || before?.state === job.state) return undefined;
+/** A pause of so long is told also where the job goes on by itself. */
+const LONG_PAUSE_MS = 15 * 60_000;
+
+/** Whether something has become of a job, beside its progress. */
+function isNews(before: Job | undefined, job: Job): boolean {
+  const at = (moment: Job["completedAt"]) => (moment ? timestampMs(moment) : 0);
+  return (
+    !before ||
+    before.state !== job.state ||
+    before.pause?.reason !== job.pause?.reason ||
+    at(before.completedAt) !== at(job.completedAt) ||
+    at(before.schedule?.lastAt) !== at(job.schedule?.lastAt)
+  );
+}
+
+/** What is said of a job that has ended or paused, also when that was over before anybody saw it begin; nothing where nobody has to know. */
+export function notice(before: Job | undefined, job: Job, wanted: "all" | "problems" | "none", now: number): Notice | undefined {
+  if (wanted === "none" || job.foreign || !isNews(before, job)) return undefined;
   const name = title(job);
   const last = job.state === JobState.SCHEDULED ? (job.schedule?.lastState ?? JobState.UNSPECIFIED) : job.state;
+  const told = (level: Notice["level"], text: string, action: Notice["action"], label: string): Notice => ({ level, text: forMessage(text), action, label });
   switch (last) {
-    case JobState.FAILED: {
-      const isToken = job.failure?.reason === FailureReason.AUTHENTICATION;
-      return { level: "error", text: `${name} failed: ${plain(job.failure?.message ?? "")}`, action: "resume", label: isToken ? "Go On with a New Token" : "Try Again" };
-    }
+    case JobState.FAILED:
+      return told("error", `${name} failed: ${job.failure?.message ?? ""}`, "resume", "Try Again");
     case JobState.COMPLETED_WITH_WARNINGS: {
       const inConflict = (job.progress?.inConflict ?? 0n) > 0n;
-      return { level: "warning", text: `${name}: ${plain(job.warning)}`, action: inConflict ? "conflicts" : "resume", label: inConflict ? "Decide" : "Try Again" };
+      return told("warning", `${name}: ${job.warning}`, inConflict ? "conflicts" : "resume", inConflict ? "Decide" : "Try Again");
     }
     case JobState.PAUSED: {
       const reason = job.pause?.reason;
-      const isOrdered = reason === PauseReason.KILLED || reason === PauseReason.DAEMON_STOPPED;
-      if (isOrdered || (job.pause?.resumeAt && wanted !== "all")) return undefined;
-      return { level: "warning", text: `${name} is paused: ${plain(job.pause?.message ?? "")}`, action: "resume", label: "Go On" };
+      if (reason === PauseReason.KILLED || reason === PauseReason.DAEMON_STOPPED) return undefined;
+      const text = `${name} is paused: ${job.pause?.message ?? ""}`;
+      if (!job.pause?.resumeAt) return told("warning", text, "resume", "Go On");
+      const isLong = timestampMs(job.pause.resumeAt) - now >= LONG_PAUSE_MS;
+      return isLong || wanted === "all" ? told("info", `${text} (${countdown(job.pause.resumeAt, now)})`, "show", "Show") : undefined;
     }
     case JobState.COMPLETED:
-      return wanted === "all" ? { level: "info", text: `${name}: completed`, action: "show", label: "Show" } : undefined;
+      return wanted === "all" ? told("info", `${name}: completed`, "show", "Show") : undefined;
     default:
       return undefined;
   }
@@ -285,6 +314,17 @@ export function fieldsOf(text: string, conflict: Conflict): Map<string, string> 
   }
   close();
   return fields;
+}
+
+/** The fields that stand as before either side changed them: nobody has merged them, or somebody wants neither side. */
+export function unmerged(fields: Map<string, string>, conflict: Conflict): string[] {
+  const isOf = (text: string | undefined, value: string) => (text ?? "").trim() === value;
+  return conflict.fields
+    .filter(({ name, base, local, remote }) => {
+      const value = fields.get(name);
+      return value !== undefined && isOf(base, value) && !isOf(local, value) && !isOf(remote, value);
+    })
+    .map(({ name }) => name);
 }
 
 /** The conflict's file with these texts in the place of what both sides say. Undefined where it has no such part. */

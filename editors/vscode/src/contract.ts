@@ -26,6 +26,11 @@ export function wantsRest(error: unknown): boolean {
   return info?.reason === "SHUTTING_DOWN" && ["asked", "idle"].includes(info.metadata["because"] ?? "");
 }
 
+/** Whether nobody listens there any more, or somebody who is leaving; a connection that breaks is called a cancellation. */
+export function isNobody(error: unknown): boolean {
+  return [Code.Unavailable, Code.Canceled].includes(ConnectError.from(error).code);
+}
+
 /** What an error of the daemon says, for people: its text, and the command or hint that goes with it. */
 export function told(error: unknown): { text: string; reason: string; hint: string } {
   if (!(error instanceof ConnectError)) return { text: error instanceof Error ? error.message : String(error), reason: "", hint: "" };

@@ -14,35 +14,47 @@ export interface Listener {
   state(state: State, why: string): void;
 }
 
-/** After so long without an active job the stream is let go. */
-const LINGER_MS = 20_000;
+export interface Surroundings {
+  program(): string;
+  /** Whether something may be started in this workspace. */
+  isTrusted(): boolean;
+}
+
+/** After so long without an active job the stream is let go; one that says nothing for so long is taken up anew. */
+const TIMES = { lingerMs: 20_000, silentMs: 60_000 };
 const RETRY_MS = [100, 250, 500, 1_000, 2_000, 5_000];
 const CALL_MS = 30_000;
+/** A daemon says who it is at once. */
+const WHO_MS = 5_000;
 
 export class Daemon {
   private readonly known = new Map<string, Job>();
-  /** The one connection, by the endpoint that it leads to. */
-  private connection: { endpoint: string; client: JobsClient } | undefined;
+  /** The one connection, by the endpoint that it leads to; to no client where that is not this project's daemon. */
+  private connection: { endpoint: string; client: Promise<JobsClient | undefined> } | undefined;
   private watching: AbortController | undefined;
+  /** How often it was looked for a daemon: what an earlier look finds is no news. */
+  private looks = 0;
   private tries = 0;
   private retry: NodeJS.Timeout | undefined;
   private linger: NodeJS.Timeout | undefined;
+  private silence: NodeJS.Timeout | undefined;
   private hasLooked = false;
   private isClosed = false;
 
   constructor(
     readonly root: string,
-    private readonly program: () => string,
+    private readonly surroundings: Surroundings,
     private readonly listener: Listener,
+    private readonly times = TIMES,
   ) {
     // A file that is replaced cannot be watched by its inode, and its folder need not exist yet: it is looked at.
     fs.watchFile(this.endpointFile, { interval: 500 }, (now, before) => {
-      if (now.mtimeMs !== before.mtimeMs && now.size > 0) this.comeBack();
+      if (now.mtimeMs !== before.mtimeMs && now.size > 0) this.lookAgain();
     });
     fs.watchFile(this.listFile, { interval: 1_000 }, (now, before) => {
-      if (now.mtimeMs !== before.mtimeMs && !this.watching) this.comeBack();
+      if (now.mtimeMs !== before.mtimeMs) this.lookAgain();
     });
-    this.comeBack();
+    this.lookAgain();
   }
 
   private get endpointFile(): string {
@@ -62,72 +74,108 @@ export class Daemon {
     fs.unwatchFile(this.endpointFile);
     fs.unwatchFile(this.listFile);
     clearTimeout(this.retry);
-    clearTimeout(this.linger);
     this.watching?.abort();
+  }
+
+  /** Something may have changed: a daemon is looked for, and watched if it is there. */
+  lookAgain(): void {
+    void this.look();
   }
 
   /** The daemon for something that changes something: started if none runs. */
   async started(): Promise<JobsClient> {
+    if (!this.surroundings.isTrusted()) throw new Error("this workspace is not trusted: nothing is started or changed in it");
     await this.run(["endpoint", "--start"]);
     const client = await this.connect();
     if (!client) throw new Error("the daemon was started and has published no endpoint");
-    if (!this.watching) this.comeBack();
+    this.lookAgain();
     return client;
   }
 
-  /** The daemon for a look; none where none runs. */
+  /** The daemon for a look; none where none runs, or none that answers. */
   running(): Promise<JobsClient | undefined> {
-    return this.connect();
+    return this.connect().catch(() => undefined);
   }
 
   /** Runs the program in the project; gives what it prints. */
   run(words: string[]): Promise<string> {
     return new Promise((resolve, reject) => {
       const options = { cwd: this.root, timeout: CALL_MS, maxBuffer: 64 * 1024 * 1024 };
-      execFile(this.program(), words, options, (error, out, told) => {
+      // Of a folder that is gone Node says the same as of a program.
+      if (!fs.existsSync(this.root)) return reject(new Error(`${this.root} is not there any more`));
+      execFile(this.surroundings.program(), words, options, (error, out, told) => {
         if (!error) return resolve(out);
-        if ((error as NodeJS.ErrnoException).code === "ENOENT") this.listener.state("noProgram", error.message);
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === "ENOENT" || code === "EACCES") this.listener.state("noProgram", error.message);
         const first = told.split("\n").find((line) => line.startsWith("error: "));
         reject(Object.assign(new Error(first?.slice("error: ".length) ?? error.message), { out }));
       });
     });
   }
 
+  /** Undefined where no daemon runs; an error where one does not answer. */
   private async connect(): Promise<JobsClient | undefined> {
+    const endpoint = await fs.promises.readFile(this.endpointFile, "utf8").catch(() => undefined);
+    if (endpoint === undefined) return undefined;
+    if (this.connection?.endpoint !== endpoint) this.connection = { endpoint, client: this.verified(endpoint) };
+    const { connection } = this;
     try {
-      const published = fs.readFileSync(this.endpointFile, "utf8");
-      if (this.connection?.endpoint === published) return this.connection.client;
-      const { endpoint } = JSON.parse(published) as { endpoint?: unknown };
-      const socket = typeof endpoint === "string" && endpoint.startsWith("unix:/") ? endpoint.slice("unix:".length) : undefined;
-      if (!socket || fs.statSync(socket).uid !== process.getuid?.()) return undefined;
-      const { clientOf } = await import("./contract");
-      if (this.connection?.endpoint !== published) this.connection = { endpoint: published, client: clientOf(socket, CALL_MS) };
-      return this.connection.client;
-    } catch {
-      return undefined;
+      return await connection.client;
+    } catch (error) {
+      this.forget(connection);
+      const { isNobody } = await import("./contract");
+      if (isNobody(error)) return undefined;
+      throw error;
     }
   }
 
-  private comeBack(): void {
+  private forget(connection: typeof this.connection): void {
+    if (this.connection === connection) this.connection = undefined;
+  }
+
+  /** The client of the daemon that an endpoint leads to, if it is this project's: the file may have come with a copy of another. */
+  private async verified(published: string): Promise<JobsClient | undefined> {
+    const socket = socketOf(published);
+    if (!socket) return undefined;
+    const { clientOf } = await import("./contract");
+    const client = clientOf(socket, CALL_MS);
+    const info = await client.getInfo({}, { timeoutMs: WHO_MS });
+    const here = fs.statSync(path.join(this.root, ".specweave"), { bigint: true });
+    return info.specweaveInode === here.ino && info.specweaveDevice === here.dev ? client : undefined;
+  }
+
+  private async look(): Promise<void> {
     clearTimeout(this.retry);
-    if (this.isClosed || this.watching) return;
-    void this.connect().then((client) => {
-      if (this.isClosed || this.watching) return;
-      return client ? this.watch(client) : this.readFiles();
-    });
+    const look = ++this.looks;
+    const isOver = () => this.isClosed || this.watching !== undefined || look !== this.looks;
+    if (isOver()) return;
+    try {
+      const client = await this.connect();
+      if (isOver()) return;
+      if (client) return await this.watch(client);
+      if (await this.readFiles(isOver)) this.listener.state("resting", "");
+    } catch (error) {
+      if (isOver()) return;
+      this.listener.state("unreachable", error instanceof Error ? error.message : String(error));
+      this.tryLater();
+      await this.readFiles(isOver);
+    }
+  }
+
+  private tryLater(): void {
+    this.retry = setTimeout(() => this.lookAgain(), RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)]);
   }
 
   private async watch(client: JobsClient): Promise<void> {
     const watching = new AbortController();
+    const { connection } = this;
     this.watching = watching;
-    let again = true;
+    let trouble = "";
     try {
-      const info = await client.getInfo({});
-      const here = fs.statSync(path.join(this.root, ".specweave"), { bigint: true });
-      // The endpoint file may have come with a copy of another project.
-      if (info.specweaveInode !== here.ino || info.specweaveDevice !== here.dev) throw new Error("it serves another project");
+      this.expectNews(watching);
       for await (const { event } of client.watchJobs({ gapMs: 100 }, { signal: watching.signal, timeoutMs: 0 })) {
         this.tries = 0;
+        this.expectNews(watching);
         this.listener.state("ready", "");
         if (event.case === "snapshot") {
           const gone = [...this.known.keys()].filter((id) => !event.value.jobs.some((job) => job.id === id));
@@ -137,37 +185,51 @@ export class Daemon {
         }
         this.lingerUnlessBusy(watching);
       }
+      trouble = "the stream has ended";
     } catch (error) {
       const { wantsRest } = await import("./contract");
-      again = !watching.signal.aborted && !wantsRest(error);
-      if (again && this.tries >= 3) this.listener.state("unreachable", error instanceof Error ? error.message : String(error));
+      const isOrdered = watching.signal.aborted ? watching.signal.reason !== SILENT : wantsRest(error);
+      if (!isOrdered) trouble = error instanceof Error ? error.message : String(error);
     }
-    if (this.watching === watching) this.watching = undefined;
-    if (again && !this.isClosed) {
-      this.retry = setTimeout(() => this.comeBack(), RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)]);
-    } else if (!this.isClosed) {
-      this.listener.state("resting", "");
-    }
+    clearTimeout(this.silence);
+    clearTimeout(this.linger);
+    this.linger = undefined;
+    this.watching = undefined;
+    if (this.isClosed) return;
+    if (!trouble) return this.listener.state("resting", "");
+    this.forget(connection);
+    if (this.tries >= 3) this.listener.state("unreachable", trouble);
+    this.tryLater();
+  }
+
+  /** A daemon that has nothing to tell says that. */
+  private expectNews(watching: AbortController): void {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => watching.abort(SILENT), this.times.silentMs);
   }
 
   private lingerUnlessBusy(watching: AbortController): void {
-    clearTimeout(this.linger);
-    if (![...this.known.values()].some(isActive)) {
-      this.linger = setTimeout(() => watching.abort(), LINGER_MS);
+    if ([...this.known.values()].some(isActive)) {
+      clearTimeout(this.linger);
+      this.linger = undefined;
+    } else {
+      this.linger ??= setTimeout(() => watching.abort(), this.times.lingerMs);
     }
   }
 
-  /** Without a daemon, the documented files say what is known. */
-  private async readFiles(): Promise<void> {
+  /** Without a daemon, the documented files say what is known. Whether that was read, and was still wanted. */
+  private async readFiles(isOver: () => boolean): Promise<boolean> {
     try {
       const { jobs } = JSON.parse(await this.run(["list", "--all", "--json"])) as { jobs: unknown[] };
       const { fromDocument } = await import("./document");
+      if (isOver()) return false;
       const read = jobs.map(fromDocument);
       const ids = new Set(read.map((job) => job.id));
       this.learn(read, [...this.known.keys()].filter((id) => !ids.has(id)));
-      this.listener.state("resting", "");
+      return true;
     } catch {
       // A program that is not there has been told; anything else is tried when a file changes.
+      return false;
     }
   }
 
@@ -177,5 +239,19 @@ export class Daemon {
     this.listener.jobs(this.known, jobs, removed, isFirst);
     for (const id of removed) this.known.delete(id);
     for (const job of jobs) this.known.set(job.id, job);
+  }
+}
+
+/** Why a stream was let go that the daemon has forgotten. */
+const SILENT = "silent";
+
+/** The socket that an endpoint file names, if it is this user's. */
+function socketOf(published: string): string | undefined {
+  try {
+    const { endpoint } = JSON.parse(published) as { endpoint?: unknown };
+    const socket = typeof endpoint === "string" && endpoint.startsWith("unix:/") ? endpoint.slice("unix:".length) : undefined;
+    return socket && fs.statSync(socket).uid === process.getuid?.() ? socket : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -44,13 +44,14 @@ export function fromDocument(value: unknown): Job {
       ? { message: text(pause, "message"), reason: word(PauseReason, pause["reason"]), resumeAt: moment(pause["resume_at"]) }
       : undefined,
     schedule: schedule
-      ? { nextAt: moment(schedule["next_at"]), everySeconds: count(schedule, "every_seconds"), lastState: word(JobState, schedule["last_state"]) }
+      ? { nextAt: moment(schedule["next_at"]), everySeconds: count(schedule, "every_seconds"), lastState: word(JobState, schedule["last_state"]), lastAt: moment(schedule["last_at"]) }
       : undefined,
     progress: {
       current: count(progress, "current"),
       total: count(progress, "total"),
       percentage: Number(progress["percentage"] ?? 0),
       failed: count(progress, "failed"),
+      inConflict: count(progress, "in_conflict"),
       failedItems: Array.isArray(progress["failed_items"]) ? progress["failed_items"].map(String) : [],
     },
   });

@@ -2,11 +2,12 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as vscode from "vscode";
-import { isActive, notice, plain, statusBar, title } from "./board";
+import { forMessage, isActive, notice, plain, statusBar, title } from "./board";
 import { type ConflictNode, ConflictsTree } from "./conflicts";
 import type { State } from "./daemon";
 import { program } from "./program";
 import { Project, rootOf } from "./project";
+import { Logs } from "./logs";
 import { clone, importItems, sync, update } from "./start";
 import { JobsTree, type Node } from "./tree";
 import { type Job, OnConflict } from "../gen/specweave/jobs/v1/jobs_pb";
@@ -22,12 +23,14 @@ class Extension {
   private projects: Project[] = [];
   private readonly states = new Map<string, State>();
   private readonly tree = new JobsTree(() => this.projects);
-  private readonly conflicts = new ConflictsTree(() => this.projects);
+  private readonly conflicts: ConflictsTree;
   private readonly view = vscode.window.createTreeView("specweaveJobs.jobs", { treeDataProvider: this.tree });
   private readonly bar = vscode.window.createStatusBarItem("specweaveJobs", vscode.StatusBarAlignment.Left, 10);
-  private readonly logs = new Map<string, vscode.OutputChannel>();
+  private readonly logs = new Logs();
+  private folders: vscode.Disposable[] = [];
 
   constructor(private readonly context: vscode.ExtensionContext) {
+    this.conflicts = new ConflictsTree(() => this.projects, (context.storageUri ?? context.globalStorageUri).fsPath);
     this.bar.name = "SpecWeave Jobs";
     this.bar.command = "specweaveJobs.show";
     context.subscriptions.push(
@@ -37,28 +40,47 @@ class Extension {
       this.conflicts.register(),
       vscode.window.registerTreeDataProvider("specweaveJobs.conflicts", this.conflicts),
       vscode.workspace.onDidChangeWorkspaceFolders(() => this.findProjects()),
+      // Which program runs may depend on either.
+      vscode.workspace.onDidGrantWorkspaceTrust(() => this.lookAgain()),
+      vscode.workspace.onDidChangeConfiguration((change) => change.affectsConfiguration("specweaveJobs.program") && this.lookAgain()),
       { dispose: () => this.projects.forEach((project) => project.daemon.close()) },
-      { dispose: () => this.logs.forEach((log) => log.dispose()) },
+      { dispose: () => this.folders.forEach((folder) => folder.dispose()) },
+      this.logs,
     );
     this.registerCommands();
     this.findProjects();
   }
 
+  private lookAgain(): void {
+    this.projects.forEach((project) => project.daemon.lookAgain());
+  }
+
   private findProjects(): void {
     const folders = vscode.workspace.workspaceFolders ?? [];
+    this.folders.forEach((folder) => folder.dispose());
+    this.folders = folders.map((folder) => {
+      const watcher = vscode.workspace.createFileSystemWatcher(new vscode.RelativePattern(folder, ".specweave"), false, true, false);
+      return vscode.Disposable.from(watcher, watcher.onDidCreate(() => this.findProjects()), watcher.onDidDelete(() => this.findProjects()));
+    });
     const roots = new Set(folders.flatMap(({ uri }) => (uri.scheme === "file" ? (rootOf(uri.fsPath) ?? []) : [])));
-    for (const gone of this.projects.filter((project) => !roots.has(project.root))) gone.daemon.close();
+    for (const { root, daemon } of this.projects.filter((project) => !roots.has(project.root))) {
+      daemon.close();
+      this.states.delete(root);
+      this.logs.close(root);
+    }
     const kept = this.projects.filter((project) => roots.has(project.root));
     const known = new Set(kept.map((project) => project.root));
     const added = [...roots].filter((root) => !known.has(root)).map((root) => this.project(root));
     this.projects = [...kept, ...added];
     this.showState();
+    this.showBar();
     this.tree.refresh();
     void this.conflicts.refresh();
   }
 
   private project(root: string): Project {
-    return new Project(root, () => program(this.context), {
+    const surroundings = { program: () => program(this.context), isTrusted: () => vscode.workspace.isTrusted };
+    return new Project(root, surroundings, {
       jobs: (before, changed, removed, isFirst) => {
         // What had ended before the first look is no news.
         if (!isFirst) changed.forEach((job) => this.tell(root, before.get(job.id), job));
@@ -71,8 +93,11 @@ class Extension {
         });
       },
       state: (state) => {
+        if (this.states.get(root) === state) return;
         this.states.set(root, state);
         this.showState();
+        const project = this.projects.find((one) => one.root === root);
+        if (state === "ready" && project) this.logs.goOn(project);
       },
     });
   }
@@ -95,7 +120,7 @@ class Extension {
 
   private tell(root: string, before: Job | undefined, job: Job): void {
     const wanted = vscode.workspace.getConfiguration("specweaveJobs").get<"all" | "problems" | "none">("notifications", "problems");
-    const told = notice(before, job, wanted);
+    const told = notice(before, job, wanted, Date.now());
     if (!told) return;
     const show =
       told.level === "error"
@@ -120,7 +145,6 @@ class Extension {
         ),
       );
     const onProject = (run: (project: Project) => Promise<unknown>) => async () => {
-      if (!vscode.workspace.isTrusted) throw new Error("this workspace is not trusted: nothing is started in it");
       const project = await this.chosen();
       if (project) await run(project);
     };
@@ -139,8 +163,10 @@ class Extension {
     add("retryItem", ({ project, job, item }: ItemNode) => this.resume(project, job.id, [item.name]));
     add("remove", async ({ project, job }: JobNode) => (await project.daemon.started()).removeJob({ id: job.id }));
     add("copyId", ({ job }: JobNode) => vscode.env.clipboard.writeText(job.id));
-    add("openLog", ({ project, job }: JobNode) => this.openLog(project, job));
-    add("openFolder", ({ project, item }: ItemNode) => this.openFolder(project, item.target));
+    add("openLog", ({ project, job }: JobNode) => this.logs.open(project, job.id, title(job)));
+    add("openStory", ({ project, item }: ItemNode) => vscode.window.showTextDocument(vscode.Uri.file(inside(project, item.target))));
+    add("openFolder", ({ project, item }: ItemNode) =>
+      vscode.commands.executeCommand("vscode.openFolder", vscode.Uri.file(inside(project, item.target)), { forceNewWindow: true }));
     add("openUrl", ({ item }: ItemNode) => vscode.env.openExternal(vscode.Uri.parse(item.url, true)));
     add("openConflict", (node: ConflictNode) => this.conflicts.open(node));
     add("takeLocal", (node: ConflictNode) => this.conflicts.decide(node, OnConflict.LOCAL));
@@ -155,7 +181,7 @@ class Extension {
     } catch (error) {
       const { told } = await import("./contract");
       const { text, hint } = told(error);
-      void vscode.window.showErrorMessage(hint ? `${plain(text)} (${plain(hint)})` : plain(text));
+      void vscode.window.showErrorMessage(forMessage(hint ? `${text} (${hint})` : text));
     }
   }
 
@@ -169,41 +195,15 @@ class Extension {
   private async resume(project: Project, id: string, items: string[]): Promise<void> {
     const client = await project.daemon.started();
     const { notices } = await client.resumeJob({ id, items, environment: await project.environment() });
-    notices.forEach((text) => void vscode.window.showWarningMessage(plain(text)));
-  }
-
-  private async openFolder(project: Project, target: string): Promise<void> {
-    const folder = path.resolve(project.root, target);
-    if (!folder.startsWith(project.root + path.sep) || !fs.existsSync(folder)) throw new Error(`${plain(target)} is not there`);
-    await vscode.commands.executeCommand("vscode.openFolder", vscode.Uri.file(folder), { forceNewWindow: true });
-  }
-
-  /** The log as an output channel that follows the job to its end. */
-  private async openLog(project: Project, job: Job): Promise<void> {
-    const key = `${project.root}:${job.id}`;
-    const isOpen = this.logs.has(key);
-    const log = this.logs.get(key) ?? vscode.window.createOutputChannel(`Job ${job.id}: ${title(job)}`, "log");
-    this.logs.set(key, log);
-    log.show(true);
-    if (isOpen) return;
-    const client = await project.daemon.started();
-    // A character may be split over two messages.
-    const decoder = new TextDecoder("utf-8");
-    const stream = client.tailLog({ id: job.id, lastLines: 10_000, follow: true }, { timeoutMs: 0 });
-    void (async () => {
-      try {
-        for await (const { chunk } of stream) log.append(decoder.decode(chunk, { stream: true }));
-      } catch (error) {
-        const { told } = await import("./contract");
-        log.appendLine(`(the log could not be followed further: ${told(error).text})`);
-        this.logs.delete(key);
-      }
-    })();
+    notices.forEach((text) => void vscode.window.showWarningMessage(forMessage(text)));
   }
 
   private async doctor(project: Project): Promise<void> {
     // It ends with status 1 where something is wrong, and says what all the same.
-    const out = await project.daemon.run(["doctor", "--json"]).catch((error: { out?: string }) => error.out ?? "");
+    const out = await project.daemon.run(["doctor", "--json"]).catch((error: { out?: string }) => {
+      if (!error.out) throw error;
+      return error.out;
+    });
     const { findings } = JSON.parse(out) as { findings: { check: string; verdict: string; detail: string; fix?: string }[] };
     const icons: Record<string, string> = { ok: "$(pass)", note: "$(info)", wrong: "$(error)" };
     const order = ["wrong", "note", "ok"];
@@ -214,13 +214,22 @@ class Extension {
   }
 
   private async init(): Promise<void> {
-    const folder = vscode.workspace.workspaceFolders?.find(({ uri }) => uri.scheme === "file")?.uri.fsPath;
-    if (!folder) throw new Error("open a folder first");
-    if (!vscode.workspace.isTrusted) throw new Error("this workspace is not trusted");
+    if (!vscode.workspace.isTrusted) throw new Error("this workspace is not trusted: nothing is started or changed in it");
+    const folders = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri.fsPath).filter((one) => !rootOf(one));
+    const folder = folders.length > 1 ? await vscode.window.showQuickPick(folders, { title: "Which folder?" }) : folders[0];
+    if (!folder && folders.length > 1) return;
+    if (!folder) throw new Error("open a folder first that is no project yet");
     const { execFile } = await import("node:child_process");
     await new Promise<void>((resolve, reject) =>
       execFile(program(this.context), ["init"], { cwd: folder }, (error) => (error ? reject(error) : resolve())),
     );
     this.findProjects();
   }
+}
+
+/** What an item names in its project; a target that leads out of it is none. */
+function inside(project: Project, target: string): string {
+  const found = path.resolve(project.root, target);
+  if (!found.startsWith(project.root + path.sep) || !fs.existsSync(found)) throw new Error(`${target} is not there`);
+  return found;
 }

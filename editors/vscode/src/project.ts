@@ -2,25 +2,36 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as vscode from "vscode";
-import { Daemon, type Listener } from "./daemon";
-import { carried, type Variable } from "./environment";
+import { Daemon, type Listener, type Surroundings } from "./daemon";
+import { carried, hasGitHubToken, type Variable } from "./environment";
+
+/** Whether somebody has said no to lending the editor's session, in this window. */
+let isRefused = false;
 
 export class Project {
   readonly daemon: Daemon;
 
   constructor(
     readonly root: string,
-    program: () => string,
+    surroundings: Surroundings,
     listener: Listener,
   ) {
-    this.daemon = new Daemon(root, program, listener);
+    this.daemon = new Daemon(root, surroundings, listener);
   }
 
   /** The variables of this editor's environment, and its GitHub session where the user allows that. */
   async environment(): Promise<Variable[]> {
+    const own = carried(process.env);
     const may = vscode.workspace.getConfiguration("specweaveJobs").get<boolean>("useGitHubSession", false);
-    const session = may ? await vscode.authentication.getSession("github", ["repo"], { createIfNone: true }) : undefined;
-    return carried(process.env, session?.accessToken);
+    if (!may || isRefused || hasGitHubToken(own)) return own;
+    try {
+      const { accessToken } = await vscode.authentication.getSession("github", ["repo"], { createIfNone: true });
+      return [...own, { name: "GITHUB_TOKEN", value: accessToken }];
+    } catch {
+      // What a job needs may stand in `.env`, or need no token at all.
+      isRefused = true;
+      return own;
+    }
   }
 }
 

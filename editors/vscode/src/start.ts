@@ -1,7 +1,7 @@
 // Starting a job from the palette: what to work on, a preview to confirm, and the start.
 import { randomUUID } from "node:crypto";
 import * as vscode from "vscode";
-import { plain } from "./board";
+import { forMessage, plain, word } from "./board";
 import type { Project } from "./project";
 import { Action, Tracker } from "../gen/specweave/jobs/v1/jobs_pb";
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -21,7 +21,8 @@ export async function clone(project: Project): Promise<void> {
   });
   const words = wanted?.split(/\s+/).filter((word) => word !== "") ?? [];
   if (words.length === 0) return;
-  const org = words.find((word) => word.startsWith("org:"))?.slice("org:".length) ?? "";
+  const [org = "", ...others] = words.flatMap((word) => (word.startsWith("org:") ? [word.slice("org:".length)] : []));
+  if (others.length > 0) throw new Error("a job lists one organisation: start another one for the next");
   const sources = words.filter((word) => !word.startsWith("org:"));
   await confirmed(project, { case: "clone", value: { sources, githubOrg: org } });
 }
@@ -78,19 +79,27 @@ async function confirmed(project: Project, work: Work): Promise<void> {
     async (_progress, cancelled) => {
       const abort = new AbortController();
       cancelled.onCancellationRequested(() => abort.abort());
-      return client.previewJob({ spec, environment }, { signal: abort.signal, timeoutMs: 10 * 60_000 });
+      try {
+        return await client.previewJob({ spec, environment }, { signal: abort.signal, timeoutMs: 10 * 60_000 });
+      } catch (error) {
+        if (abort.signal.aborted) return undefined;
+        throw error;
+      }
     },
   );
+  if (!preview) return;
   const verb = work.case === "clone" ? (work.value.update ? "Update" : "Clone") : work.case === "import" ? "Import" : "Sync";
   const lines = preview.items.slice(0, 12).map((item) => {
     const count = item.count === undefined ? "" : ` (${item.count})`;
-    return `${Action[item.action]!.toLowerCase()}  ${plain(item.name)}${count}${item.reason ? `: ${plain(item.reason)}` : ""}`;
+    return `${word(Action, item.action)}  ${plain(item.name)}${count}${item.reason ? `: ${plain(item.reason)}` : ""}`;
   });
   if (preview.items.length > lines.length) lines.push(`and ${preview.items.length - lines.length} more`);
   lines.push(...preview.notes.map((note) => `(${plain(note)})`));
   const todo = preview.items.filter((item) => item.action !== Action.REFUSE && item.action !== Action.CHECK).length;
   const asked = `${verb}: ${preview.items.length === 0 ? "nothing to do" : `${todo} of ${preview.items.length}`}`;
-  const yes = await vscode.window.showInformationMessage(asked, { modal: true, detail: lines.join("\n") }, verb);
+  const choices = preview.items.length === 0 ? [] : [verb];
+  const yes = await vscode.window.showInformationMessage(forMessage(asked), { modal: true, detail: lines.join("\n") }, ...choices);
   if (yes !== verb) return;
-  await client.startJob({ requestId: randomUUID(), spec, environment });
+  // While somebody read that, the daemon may have left.
+  await (await project.daemon.started()).startJob({ requestId: randomUUID(), spec, environment });
 }

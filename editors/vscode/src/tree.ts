@@ -2,7 +2,7 @@
 import * as path from "node:path";
 import * as vscode from "vscode";
 import { detail, type Group, groups, itemContext, itemDetail, itemIcon, jobContext, jobIcon, plain, title, tooltip } from "./board";
-import { type Item, ItemState, type Job } from "../gen/specweave/jobs/v1/jobs_pb";
+import { type Item, ItemState, type Job, JobState } from "../gen/specweave/jobs/v1/jobs_pb";
 import type { Project } from "./project";
 
 export type Node =
@@ -22,14 +22,17 @@ interface JobNode {
 /** The editor draws at once what it is told after 200 quiet milliseconds, and nothing while it is told more often. */
 const GAP_MS = 250;
 
-/** Items that are shown of one job. */
+/** Items that are shown of one job; while it runs they are read again so often. */
 const MOST_ITEMS = 500;
+const ITEMS_GAP_MS = 1_000;
 
 export class JobsTree implements vscode.TreeDataProvider<Node> {
   private readonly changed = new vscode.EventEmitter<Node[] | undefined>();
   readonly onDidChangeTreeData = this.changed.event;
   private readonly nodes = new Map<string, JobNode>();
-  /** Jobs whose items could not be read. */
+  /** The items of jobs that were opened, as they were read of this job at that moment. */
+  private readonly read = new Map<string, { of: Job; at: number; nodes: Node[] }>();
+  /** Jobs whose items could not be read, or were not read again as they had been a moment ago. */
   private readonly unread = new Set<string>();
   private order = "";
   private drawn = 0;
@@ -62,6 +65,8 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
       this.order = order;
       this.nodes.clear();
       this.unread.clear();
+      const known = new Set(projects.flatMap((project) => [...project.daemon.jobs.values()].map((job) => key(project, job))));
+      for (const one of this.read.keys()) if (!known.has(one)) this.read.delete(one);
       return undefined;
     }
     const isStale = (project: Project, job: Job) =>
@@ -81,9 +86,10 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
     return node;
   }
 
-  /** What counts down is drawn anew. */
+  /** What counts down is drawn anew, and what is still to be read. */
   private tick(): void {
-    if (this.projects().some((project) => [...project.daemon.jobs.values()].some(counts))) this.refresh();
+    const isCounting = (project: Project) => [...project.daemon.jobs.values()].some(counts);
+    if (this.unread.size > 0 || this.projects().some(isCounting)) this.refresh();
   }
 
   async getChildren(node?: Node): Promise<Node[]> {
@@ -110,6 +116,12 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
   }
 
   private async items(project: Project, job: Job): Promise<Node[]> {
+    const known = this.read.get(key(project, job));
+    if (known?.of === job) return known.nodes;
+    if (known && job.state === JobState.RUNNING && Date.now() - known.at < ITEMS_GAP_MS) {
+      this.unread.add(key(project, job));
+      return known.nodes;
+    }
     const client = await project.daemon.running();
     if (!client || job.foreign) return [{ kind: "more", text: "Items are known while the daemon runs." }];
     try {
@@ -119,7 +131,9 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
       const others = room > 0 ? await client.getJob({ id: job.id, itemPageSize: room, itemStates: states }) : undefined;
       const nodes = [...failed.items, ...(others?.items ?? [])].map((item): Node => ({ kind: "item", project, job, item }));
       const isCut = failed.nextItemPageToken !== "" || (others?.nextItemPageToken ?? "") !== "" || room <= 0;
-      return isCut ? [...nodes, { kind: "more", text: `More: specweave-jobs show ${job.id} --items` }] : nodes;
+      if (isCut) nodes.push({ kind: "more", text: `More: specweave-jobs show ${job.id} --items` });
+      this.read.set(key(project, job), { of: job, at: Date.now(), nodes });
+      return nodes;
     } catch {
       this.unread.add(key(project, job));
       return [{ kind: "more", text: "The items could not be read." }];
@@ -152,7 +166,7 @@ export class JobsTree implements vscode.TreeDataProvider<Node> {
       case "item": {
         const item = new vscode.TreeItem(plain(node.item.name));
         item.description = itemDetail(node.item);
-        item.contextValue = itemContext(node.item);
+        item.contextValue = itemContext(node.item, node.job);
         item.iconPath = new vscode.ThemeIcon(itemIcon(node.item));
         return item;
       }
