@@ -25,6 +25,7 @@ use crate::store::tenure::Tenure;
 use crate::work::{Finish, Live, STORAGE_RETRY_MS, Stop};
 use finish::{Finished, Present};
 use handle::{Command, Reply};
+use memory::Spare;
 use run::{Cause, Run};
 use specweave_jobs::clock::{self, Millis};
 use specweave_jobs::disk;
@@ -71,6 +72,7 @@ pub struct Keeper {
     told: JoinSet<()>,
     /// Ends to be told once they are durable.
     finished: Vec<Finished>,
+    spare: Spare,
     stopping: Option<oneshot::Sender<bool>>,
 }
 
@@ -109,6 +111,7 @@ impl Keeper {
             answers: Vec::new(),
             told: JoinSet::new(),
             finished: Vec::new(),
+            spare: Spare::default(),
             stopping: None,
         };
         (keeper, handle)
@@ -118,7 +121,9 @@ impl Keeper {
     pub async fn keep(mut self) {
         self.load();
         self.settle();
-        memory::give_back_soon();
+        if self.runs.is_empty() {
+            self.spare.give_back_soon();
+        }
         while self.stopping.is_none() || !self.runs.is_empty() {
             let next_wake = self.next_wake();
             let first = tokio::select! {
@@ -262,7 +267,7 @@ impl Keeper {
             self.retain();
         }
         if self.runs.is_empty() {
-            memory::give_back_soon();
+            self.spare.give_back_soon();
         }
     }
 

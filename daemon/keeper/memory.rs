@@ -3,6 +3,7 @@
 
 use specweave_jobs::system::{self, Use};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// New work is refused when less than this part of what the process may use is left.
 const RESERVE_PERCENT: u64 = 10;
@@ -25,13 +26,27 @@ pub fn shortage() -> Option<String> {
 /// By then the daemon is reachable, or the end of the last run is written everywhere, and what that took is free as well.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Hands back what the start or a run took, for a daemon may live for days after it.
-pub fn give_back_soon() {
-    tokio::spawn(async {
-        tokio::time::sleep(SETTLED_AFTER).await;
-        // It goes through all of the heap.
-        let _ = tokio::task::spawn_blocking(system::give_memory_back).await;
-    });
+/// What the start or the last run took: it is handed back when nothing runs, for a daemon may live for days after it.
+#[derive(Default)]
+pub struct Spare(Option<AbortHandle>);
+
+impl Spare {
+    pub fn give_back_soon(&mut self) {
+        self.keep();
+        let giving = tokio::spawn(async {
+            tokio::time::sleep(SETTLED_AFTER).await;
+            // It goes through all of the heap.
+            let _ = tokio::task::spawn_blocking(system::give_memory_back).await;
+        });
+        self.0 = Some(giving.abort_handle());
+    }
+
+    /// A run begins, and would take it anew.
+    pub fn keep(&mut self) {
+        if let Some(giving) = self.0.take() {
+            giving.abort();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,7 @@ impl Keeper {
         let started = self.commit(id, Event::Started).and_then(|()| self.sync(id));
         started.inspect_err(|_| drop(disk::remove_file(&files.pid())))?;
 
+        self.spare.keep();
         self.last_run += 1;
         let number = self.last_run;
         let cancel = CancellationToken::new();
