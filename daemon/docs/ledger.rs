@@ -42,6 +42,9 @@ pub struct Entry {
     pub local: Prints,
     #[serde(rename = "r")]
     pub remote: Prints,
+    /// What was last written into the file, where that is something else: a person's words are in it.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Box<Prints>>,
     /// What was checked in the tracker.
     #[serde(rename = "m", default, skip_serializing_if = "Marks::is_empty")]
     pub marks: Marks,
@@ -78,7 +81,8 @@ fn is_zero(number: &u32) -> bool {
 
 impl Entry {
     pub fn base(&self) -> Base {
-        Base { local: self.local, remote: self.remote, marks: self.marks.clone() }
+        let written = self.written.as_deref().copied().unwrap_or(self.local);
+        Base { local: self.local, written, remote: self.remote, marks: self.marks.clone() }
     }
 }
 
@@ -363,6 +367,7 @@ mod tests {
             placed: Placed::Created,
             updated: 0,
             local: Prints([print; 5]),
+            written: None,
             remote: Prints([print; 5]),
             marks: Marks::default(),
         }

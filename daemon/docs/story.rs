@@ -82,15 +82,17 @@ fn print((_, words, count): &BoxKey) -> u64 {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Base {
     pub local: Prints,
+    /// What the file said when it was last written, in its front matter and its body alike.
+    pub written: Prints,
     pub remote: Prints,
     /// What was checked in the tracker.
     pub marks: Marks,
 }
 
 impl Base {
-    /// What an item says from now on, where its file says this.
+    /// What an item says from now on, where its file says this, all of it from the tracker or known to it.
     pub fn of(local: Prints, remote: &Record) -> Self {
-        Self { local, remote: Prints::of(remote), marks: Marks::of(&remote.boxes) }
+        Self { local, written: local, remote: Prints::of(remote), marks: Marks::of(&remote.boxes) }
     }
 
     /// Notes what both sides say, where they say the same.
@@ -283,21 +285,21 @@ pub fn merge(
     let out = merge::decide(Known::Changes(&changes), local, local, remote, &rules);
     let mut merged = out.local;
     merged.boxes = Vec::new();
-    carry_marks(&mut merged, &without_cleared(local, bases, remote));
-    carry_marks(&mut merged, &without_cleared(remote, bases, local));
+    let marks = bases.first().map(|base| base.marks.clone()).unwrap_or_default();
+    let then = Record { boxes: marks.on(&remote.boxes), ..remote.clone() };
+    carry_marks(&mut merged, &without_cleared(local, &then, remote));
+    carry_marks(&mut merged, &without_cleared(remote, &then, local));
     (merged, out.conflicts)
 }
 
-/// One side without the marks that stood on both when they last met, and that the other side has cleared since.
-fn without_cleared(side: &Record, bases: &[Base], other: &Record) -> Record {
-    let mut left = side.clone();
-    let Some(base) = bases.first() else { return left };
-    let others = record::by_key(&other.boxes);
-    let then = base.marks.on(&side.boxes);
-    for ((one, was), key) in left.boxes.iter_mut().zip(then).zip(record::keys(&side.boxes)) {
-        one.checked &= !(was.checked && others.get(&key).is_some_and(|other| !other.checked));
-    }
-    left
+/// One side without the marks that the other side has cleared since both last met; `then` is the item as it was marked at that time.
+fn without_cleared(side: &Record, then: &Record, other: &Record) -> Record {
+    let before = marks_of(side, then);
+    let boxes = marks_of(side, other).into_iter().zip(before).map(|((one, mark), (_, was))| {
+        let is_cleared = was == Some(true) && mark == Some(false);
+        Checkbox { checked: one.checked && !is_cleared, ..one }
+    });
+    Record { boxes: boxes.collect(), ..side.clone() }
 }
 
 /// The fields that are not the same, boxes apart.

@@ -171,6 +171,35 @@ fn a_box_that_was_checked_on_both_sides_is_cleared_when_either_clears_it() {
 }
 
 #[test]
+fn a_criterion_that_a_person_has_reworded_is_cleared_by_either_side_as_well() {
+    let old = item("Intro.\n\n## Acceptance Criteria\n- [x] one\n- [x] two");
+    let base = base_of(&old);
+    let text = written(&old).replace(": one", ": one and only").replace(": two", ": two of them");
+    let here = Document::parse(&text.replace("- [x] **AC-US-001-02**", "- [ ] **AC-US-001-02**")).record();
+    let mut new = old.clone();
+    new.body = "News.\n\n## Acceptance Criteria\n- [ ] one\n- [x] two".into();
+    let (merged, conflicts) = merge(&here, std::slice::from_ref(&base), &said(&new), None);
+    assert!(conflicts.is_empty());
+    assert_eq!(for_people(&merged).criteria, ["[ ] one and only", "[ ] two of them"]);
+}
+
+#[test]
+fn a_persons_words_that_were_written_into_the_front_matter_do_not_outlast_them() {
+    let item = item("Words.");
+    let met = base_of(&item);
+    let edited = written(&item).replace("# US-001E: Login redirect loops", "# US-001E: Log in");
+    let mut document = Document::parse(&edited);
+    let local = document.record_since(std::slice::from_ref(&met));
+    assert_eq!(local.title, "Log in");
+    // An import of something else writes both, and knows the tracker's title still.
+    document.set_front(&item, 1, "FS-001E", &local);
+    let base = Base { written: Prints::of(&document.record()), ..met };
+    let back = document.text().replace("# US-001E: Log in\n", "# US-001E: Login redirect loops\n");
+    assert!(back.contains("title: \"Log in\"\n"), "{back}");
+    assert_eq!(Document::parse(&back).record_since(&[base]).title, "Login redirect loops");
+}
+
+#[test]
 fn what_is_no_criterion_stays_in_the_description() {
     let body = "Intro\n\n### Acceptance criteria:\nBoth must hold:\n- one\n  with more\n  - and a detail\n- two\n\n### Notes\n- not one\n";
     let fields = said(&item(body));

@@ -262,7 +262,8 @@ fn line(key: &FileKey, before: Tag, content: &[u8]) -> (Vec<u8>, Tag) {
 /// The MAC and the fields of a line whose checksum holds.
 fn checked(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.strip_suffix(b"\n")?.strip_prefix(CRC_FIELD)?;
-    let crc = u32::from_str_radix(std::str::from_utf8(line.get(..8)?).ok()?, 16).ok()?;
+    let digits = line.get(..8).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    let crc = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     let covered = line.get(8..)?.strip_prefix(FIELD_END)?;
     if crc32fast::hash(covered) != crc {
         return None;

@@ -21,15 +21,15 @@ fn word(status: &str) -> &'static str {
 }
 
 impl Document {
-    /// What the file says, whoever wrote it: where the body still says what it said, a value that was changed in the front
-    /// matter counts.
+    /// What the file says, whoever wrote it: where the body still says what was last written there, a value that was changed in
+    /// the front matter counts.
     pub fn record_since(&self, bases: &[Base]) -> Record {
         let mut record = self.record();
         let Ok(front) = Authored::parse(&self.front) else { return record };
         let body = Prints::of(&record);
         let stays = |field: Field| {
             let place = FIELDS.into_iter().position(|known| known == field);
-            place.is_some_and(|place| bases.iter().any(|base| base.local.0[place] == body.0[place]))
+            place.is_some_and(|place| bases.iter().any(|base| base.written.0[place] == body.0[place]))
         };
         let said = |key: &str| front.meta.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         if let Some(title) = said("title").filter(|_| stays(Field::Title)) {

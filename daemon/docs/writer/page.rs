@@ -160,8 +160,9 @@ impl Page<'_> {
         {
             // Another tool wrote it, or another daemon, when the item was as it is now. Where it says something else,
             // somebody else wrote that: it is nobody's to replace.
-            let kept = Prints::of(&local).agreed(Prints::of(remote));
-            self.intend(item, &path, Base::of(kept, remote), 0, Placed::Unchanged);
+            let written = Prints::of(&local);
+            let base = Base { written, ..Base::of(written.agreed(Prints::of(remote)), remote) };
+            self.intend(item, &path, base, 0, Placed::Unchanged);
             return Ok((Placed::Unchanged, None));
         }
         let mut number = document.number().unwrap_or(0);
@@ -183,7 +184,7 @@ impl Page<'_> {
         let kept = story::base_after(written, &bases, &local, remote);
         let changed = new != text || moves;
         let placed = begun.unwrap_or(if changed || is_settled { Placed::Updated } else { Placed::Unchanged });
-        self.intend(item, &target, Base::of(kept, remote), 0, placed);
+        self.intend(item, &target, Base { written, ..Base::of(kept, remote) }, 0, placed);
         if changed {
             self.write(&target, new);
             if moves {
@@ -279,7 +280,10 @@ impl Page<'_> {
         let remote = story::said(item);
         let local = Document::parse(&text).record_since(&bases);
         let met = Prints::of(&local).agreed(Prints::of(&remote));
-        let mut base = bases.first().cloned().unwrap_or_else(|| Base::of(met, &remote));
+        let mut base = bases
+            .first()
+            .cloned()
+            .unwrap_or_else(|| Base { written: Prints::of(&local), ..Base::of(met, &remote) });
         base.note(met, &local, &remote);
         self.intend(item, &path, base, 0, Placed::Unchanged);
         Ok(())
@@ -392,7 +396,7 @@ impl Page<'_> {
     }
 
     pub(super) fn intend(&mut self, item: &Item, path: &str, base: Base, task: u32, placed: Placed) {
-        let Base { local, remote, marks } = base;
+        let Base { local, written, remote, marks } = base;
         let parent = item.parent.as_ref().map_or("", Parent::reference);
         let entry = Entry {
             external_id: item.external_id.as_str().into(),
@@ -404,6 +408,7 @@ impl Page<'_> {
             updated: item.updated,
             local,
             remote,
+            written: (written != local).then(|| Box::new(written)),
             marks,
         };
         self.writer.ledger.intend(&item.key, entry);

@@ -253,6 +253,14 @@ impl Trial {
             if failed.contains_key(&item.external_id) {
                 let file = self.file(number).unwrap();
                 assert!(!self.beside(&file).is_empty(), "{failed:?}");
+                // What is shown of the contradiction comes with an import.
+                for place in 0..BOXES.len() {
+                    let is_cleared =
+                        self.met.get(&(number, place)) == Some(&true) && !is_checked(&item.body, place);
+                    if is_cleared && !is_checked(&text, place) {
+                        self.checked.remove(&(number, place));
+                    }
+                }
                 self.met.retain(|(known, place), mark| {
                     *known != number || *mark == is_checked(&item.body, *place)
                 });

@@ -15,7 +15,7 @@ use crate::job::order::{Direction, OnConflict};
 use crate::model::failure::Failure;
 use crate::model::issue_text;
 use crate::model::item::{Item, Kind, Platform, Status};
-use crate::model::record::Record;
+use crate::model::record::{Field, Record};
 use crate::model::story_key::marker;
 use crate::trackers::edits::{Category, Change, Draft, Editor, Group, Updated, WriteError, WritePace};
 use crate::trackers::server::Server;
@@ -203,7 +203,11 @@ impl World {
             criteria: None,
             kind: Kind::Story,
             type_name: String::new(),
-            status: if issue.closed.is_some() { Status::Completed } else { Status::Open },
+            status: match issue.closed {
+                Some(_) => Status::Completed,
+                None if issue.labels.iter().any(|label| label == "status:active") => Status::InProgress,
+                None => Status::Open,
+            },
             state: issue.closed.map_or("open".into(), |reason| format!("closed/{reason}")),
             revision: issue.version.to_string(),
             is_html: false,
@@ -793,8 +797,8 @@ struct Word {
 pub struct Trial {
     sim: Sim,
     words: Vec<Word>,
-    /// Items of stories by their numbers, as the tracker's side knows them.
-    dirty: BTreeSet<u64>,
+    /// Items with an edit that no sync has seen, and what they said before it.
+    dirty: BTreeMap<u64, Record>,
     /// Stories whose file a person has taken away: one that is there again was restored.
     removed: BTreeSet<u8>,
 }
@@ -832,7 +836,7 @@ impl Trial {
     fn edit_there(&mut self, story: u8, what: What, word: u32) {
         let Some(number) = self.issue_of(story) else { return };
         let map = StatusMap::default();
-        let dialect = Dialect { platform: Platform::GitHub, map: &map, tracker: &self.sim };
+        let dialect = self.dialect(&map);
         let (item, at) = {
             let world = self.sim.world();
             (world.item(&world.issues[&number]), world.now + world.settings.skew)
@@ -868,14 +872,15 @@ impl Trial {
         }
         (issue.updated, issue.version) = (at, version);
         drop(world);
-        self.dirty.insert(number);
+        let met = self.dirty.remove(&number).unwrap_or(before);
+        if self.remote(number) != met {
+            self.dirty.insert(number, met);
+        }
         self.words.extend(kept.map(|text| Word { story, text }));
     }
 
     /// Both sides of every story, and what is between them.
     fn check(&mut self, agree: bool, policy: OnConflict, actions: &[Action]) {
-        let map = StatusMap::default();
-        let dialect = Dialect { platform: Platform::GitHub, map: &map, tracker: &self.sim };
         let failed = self.sim.world().failed.clone();
         for story in 1..=STORIES {
             let (file, number) = (self.file_of(story), self.issue_of(story));
@@ -919,17 +924,8 @@ impl Trial {
                 if parsed.link("github").as_deref() != Some(item.reference()) {
                     continue;
                 }
-                let mut local = parsed.record().clone();
-                local.status = map.of_local(&local.status);
-                let (echo, remote) = (dialect.echo(&local), dialect.record(&item, Origin::Authored));
-                let differs: Vec<_> = crate::model::record::Field::ALL
-                    .into_iter()
-                    .filter(|field| !echo.same(&remote, *field) && !local.same(&remote, *field))
-                    .collect();
-                assert!(
-                    differs.is_empty(),
-                    "{differs:?} of {story} differ:\n{echo:#?}\n{remote:#?}\n{actions:?}"
-                );
+                let differs = self.differing(&parsed, &item);
+                assert!(differs.is_empty(), "{differs:?} of {story} differ:\n{text}\n{item:#?}\n{actions:?}");
             }
         }
         let world = self.sim.world();
@@ -946,8 +942,40 @@ impl Trial {
             assert!(twins.len() <= 1, "{story} was made more than once: {open:?}");
         }
         for number in &world.closed_by_sync {
-            assert!(!self.dirty.contains(number), "#{number} was closed with an edit that nobody has seen");
+            assert!(
+                !self.dirty.contains_key(number),
+                "#{number} was closed with an edit that nobody has seen"
+            );
         }
+    }
+
+    /// The fields in which a story and an item differ, beside what the tracker makes of a text.
+    fn differing(&self, story: &Authored, item: &Item) -> Vec<Field> {
+        let map = StatusMap::default();
+        let dialect = self.dialect(&map);
+        let mut local = story.record().clone();
+        local.status = map.of_local(&local.status);
+        let (echo, remote) = (dialect.echo(&local), dialect.record(item, Origin::Authored));
+        let differs = |field: &Field| !echo.same(&remote, *field) && !local.same(&remote, *field);
+        Field::ALL.into_iter().filter(differs).collect()
+    }
+
+    /// Whether an item and its story say the same.
+    fn agrees(&self, number: u64) -> bool {
+        let item = self.sim.reported(number);
+        (1..=STORIES).filter(|story| self.issue_of(*story) == Some(number)).any(|story| {
+            let text = self.file_of(story).map(|path| self.sim.world().files[&path].clone());
+            text.is_some_and(|text| self.differing(&Authored::parse(&text).unwrap(), &item).is_empty())
+        })
+    }
+
+    /// What an item says.
+    fn remote(&self, number: u64) -> Record {
+        self.dialect(&StatusMap::default()).record(&self.sim.reported(number), Origin::Authored)
+    }
+
+    fn dialect<'a>(&'a self, map: &'a StatusMap) -> Dialect<'a> {
+        Dialect { platform: Platform::GitHub, map, tracker: &self.sim }
     }
 
     /// Whether an item was let go because its story went.
@@ -960,12 +988,7 @@ impl Trial {
 }
 
 /// Changes a field so that a new word is in it. The word, where it may not be gone afterwards.
-fn change(
-    record: &mut Record,
-    what: What,
-    word: u32,
-    side: &str,
-) -> (crate::model::record::Field, Option<String>) {
+fn change(record: &mut Record, what: What, word: u32, side: &str) -> (Field, Option<String>) {
     use crate::model::record::{Checkbox, Field, List};
     let text = format!("word{word}{side}");
     match what {
@@ -1028,7 +1051,7 @@ impl StateMachineTest for Trial {
         Self {
             sim: Sim::new(model.settings.clone()),
             words: Vec::new(),
-            dirty: BTreeSet::new(),
+            dirty: BTreeMap::new(),
             removed: BTreeSet::new(),
         }
     }
@@ -1104,8 +1127,10 @@ impl Trial {
                 assert_eq!(busy.count(), 0, "a quiet sync has nothing to do: {again:?}");
             }
         }
-        if direction != Direction::Export {
-            self.dirty.clear();
+        let dirty = std::mem::take(&mut self.dirty);
+        if direction == Direction::Export {
+            // What both sides say, or somebody has overruled, is known.
+            self.dirty = dirty.into_iter().filter(|(number, _)| !self.agrees(*number)).collect();
         }
     }
 
