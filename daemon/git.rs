@@ -19,6 +19,7 @@ mod repository;
 mod skeleton;
 mod ssh;
 mod standing;
+mod starter;
 mod system;
 mod traffic;
 mod update;
@@ -66,6 +67,9 @@ const SMALL_PACK: usize = 4 * 1024 * 1024;
 
 /// All packs of a job that are held in memory.
 const MOST_HELD: usize = 96 * 1024 * 1024;
+
+/// What a piece of a pack costs beside its bytes.
+const PIECE_COST: usize = 128;
 
 /// What is said of a clone that ended before it had a commit.
 const UNFINISHED: &str = "an unfinished clone stands at the target; move it away to clone again";
@@ -253,8 +257,9 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Success, CloneError> {
         let turns = async {
-            let slot = self.slots.acquire().await.expect("the semaphore is never closed");
-            Ok((slot, host.turn().await))
+            // Whoever waits for a slow host keeps no slot from those who wait for another.
+            let turn = host.turn().await;
+            Ok((self.slots.acquire().await.expect("the semaphore is never closed"), turn))
         };
         let (slot, turn) = unless_cancelled(cancel, turns).await?;
         task.traffic.begin();
@@ -434,7 +439,7 @@ impl Engine {
                 match pack.next().await? {
                     Some(chunk) => {
                         task.traffic.add(chunk.len());
-                        held.add(chunk.len());
+                        held.add(chunk.len() + PIECE_COST);
                         chunks.push(chunk);
                     }
                     None => return Ok((chunks, None, pack.shallow)),

@@ -342,17 +342,17 @@ pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::DirBuilder::new().mode(mode).create(path)
 }
 
-/// Takes from a file all rights but those in `kept`.
-pub fn keep_mode(path: &Path, kept: u32) -> io::Result<()> {
+/// Gives a file other rights than those that it has.
+pub fn change_mode(path: &Path, wanted: impl Fn(u32) -> u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let (folder, name) = way_to(path)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
     let mode = file.metadata()?.permissions().mode() & 0o7777;
-    if mode & !kept == 0 {
+    if wanted(mode) == mode {
         return Ok(());
     }
-    file.set_permissions(std::fs::Permissions::from_mode(mode & kept))
+    file.set_permissions(std::fs::Permissions::from_mode(wanted(mode)))
 }
 
 /// Removes a file or a link.

@@ -336,6 +336,159 @@ fn what_a_user_has_set_is_obeyed_and_the_log_says_which_way_was_taken() {
 }
 
 #[test]
+fn attributes_that_hold_for_every_repository_of_a_user_are_obeyed() {
+    if !has_git() {
+        return;
+    }
+    for (attributes, way) in [("*.pdf diff=pdf\n", "Cloned: "), ("* text eol=crlf\n", "your attributes say")]
+    {
+        let (world, server, names) = World::with_remotes(1);
+        server.state.real_git.store(true, Ordering::Relaxed);
+        let folder = world.dir.join("home/.config/git");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("attributes"), attributes).unwrap();
+        compare_one(&world, &server, &names[0]);
+        let jobs = world.run(["--all", "--json"]).ok().json()["jobs"].clone();
+        let log = world.run(["--logs", jobs[0]["id"].as_str().unwrap()]).ok().stdout;
+        assert!(log.contains(way) && log.contains("by git itself") == way.starts_with("your"), "{log}");
+    }
+}
+
+#[test]
+fn what_the_umask_leaves_to_others_is_what_git_leaves_to_them() {
+    use std::os::unix::fs::PermissionsExt;
+    if !has_git() {
+        return;
+    }
+    for umask in ["002", "022", "077"] {
+        let mut world = World::new();
+        configure(&mut world, "");
+        let folder = world.dir.join("remotes/acme");
+        fs::create_dir_all(&folder).unwrap();
+        let work = world.dir.join("work");
+        fs::create_dir_all(work.join("folder")).unwrap();
+        git(&world, &work, &["init", "-q", "-b", "main"]);
+        fs::write(work.join("folder/text"), "text\n").unwrap();
+        fs::write(work.join("run"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(work.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+        git(&world, &work, &["add", "."]);
+        git(&world, &work, &["commit", "-q", "-m", "one"]);
+        git(&world, &work, &["clone", "-q", "--bare", ".", folder.join("one.git").to_str().unwrap()]);
+        let server = GitServer::http(&world.dir.join("remotes"));
+        let under = |program: &str, words: &[&str]| {
+            let script = format!("umask {umask}; exec '{program}' \"$@\"");
+            world.finish(world.program("sh", [&["-c", &script, "sh"], words].concat())).ok();
+        };
+        under(env!("CARGO_BIN_EXE_specweave-jobs"), &["clone", "--follow", &server.repository("one")]);
+        let theirs = world.dir.join("theirs");
+        under("git", &["clone", "--quiet", &server.repository("one"), theirs.to_str().unwrap()]);
+        let ours = world.project.join("repositories/acme/one");
+        assert_eq!(tree(&ours), tree(&theirs), "{umask}");
+        let rights = |at: &Path, name: &str| {
+            let mode = fs::metadata(at.join(".git").join(name)).unwrap().permissions().mode();
+            format!("{name} {:o}", mode & 0o777)
+        };
+        let packs = |at: &Path| {
+            let files = files_below(&at.join(".git/objects/pack"));
+            let end = |path: &PathBuf| path.extension().unwrap().to_str().unwrap().to_owned();
+            let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            let mut all: Vec<_> = files.iter().map(|path| (end(path), mode(path))).collect();
+            all.retain(|(end, _)| end != "rev");
+            all.sort();
+            all
+        };
+        for name in ["", "HEAD", "config", "index", "packed-refs", "objects", "refs", "refs/remotes/origin"] {
+            assert_eq!(rights(&ours, name), rights(&theirs, name), "{umask}");
+        }
+        assert_eq!(packs(&ours), packs(&theirs), "{umask}");
+    }
+}
+
+#[test]
+fn a_server_that_lies_about_tags_is_not_believed() {
+    if !has_git() {
+        return;
+    }
+    let mut world = World::new();
+    configure(&mut world, "");
+    let folder = world.dir.join("remotes/acme");
+    fs::create_dir_all(&folder).unwrap();
+    let work = world.dir.join("work");
+    fs::create_dir_all(&work).unwrap();
+    git(&world, &work, &["init", "-q", "-b", "main"]);
+    for tag in ["v1", "v2", "v3"] {
+        git(&world, &work, &["commit", "-q", "--allow-empty", "-m", tag]);
+        git(&world, &work, &["tag", "-a", tag, "-m", tag]);
+    }
+    git(&world, &work, &["clone", "-q", "--bare", ".", folder.join("one.git").to_str().unwrap()]);
+    let server = GitServer::http(&world.dir.join("remotes"));
+    server.fault("one", Fault::LiesAboutTags);
+    world.run(["clone", "--follow", &server.repository("one")]).ok();
+    let tags = |at: &Path| git(&world, at, &["show-ref", "-d", "--tags"]);
+    assert_eq!(tags(&world.project.join("repositories/acme/one")), tags(&work));
+}
+
+#[test]
+fn a_submodule_below_a_name_like_a_pattern_stands_in_the_index() {
+    if !has_git() {
+        return;
+    }
+    let mut world = World::new();
+    configure(&mut world, "");
+    let folder = world.dir.join("remotes/acme");
+    fs::create_dir_all(&folder).unwrap();
+    let work = world.dir.join("work");
+    for number in 0..700 {
+        let at = work.join(format!("app[{}]", number % 7));
+        fs::create_dir_all(&at).unwrap();
+        fs::write(at.join(number.to_string()), "text\n").unwrap();
+    }
+    git(&world, &work, &["init", "-q", "-b", "main"]);
+    git(&world, &work, &["add", "."]);
+    let link = format!("160000,{},app[1]/inside", "1".repeat(40));
+    git(&world, &work, &["update-index", "--add", "--cacheinfo", &link]);
+    git(&world, &work, &["commit", "-q", "-m", "one"]);
+    git(&world, &work, &["clone", "-q", "--bare", ".", folder.join("one.git").to_str().unwrap()]);
+    let server = GitServer::http(&world.dir.join("remotes"));
+    server.state.real_git.store(true, Ordering::Relaxed);
+    compare_one(&world, &server, "one");
+}
+
+/// Clones one with both and compares.
+fn compare_one(world: &World, server: &GitServer, name: &str) {
+    world.run(["clone", "--follow", &server.repository(name)]).ok();
+    let theirs = world.dir.join("theirs").join(name);
+    let words = ["clone", "--quiet", &server.repository(name), theirs.to_str().unwrap()];
+    world.finish(world.program("git", words)).ok();
+    let ours = world.project.join("repositories/acme").join(name);
+    assert_eq!(told(world, &ours), told(world, &theirs));
+    assert_eq!(tree(&ours), tree(&theirs));
+}
+
+#[test]
+fn what_is_left_out_of_a_private_repository_is_fetched_with_the_same_login() {
+    if !has_git() {
+        return;
+    }
+    let (mut world, server, names) = World::with_remotes(1);
+    server.state.real_git.store(true, Ordering::Relaxed);
+    let bare = world.dir.join(format!("remotes/acme/{}.git", names[0]));
+    git(&world, &bare, &["config", "uploadpack.allowFilter", "true"]);
+    git(&world, &bare, &["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    server.require_token("t0ken-of-a-forge");
+    world.set("GITEA_SERVER_URL", server.url()).set("GITEA_TOKEN", "t0ken-of-a-forge");
+    for filter in ["blob:none", "tree:1"] {
+        let own = format!("repositories/acme/{}", names[0]);
+        let id = world.start_clone(["--filter", filter, &server.repository(&names[0])]);
+        let job = world.wait(&id);
+        assert_eq!(job["state"], "completed", "{filter}: {}", world.run(["--id", &id]).stdout);
+        let at = world.project.join(own);
+        assert_eq!(git(&world, &at, &["status", "--porcelain"]), "", "{filter}");
+        fs::remove_dir_all(at).unwrap();
+    }
+}
+
+#[test]
 fn without_git_a_clone_that_needs_it_says_so_and_the_others_are_made() {
     let (mut world, server, names) = World::with_remotes(2);
     let folder = world.dir.join("empty");

@@ -584,7 +584,7 @@ fn where_unix_sockets_are_refused_nothing_is_said_of_a_daemon_that_cannot_be_tol
 /// project's. Everything else goes through the one door.
 #[test]
 fn nothing_but_the_door_opens_files_of_a_project() {
-    const ALLOWED: [(&str, &str); 12] = [
+    const ALLOWED: [(&str, &str); 13] = [
         ("proto/disk.rs", "the door itself"),
         ("proto/system/linux.rs", "/proc, and the container's limits"),
         ("proto/crash.rs", "the files of tests"),
@@ -594,6 +594,7 @@ fn nothing_but_the_door_opens_files_of_a_project() {
         ("daemon/boot/lifecycle.rs", "the socket's folder"),
         ("daemon/boot/parent.rs", "this process's descriptors"),
         ("daemon/net.rs", "the user's certificates"),
+        ("daemon/net/git_settings.rs", "the user's attributes of git"),
         ("daemon/git/repository.rs", "repositories that libgit2 makes"),
         ("daemon/git/skeleton.rs", "the same before they have an object"),
         ("daemon/git/publish.rs", "the same once they are made: each file is synced"),

@@ -2,7 +2,8 @@
 
 use crate::world::git_server::{Fault, GitServer};
 use crate::world::repositories::assert_whole;
-use crate::world::{World, read};
+use crate::world::{World, eventually, read, signal};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,80 @@ fn without_news_each_repository_costs_one_request_and_no_git() {
     assert_eq!(server.requests("/acme/"), names.len() + 1);
     let followed = world.run(["clone", "--update", "--follow"]).ok().stdout;
     assert!(followed.contains("Job completed: 40 repositories: 40 current"), "{followed}");
+}
+
+#[test]
+fn who_has_set_that_branches_are_pruned_loses_those_that_are_gone_and_pays_for_nothing_else() {
+    let (world, server, names) = cloned(3);
+    fs::write(world.dir.join("home/.gitconfig"), "[fetch]\n\tprune = true\n").unwrap();
+    let remote = world.dir.join(format!("remotes/acme/{}.git", names[0]));
+    git(&world, &remote, &["branch", "passing", "main"]);
+    update(&world, &[]);
+    assert_eq!(
+        git(&world, &at(&world, &names[0]), &["branch", "-r", "--list", "*/passing"]),
+        "origin/passing"
+    );
+    git(&world, &remote, &["branch", "-D", "passing"]);
+    server.state.requests.lock().unwrap().clear();
+    let job = update(&world, &[]);
+    assert_eq!(
+        (&job["progress"]["succeeded"], &job["progress"]["skipped"]),
+        (&1.into(), &2.into()),
+        "{job:#}"
+    );
+    assert_eq!(git(&world, &at(&world, &names[0]), &["branch", "-r", "--list", "*/passing"]), "");
+    for name in &names[1..] {
+        assert_eq!(
+            server.requests(&format!("/{name}.git/git-upload-pack")),
+            1,
+            "it is asked once what it has"
+        );
+    }
+}
+
+#[test]
+fn what_was_set_aside_is_no_clone_that_is_brought_up_to_date() {
+    let (world, _server, names) = cloned(2);
+    let here = at(&world, &names[1]);
+    fs::rename(&here, here.with_file_name(format!("{}.corrupt-1a2b3c", names[1]))).unwrap();
+    let job = update(&world, &[]);
+    assert_eq!((&job["state"], &job["progress"]["total"]), (&"completed".into(), &1.into()), "{job:#}");
+}
+
+#[test]
+fn a_daemon_that_dies_while_a_branch_is_forwarded_leaves_files_of_one_commit() {
+    let (world, _server, names) = cloned(1);
+    let here = at(&world, &names[0]);
+    // A filter of the user's that takes its time, until the daemon is gone.
+    let gate = world.dir.join("gate");
+    let wait = format!("while ! test -e '{}'; do sleep 0.05; done; cat", gate.display());
+    let settings = format!("[filter \"slow\"]\n\tsmudge = \"{wait}\"\n");
+    fs::write(world.dir.join("home/.gitconfig"), settings).unwrap();
+    fs::write(here.join(".git/info/attributes"), "*.slow filter=slow\n").unwrap();
+    let work = world.dir.join("work");
+    let remote = world.dir.join("remotes").join(format!("acme/{}.git", names[0]));
+    git(&world, &world.dir, &["clone", "-q", remote.to_str().unwrap(), work.to_str().unwrap()]);
+    for name in ["a.slow", "b.txt", "c.slow"] {
+        fs::write(work.join(name), "news\n").unwrap();
+    }
+    git(&world, &work, &["add", "."]);
+    git(&world, &work, &["commit", "-q", "-m", "news"]);
+    git(&world, &work, &["push", "-q"]);
+    world.run(["clone", "--update"]).ok();
+    eventually("git is at work on the files", || here.join(".git/index.lock").exists());
+    let pid = world.endpoint()["pid"].as_u64().unwrap() as u32;
+    signal(pid, Signal::KILL);
+    fs::write(gate, "").unwrap();
+    let news = head(&world, &work);
+    eventually("git comes to its end", || {
+        head(&world, &here) == news && !here.join(".git/index.lock").exists()
+    });
+    assert_eq!(git(&world, &here, &["status", "--porcelain"]), "");
+    assert!(["a.slow", "b.txt", "c.slow"].iter().all(|name| read(&here.join(name)) == "news\n"));
+    world.run(["daemon", "start"]).ok();
+    let jobs = world.run(["--all", "--json"]).ok().json()["jobs"].clone();
+    let id = jobs[0]["id"].as_str().unwrap();
+    assert_eq!(world.wait(id)["state"], "completed", "{}", world.run(["--logs", id]).stdout);
 }
 
 #[test]

@@ -226,9 +226,9 @@ fn look_into(
     Ok(Open { oid, extent, below })
 }
 
-/// Takes what no clone of git has from the files that were checked out: bits that change who runs a file, and writing by
-/// others.
-pub fn usual_modes(work_tree: &Path) -> std::io::Result<()> {
+/// Gives the files that were checked out the rights that git gives them, whatever the tree named or libgit2 left out: all that the umask
+/// leaves of reading and writing, and of running a program.
+pub fn usual_modes(work_tree: &Path, umask: u32) -> std::io::Result<()> {
     let mut folders = vec![work_tree.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for (name, kind) in disk::read_folder(&folder)? {
@@ -236,7 +236,11 @@ pub fn usual_modes(work_tree: &Path) -> std::io::Result<()> {
             match kind {
                 disk::Kind::Folder if name == ".git" && folder == work_tree => {}
                 disk::Kind::Folder => folders.push(path),
-                disk::Kind::File => disk::keep_mode(&path, 0o755)?,
+                disk::Kind::File => {
+                    disk::change_mode(&path, |mode| {
+                        (if mode & 0o100 == 0 { 0o666 } else { 0o777 }) & !umask
+                    })?;
+                }
                 disk::Kind::Link | disk::Kind::Other => {}
             }
         }

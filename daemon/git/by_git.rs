@@ -5,6 +5,7 @@ use crate::git::checkout::Built;
 use crate::git::place::{Place, blocking, remove_folder, unless_cancelled};
 use crate::git::repository::Existing;
 use crate::git::{CloneError, Cloned, Engine, Task, UNFINISHED, address, bounds, repository, system};
+use crate::net::secrets::Login;
 use specweave_jobs::disk;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ impl Engine {
         why: &str,
     ) -> Existing {
         let git = self.git();
-        let Some(said) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
+        let Ok(said) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
             return repository::broken(why);
         };
         let addresses: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
@@ -27,8 +28,8 @@ impl Engine {
             return repository::another(addresses.first().copied());
         }
         match git.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]).await {
-            Some(_) => Existing::Whole,
-            None => repository::broken(why),
+            Ok(_) => Existing::Whole,
+            Err(_) => repository::broken(why),
         }
     }
 
@@ -41,8 +42,12 @@ impl Engine {
     ) -> Result<Cloned, CloneError> {
         let Built { mut uses_lfs, left } = built;
         if let Some(reason) = &left {
-            let done = self.git().check_out(&task.partial, cancel).await;
-            done.map_err(|error| needs_git(error, reason))?;
+            let address = &*self.settings.rewritten(&task.address);
+            let check_out =
+                |login| async move { self.git().check_out(&task.partial, (login, address), cancel).await };
+            // Only what is not here yet needs one.
+            let login = if uses_lfs || self.wish.filter.is_some() { self.login(address).await } else { None };
+            with_login(login, check_out).await.map_err(|error| needs_git(error, reason))?;
             if uses_lfs {
                 let at = task.partial.clone();
                 let looking = blocking(move || Ok(repository::has_pointers(&at)));
@@ -54,6 +59,14 @@ impl Engine {
             done.map_err(|error| needs_git(error, "it has submodules"))?;
         }
         Ok(Cloned { uses_lfs, by_git: left, aside: None })
+    }
+
+    /// The first login that is known for an address.
+    pub(super) async fn login(&self, address: &str) -> Option<Login> {
+        match Url::parse(address) {
+            Ok(url) => self.secrets.first_login(&url).await,
+            Err(_) => None,
+        }
     }
 
     pub(super) fn git(&self) -> system::Git<'_> {
@@ -81,25 +94,15 @@ impl Engine {
             None => None,
         };
         // A login that was refused is not tried again: git may know another.
-        let login = match Url::parse(&address) {
-            Ok(url) if is_inexact => self.secrets.first_login(&url).await,
-            _ => None,
-        };
-        let order = |login| system::Order {
-            address: &task.address,
-            rewritten: &address,
-            at: &task.partial,
-            wish: &self.wish,
-            login,
-        };
-        remove_folder(&task.partial).await?;
-        let has_login = login.is_some();
-        let mut cloned = self.git().clone(order(login), cancel).await;
-        if has_login && cloned.as_ref().is_err_and(CloneError::is_about_login) {
+        let login = if why.is_about_login() { None } else { self.login(&address).await };
+        let rewritten = &*address;
+        let clone = |login| async move {
             remove_folder(&task.partial).await?;
-            cloned = self.git().clone(order(None), cancel).await;
-        }
-        match cloned {
+            let (address, at) = (&*task.address, &*task.partial);
+            let order = system::Order { address, rewritten, at, wish: &self.wish, login };
+            self.git().clone(order, cancel).await
+        };
+        match with_login(login, clone).await {
             Ok(()) if unborn => {
                 let at = task.partial.clone();
                 let made = place.blocking(cancel, move || Ok(repository::existing(&at, |_| true))).await?;
@@ -110,8 +113,10 @@ impl Engine {
             }
             Ok(()) => {
                 let (at, token) = (task.partial.clone(), cancel.clone());
-                let measured = place.blocking(cancel, move || repository::measured(&at, &token)).await?;
-                if measured.is_none() {
+                let has_all = self.wish.filter.is_none();
+                let measure = move || repository::measured(&at, has_all, &token);
+                let measured = place.blocking(cancel, measure).await?;
+                if measured.is_none() && has_all {
                     let counting =
                         async { Ok(self.git().has_more_paths(&task.partial, bounds::MOST_PATHS).await) };
                     if unless_cancelled(cancel, counting).await? {
@@ -140,6 +145,18 @@ impl Engine {
         let build = move || repository::build_with_libgit2(&address, &at, &settings, &processors, &token);
         let built = place.blocking(cancel, build).await?;
         self.checked_out(task, built, cancel).await
+    }
+}
+
+/// Does something with a login that is known; where that is refused, with those that git itself finds, which may be better.
+pub async fn with_login<F: Future<Output = Result<(), CloneError>>>(
+    login: Option<Login>,
+    run: impl Fn(Option<Login>) -> F,
+) -> Result<(), CloneError> {
+    let has_login = login.is_some();
+    match run(login).await {
+        Err(error) if has_login && error.is_about_login() => run(None).await,
+        done => done,
     }
 }
 

@@ -8,12 +8,17 @@ use crate::git::{CloneError, exact};
 use crate::net::git_settings::GitSettings;
 use git2::build::CheckoutBuilder;
 use git2::{Index, ObjectType, Oid, Repository};
-use specweave_jobs::disk;
+use specweave_jobs::{disk, system};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::thread;
 use tokio_util::sync::CancellationToken;
+
+/// What this process's umask takes from the rights of a new file.
+static UMASK: LazyLock<u32> =
+    LazyLock::new(|| system::umask().and_then(|umask| u32::from_str_radix(&umask, 8).ok()).unwrap_or(0o022));
 
 /// A repository that was made.
 #[derive(Default)]
@@ -42,15 +47,17 @@ pub fn check_out(
         return Ok(built);
     }
     let write = || write_tree(repository, root, &measured, processors, cancel);
-    let at = repository.workdir().filter(|_| measured.whole().has_odd_modes).map(Path::to_path_buf);
-    let Some(at) = at else { return write().map(|()| built) };
-    // libgit2 gives a file whatever rights the tree names, and the remote may have named anything: nobody else gets near
-    // them before they are what git would have made.
+    // libgit2 lets nobody else write, also where the umask would.
+    let is_shared = *UMASK & 0o022 != 0o022;
+    let at = repository.workdir().filter(|_| measured.whole().has_odd_modes || is_shared);
+    let Some(at) = at.map(Path::to_path_buf) else { return write().map(|()| built) };
+    // It gives a file whatever rights the tree names, and the remote may have named anything: nobody else gets near them
+    // before they are what git would have made.
     let local = |source| CloneError::Local { what: "set the rights of a clone's files", source };
     let usual = fs::metadata(&at).map_err(local)?.permissions();
     fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).map_err(local)?;
     write()?;
-    bounds::usual_modes(&at).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)?;
+    bounds::usual_modes(&at, *UMASK).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)?;
     Ok(built)
 }
 
@@ -101,6 +108,12 @@ fn write_tree(
         parts_of(repository, root, measured, whole.paths / (share.threads as u64 * PARTS_PER_THREAD))?,
         share.threads,
     );
+    // libgit2 takes a submodule below such a path for one that is not meant.
+    let is_pattern =
+        |path: &Vec<u8>| path.starts_with(b"#") || path.iter().any(|byte| b"*?[\\!:".contains(byte));
+    if parts.iter().flatten().any(is_pattern) {
+        return write_paths(repository, root, &[], cancel);
+    }
     let at = repository.path().to_path_buf();
     let indexes = thread::scope(|threads| {
         let writers: Vec<_> = parts
@@ -207,7 +220,7 @@ fn write_paths(
 ) -> Result<(), CloneError> {
     let mut checkout = CheckoutBuilder::new();
     // What attributes or settings would change is left to git: looking each file's up would cost as much as writing it.
-    checkout.force().disable_pathspec_match(true).disable_filters(true);
+    checkout.force().disable_pathspec_match(true).disable_filters(true).dir_perm(0o777);
     for path in paths {
         checkout.path(path.as_slice());
     }

@@ -292,6 +292,9 @@ pub fn attributes(
     found: &[Attributes],
     settings: &GitSettings,
 ) -> Result<Option<String>, CloneError> {
+    if let Some(attribute) = settings.attributes.lines().find_map(|line| converting(line, settings)) {
+        return Ok(Some(format!("your attributes say how files are to be checked out: {attribute}")));
+    }
     for one in found {
         let content = one.content(repository)?;
         let Some(text) = content.as_deref().and_then(|content| std::str::from_utf8(content).ok()) else {

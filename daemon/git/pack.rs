@@ -17,20 +17,25 @@ use gix_pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
 use gix_utils::progress::Discard;
 use ring::digest;
 use specweave_jobs::disk;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// Objects from which on a second thread is worth its start.
 const MANY_OBJECTS: usize = 2_000;
 
 /// Deltas upon each other, as git's own packer limits them.
-const MOST_CHAINED: u16 = 4_095;
+const MOST_CHAINED: usize = 4_095;
 
-/// Bytes that the bases of one chain may come to, if all are as large as the last.
-const MOST_HELD: u64 = 1024 * 1024 * 1024;
+/// Bytes that a chain of deltas may come to, if each object is as large as the largest in its place: a base waits in memory for all
+/// that is made of it.
+const MOST_CHAIN: u64 = 1024 * 1024 * 1024;
+
+/// Bytes of one object on its way, which stay in memory until it has come: what cannot be compressed grows a little.
+const MOST_COMPRESSED: usize = MOST_OBJECT + MOST_OBJECT / 64;
 
 /// Where an object stands in the pack, and its name once that is known.
 struct Entry {
@@ -60,8 +65,11 @@ pub fn index<T>(
 ) -> Result<T, CloneError> {
     let path = folder.join("tmp_pack");
     let mut arriving = Arriving::new(&path, pack, cancel)?;
-    let read = read(&mut arriving, traffic);
+    let of_object = Cell::new(0);
+    arriving.of_object = Some(&of_object);
+    let read = read(&mut arriving, &of_object, traffic);
     let read = arriving.unless_it_failed(read)?;
+    arriving.of_object = None;
     arriving.see_its_end()?;
     let sum = arriving.sum.finish();
     let turn = turn();
@@ -70,8 +78,12 @@ pub fn index<T>(
         return Err(CloneError::Pack("its checksum is another one".into()));
     }
     if names_bases {
+        if !shallow.is_empty() {
+            // Of a shallow history libgit2 does not see whether all is there.
+            return Err(CloneError::Inexact("its history is cut, and an old server sent it".into()));
+        }
         drop(entries);
-        index_with_libgit2(folder, &path, shallow, cancel)?;
+        index_with_libgit2(folder, &path, cancel)?;
         disk::remove_file(&path).map_err(local)?;
         return Ok(turn);
     }
@@ -85,7 +97,7 @@ pub fn index<T>(
 }
 
 /// Finds the entries while the pack arrives.
-fn read(from: &mut impl BufRead, traffic: &Traffic) -> Result<Read, CloneError> {
+fn read(from: &mut impl BufRead, of_object: &Cell<usize>, traffic: &Traffic) -> Result<Read, CloneError> {
     let found = BytesToEntriesIter::new_from_header(from, Mode::AsIs, EntryDataMode::Crc32, Kind::Sha1);
     let found = found.map_err(broken)?;
     let count = found.size_hint().0;
@@ -96,6 +108,7 @@ fn read(from: &mut impl BufRead, traffic: &Traffic) -> Result<Read, CloneError> 
     let (mut entries, mut names_bases, mut name) = (Vec::new(), false, None);
     for entry in found {
         let entry = entry.map_err(broken)?;
+        of_object.set(0);
         if entry.decompressed_size > MOST_OBJECT as u64 {
             return Err(CloneError::Refused(bounds::large_object()));
         }
@@ -132,14 +145,12 @@ fn name_objects(
         &never,
         Kind::Sha1,
     );
-    let share = processors.share();
+    let (share, chains) = (processors.share(), Chains::default());
     let look = |entry: &mut Entry, _: &dyn gix_utils::progress::Progress, object: traverse::Context<'_>| {
         if cancel.is_cancelled() {
             gix_error::bail!(gix_error::cancelled("cancelled"));
         }
-        // Bases wait for all that is made of them: long chains of large objects would fill the memory.
-        let held = (object.decompressed.len() as u64).saturating_mul(u64::from(object.level) + 1);
-        if object.level > MOST_CHAINED || (object.level > 1 && held > MOST_HELD) {
+        if !chains.may_have(usize::from(object.level), object.decompressed.len() as u64) {
             gix_error::bail!(gix_error::message("its chains of deltas are too long for their size"));
         }
         let kind = object.entry.header.as_kind().expect("a resolved object is of a kind");
@@ -166,19 +177,37 @@ fn name_objects(
     }
 }
 
+/// The largest object so many deltas from the beginning of its chain, for each number, and the sum of them: no chain is larger.
+struct Chains {
+    largest: Vec<AtomicU64>,
+    sum: AtomicU64,
+}
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self { largest: (0..=MOST_CHAINED).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
+    }
+}
+
+impl Chains {
+    /// Takes an object into account; whether it may be there. An object and one delta upon it are bounded by their own size.
+    fn may_have(&self, level: usize, bytes: u64) -> bool {
+        let Some(largest) = self.largest.get(level) else { return false };
+        if bytes > largest.load(Ordering::Relaxed) {
+            let before = largest.fetch_max(bytes, Ordering::Relaxed);
+            self.sum.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+        }
+        level <= 1 || self.sum.load(Ordering::Relaxed) <= MOST_CHAIN
+    }
+}
+
 fn bytes_of(range: EntryRange, pack: &gix_pack::data::File) -> Option<&[u8]> {
     pack.entry_slice(range)
 }
 
 /// Lets libgit2 index a pack that stands in a file.
-fn index_with_libgit2(
-    folder: &Path,
-    path: &Path,
-    shallow: &[Oid],
-    cancel: &CancellationToken,
-) -> Result<(), CloneError> {
-    // What a shallow history leaves out, libgit2 takes for missing.
-    let mut indexer = git2::Indexer::new(None, folder, PACK_MODE, shallow.is_empty())?;
+fn index_with_libgit2(folder: &Path, path: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
+    let mut indexer = git2::Indexer::new(None, folder, PACK_MODE, true)?;
     indexer.progress(|_| !cancel.is_cancelled());
     let mut from = disk::open_regular(path).map_err(local)?;
     let copied = io::copy(&mut from, &mut indexer).map_err(from_indexer);
@@ -273,6 +302,8 @@ struct Arriving<'a, P> {
     into: File,
     sum: Sum,
     chunk: Bytes,
+    /// Bytes that have come of one object, while objects are looked for.
+    of_object: Option<&'a Cell<usize>>,
     cancel: &'a CancellationToken,
     /// Why it ended early.
     failure: Option<CloneError>,
@@ -281,7 +312,7 @@ struct Arriving<'a, P> {
 impl<'a, P: Iterator<Item = Result<Bytes, CloneError>>> Arriving<'a, P> {
     fn new(path: &Path, pack: P, cancel: &'a CancellationToken) -> Result<Self, CloneError> {
         let into = disk::create_new(path, PACK_MODE).map_err(local)?;
-        Ok(Self { pack, into, sum: Sum::new(), chunk: Bytes::new(), cancel, failure: None })
+        Ok(Self { pack, into, sum: Sum::new(), chunk: Bytes::new(), of_object: None, cancel, failure: None })
     }
 
     /// Brings the next bytes, unless there are some; none at the end.
@@ -291,6 +322,12 @@ impl<'a, P: Iterator<Item = Result<Bytes, CloneError>>> Arriving<'a, P> {
                 return Err(CloneError::Cancelled);
             }
             let Some(chunk) = self.pack.next().transpose()? else { return Ok(()) };
+            if let Some(of_object) = self.of_object {
+                of_object.set(of_object.get() + chunk.len());
+                if of_object.get() > MOST_COMPRESSED {
+                    return Err(CloneError::Refused(bounds::large_object()));
+                }
+            }
             self.into.write_all(&chunk).map_err(local)?;
             self.sum.add(&chunk);
             self.chunk = chunk;
@@ -345,4 +382,41 @@ fn broken(error: gix_error::Error) -> CloneError {
         return CloneError::Refused(bounds::large_object());
     }
     CloneError::Pack(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_never_ends_is_given_up_once_it_is_too_large() {
+        let folder = std::env::temp_dir().join(format!("pack-{:x}", disk::random()));
+        disk::make_folders(&folder, 0o700).unwrap();
+        let pack = std::iter::repeat_with(|| Ok(Bytes::from_static(&[0; 1024])));
+        let (cancel, of_object) = (CancellationToken::new(), Cell::new(MOST_COMPRESSED - 2 * 1024));
+        let mut arriving = Arriving::new(&folder.join("pack"), pack, &cancel).unwrap();
+        arriving.of_object = Some(&of_object);
+        let mut taken = 0;
+        let refused = loop {
+            match arriving.bring() {
+                Ok(()) => taken += arriving.chunk.len(),
+                Err(error) => break error,
+            }
+            arriving.chunk.clear();
+        };
+        disk::remove_folder(&folder).unwrap();
+        assert!(taken == 2 * 1024 && refused.to_string() == bounds::large_object(), "{taken}: {refused}");
+    }
+
+    #[test]
+    fn chains_are_bounded_by_what_they_come_to_and_not_by_their_last_object() {
+        let chains = Chains::default();
+        let is_taken = |level: usize, bytes: u64| chains.may_have(level, bytes);
+        assert!((0..50).all(|level| is_taken(level, 20 * 1024 * 1024)), "as in an honest pack");
+        let shrinking = Chains::default();
+        let taken = (0..MOST_CHAINED)
+            .take_while(|level| shrinking.may_have(*level, MOST_CHAIN / (*level as u64 + 2)));
+        assert!(taken.count() < 5, "each is smaller than the one before, and all of them wait");
+        assert!(!chains.may_have(MOST_CHAINED + 1, 1), "longer than git's own packer makes them");
+    }
 }

@@ -106,11 +106,8 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
         };
         // A tag whose commits a shallow pack does not have would be a dangling ref.
         if git2::Reference::is_valid_name(&name) && objects.exists(remote.oid) {
-            let peeled = match remote.peeled {
-                // Not every server tells what a tag is of, and the file says that all of them are told.
-                None if name.starts_with("refs/tags/") => peeled(repository, remote.oid),
-                told => told,
-            };
+            // What a server says that a tag is of is not believed.
+            let peeled = if name.starts_with("refs/tags/") { peeled(repository, remote.oid) } else { None };
             packed.push((name, remote.oid, peeled));
         }
     }
@@ -129,7 +126,7 @@ fn write_refs(repository: &Repository, plan: &Plan, branch: Option<&str>) -> Res
     write(&git.join("packed-refs"), text.as_bytes())?;
     match (branch, plan.refs.head) {
         (Some(branch), Some(_)) => {
-            let short = branch.trim_start_matches("refs/heads/");
+            let short = short(branch);
             let remotes = git.join("refs/remotes");
             let folder = remotes.join("origin");
             fs::create_dir(&remotes)
@@ -153,9 +150,14 @@ fn is_taken(name: &str) -> bool {
     name.starts_with("refs/heads/") || name.starts_with("refs/tags/")
 }
 
+/// A branch as people name it.
+fn short(branch: &str) -> &str {
+    branch.strip_prefix("refs/heads/").unwrap_or(branch)
+}
+
 /// The remote and its branch, as they stand in a configuration.
 fn config(plan: &Plan, branch: Option<&str>) -> String {
-    let short = branch.map(|branch| branch.trim_start_matches("refs/heads/"));
+    let short = branch.map(short);
     let refspec = match short.filter(|_| plan.single_branch) {
         Some(name) => format!("+refs/heads/{name}:refs/remotes/origin/{name}"),
         None => "+refs/heads/*:refs/remotes/origin/*".to_owned(),
@@ -284,8 +286,9 @@ fn existing_repository(
     }
 }
 
-/// After so long without a change, a clone that git has begun is not under way any more.
-const GIT_IS_GONE: Duration = Duration::from_secs(30);
+/// After so long without a change, a clone that git has begun is not under way any more. Nothing changes while a server counts what
+/// it will send.
+const GIT_IS_GONE: Duration = Duration::from_secs(10 * 60);
 
 /// Whether git has begun a clone here and not ended it: HEAD leads to the branch that git names until then, and there is
 /// nothing but `.git`.
@@ -310,21 +313,23 @@ pub fn another(address: Option<&str>) -> Existing {
 }
 
 fn has_remote_branches(repository: &Repository) -> bool {
-    let all = if repository.is_bare() { "refs/heads/*" } else { "refs/remotes/origin/*" };
+    let all = if repository.is_bare() { "refs/heads/*" } else { "refs/remotes/*" };
     repository.references_glob(all).is_ok_and(|mut refs| refs.next().is_some())
 }
 
 /// Sees that the work tree of a repository which git has made stays within bounds; whether it uses git-lfs, or nothing where
-/// libgit2 cannot read it at all.
-pub fn measured(at: &Path, cancel: &CancellationToken) -> Result<Option<bool>, CloneError> {
+/// libgit2 cannot read it at all, or where not all is there.
+pub fn measured(at: &Path, has_all: bool, cancel: &CancellationToken) -> Result<Option<bool>, CloneError> {
     let head = Repository::open(at).and_then(|repository| {
         let tree = repository.head()?.peel_to_tree()?.id();
         Ok((repository, tree))
     });
     let Ok((repository, tree)) = head else { return Ok(None) };
     let mut attributes = Vec::new();
-    bounds::extent(&repository, tree, &mut attributes, cancel)?;
-    Ok(Some(uses_lfs(&repository, &attributes)))
+    match bounds::extent(&repository, tree, &mut attributes, cancel) {
+        Err(CloneError::Git(error)) if !has_all && error.code() == git2::ErrorCode::NotFound => Ok(None),
+        measured => measured.map(|_| Some(uses_lfs(&repository, &attributes))),
+    }
 }
 
 /// Whether large files of a clone that uses git-lfs stand there as pointers, once git has checked it out; where nothing is

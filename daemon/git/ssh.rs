@@ -70,7 +70,10 @@ impl Transport {
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("both are piped");
         let mut reader: PacketReader<Reader> = PacketReader::new(Box::new(stdout), engine.stall);
         match wire::read_advertisement(&mut reader).await {
-            Ok((dialect, refs)) => Ok((Self { child, stdin, reader, dialect }, refs)),
+            Ok((dialect, refs)) => {
+                drain(&mut child);
+                Ok((Self { child, stdin, reader, dialect }, refs))
+            }
             Err(error) => Err(told_by_ssh(child).await.unwrap_or(error)),
         }
     }
@@ -105,6 +108,13 @@ fn command(engine: &Engine, address: &Address) -> Command {
     };
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Takes whatever ssh or the server still says beside the pack: a full pipe would stop both.
+fn drain(child: &mut Child) {
+    if let Some(mut stderr) = child.stderr.take() {
+        tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await });
+    }
 }
 
 /// What ssh or the server wrote to the error stream: the real reason of a failure.

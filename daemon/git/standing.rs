@@ -4,7 +4,7 @@
 use crate::git::wire::RemoteRefs;
 use git2::{Config, IndexEntry, Oid, Reference, Repository, RepositoryState, StatusOptions, Tag};
 use specweave_jobs::disk;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Where git keeps what it knows of a repository: in its `.git`, or in the folder itself where there is no work tree.
@@ -18,14 +18,14 @@ pub fn git_folder(at: &Path) -> Option<PathBuf> {
     is_bare.then(|| at.to_path_buf())
 }
 
-/// What a repository is told of its remotes and branches. It is read once: libgit2 looks at every file of the configuration anew for
+/// What a repository is told of its remotes and branches, and of fetching. It is read once: libgit2 looks at every file of the configuration anew for
 /// each question.
 struct Told(Vec<(String, String)>);
 
 impl Told {
     fn of(config: &Config) -> Result<Self, git2::Error> {
         let mut told = Vec::new();
-        config.entries(Some("^(remote|branch)\\."))?.for_each(|entry| {
+        config.entries(Some("^(remote|branch|fetch)\\."))?.for_each(|entry| {
             if let Ok(name) = entry.name() {
                 told.push((name.to_owned(), entry.value().unwrap_or_default().to_owned()));
             }
@@ -39,6 +39,11 @@ impl Told {
 
     fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
+    }
+
+    /// What was last said of it; nothing where that is neither yes nor no.
+    fn flag(&self, name: &str) -> Option<bool> {
+        Config::parse_bool(self.all(name).last()?).ok()
     }
 
     /// The remotes by their names, each with an address.
@@ -89,11 +94,29 @@ impl Standing {
     pub fn has_news(&self, remote: &str, refs: &RemoteRefs) -> Option<bool> {
         let Self { repository, told } = self;
         let is_set = |key: &str| told.has(&format!("remote.{remote}.{key}"));
-        if is_set("tagopt") || is_set("prune") || is_set("promisor") || is_set("mirror") {
+        let only_git_knows = ["tagopt", "prunetags", "promisor", "mirror"];
+        if only_git_knows.iter().any(|key| is_set(key)) || told.has("fetch.prunetags") {
             return None;
         }
         let only = branches_of(self.refspec(remote)?, remote)?;
         let known = read_refs(repository).ok()?;
+        let is_there =
+            |branch: &str| refs.refs.iter().any(|one| one.name.strip_prefix("refs/heads/") == Some(branch));
+        // Its one branch is gone, which git will say.
+        if only.is_some_and(|only| !is_there(only)) {
+            return Some(true);
+        }
+        let prunes = [format!("remote.{remote}.prune"), "fetch.prune".to_owned()]
+            .iter()
+            .find_map(|key| told.flag(key));
+        if prunes.unwrap_or(false) {
+            let there: HashSet<&str> = refs.refs.iter().map(|one| one.name.as_str()).collect();
+            let tracked = format!("refs/remotes/{remote}/");
+            let mut branches = known.keys().filter_map(|name| name.strip_prefix(&tracked));
+            if branches.any(|branch| branch != "HEAD" && !there.contains(&*format!("refs/heads/{branch}"))) {
+                return Some(true);
+            }
+        }
         Some(refs.refs.iter().any(|one| match one.name.strip_prefix("refs/heads/") {
             Some(branch) if only.is_some_and(|only| only != branch) => false,
             Some(branch) => known.get(&format!("refs/remotes/{remote}/{branch}")) != Some(&one.oid),

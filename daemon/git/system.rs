@@ -1,7 +1,7 @@
 //! The user's own git, for what the fast path does not do exactly as git does: run as a child in a process group of its own,
 //! with the caller's environment, no way to ask a person, and its secret where only it can read it.
 
-use crate::git::{CloneError, Wish};
+use crate::git::{CloneError, Wish, address, starter};
 use crate::net::secrets::{Login, Secrets};
 use crate::net::silence;
 use specweave_jobs::{environment, system};
@@ -43,6 +43,12 @@ pub struct Git<'a> {
     pub stall: Duration,
 }
 
+/// A login that is known, and the address that it is for.
+pub type Known<'a> = (Option<Login>, &'a str);
+
+/// A question about what stands here is answered within this time, on a slow disk too.
+const ANSWERED: Duration = Duration::from_secs(5 * 60);
+
 impl Git<'_> {
     /// Clones into a folder that does not exist yet, and leaves the work tree empty.
     pub async fn clone(&self, order: Order<'_>, cancel: &CancellationToken) -> Result<(), CloneError> {
@@ -66,24 +72,33 @@ impl Git<'_> {
         let is_path = (wish.depth > 0 || wish.filter.is_some()) && address.starts_with('/');
         let address = if is_path { format!("file://{address}") } else { address.to_owned() };
         command.arg("--").arg(address).arg(at);
-        self.run(command, cancel).await
+        // What is copied from here says nothing meanwhile, however long it takes.
+        let patience = if address::local_path(rewritten).is_some() { None } else { self.patience() };
+        self.run(command, patience, cancel).await
     }
 
     /// Checks out what HEAD names, if it names anything yet, in a repository without a work tree.
-    pub async fn check_out(&self, at: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
-        if self.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.is_none() {
+    /// The login is for what was left out of the clone, or is kept elsewhere.
+    pub async fn check_out(
+        &self,
+        at: &Path,
+        (login, address): Known<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<(), CloneError> {
+        if self.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.is_err() {
             return Ok(());
         }
-        let mut command = self.command();
+        let mut command = self.remote_command(login, address);
         command.arg("-C").arg(at).args(["checkout", "--force", "--progress", "HEAD", "--"]);
-        self.run(command, cancel).await
+        // A filter says nothing meanwhile.
+        self.run(command, None, cancel).await
     }
 
     /// Clones the submodules of a repository, and theirs, with the logins that git itself finds: they may be anybody's.
     pub async fn add_submodules(&self, at: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
         let mut command = self.remote_command(None, "");
         command.arg("-C").arg(at).args(["submodule", "update", "--init", "--recursive", "--progress"]);
-        self.run(command, cancel).await
+        self.run(command, self.patience(), cancel).await
     }
 
     /// Fetches what a remote of a repository has, without its hooks.
@@ -91,30 +106,42 @@ impl Git<'_> {
         &self,
         at: &Path,
         remote: &str,
-        (login, address): (Option<Login>, &str),
+        (login, address): Known<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), CloneError> {
         let mut command = self.remote_command(login, address);
         command.args(NO_HOOKS).arg("-C").arg(at);
         command.args(["fetch", "--progress", "--no-recurse-submodules", "--", remote]);
-        self.run(command, cancel).await
+        self.run(command, self.patience(), cancel).await
     }
 
     /// Forwards the branch of a work tree to its upstream, without hooks, if that is all there is to do.
     ///
-    /// It is not to be ended half-way, as its files would then be of two commits.
-    pub async fn forward(&self, at: &Path) -> Result<(), CloneError> {
-        let mut command = self.command();
+    /// Nothing ends it half-way, also not the daemon's own end, as its files would then be of two commits.
+    pub async fn forward(&self, at: &Path, (login, address): Known<'_>) -> Result<(), CloneError> {
+        let mut command = self.command_of(Life::ItsOwn);
+        self.lend(&mut command, login, address);
         command.args(NO_HOOKS).arg("-C").arg(at);
-        // A file that git ignores is a person's, too.
-        command.args(["merge", "--ff-only", "--no-stat", "--no-autostash", "--no-overwrite-ignore"]);
-        command.args(["--progress", "@{upstream}"]);
-        self.run(command, &CancellationToken::new()).await
+        // A file that git ignores is a person's, too. It says nothing while all goes well: nobody may be there to hear it.
+        command.args(["merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash"]);
+        command.args(["--no-overwrite-ignore", "@{upstream}"]);
+        self.run(command, None, &CancellationToken::new()).await
+    }
+
+    /// A server that counts what it will send says nothing for a while.
+    fn patience(&self) -> Option<Duration> {
+        Some(self.stall * 2)
     }
 
     /// One that talks to a remote, with the login that it gets.
     fn remote_command(&self, login: Option<Login>, address: &str) -> Command {
-        let mut command = self.command();
+        let mut command = self.command_of(Life::Ours);
+        self.lend(&mut command, login, address);
+        command
+    }
+
+    /// Tells a git the login for a server, and when that server hangs.
+    fn lend(&self, command: &mut Command, login: Option<Login>, address: &str) {
         let server = Url::parse(address).ok().map(|url| url.origin().ascii_serialization());
         if let (Some(Login { user, secret }), Some(server)) = (&login, server) {
             // An empty one first: what the user has set knows another login, or none. Ours is told to its own server alone, wherever
@@ -125,15 +152,17 @@ impl Git<'_> {
         }
         let stall = self.stall.as_secs().max(1).to_string();
         command.args(["-c", "http.lowSpeedLimit=1", "-c", &format!("http.lowSpeedTime={stall}")]);
-        command
     }
 
-    /// What git says about a repository; nothing where it fails or there is none.
-    pub async fn ask(&self, at: &Path, question: &[&str]) -> Option<String> {
+    /// What git says about a repository.
+    pub async fn ask(&self, at: &Path, question: &[&str]) -> Result<String, CloneError> {
         let mut git = self.secrets.helper("git");
         git.arg("-C").arg(at).args(question).stdin(Stdio::null());
-        let output = silence::broken_within(self.stall, git.output()).await.ok()?.ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        let output = silence::broken_within(ANSWERED, git.output()).await?.map_err(not_started)?;
+        if !output.status.success() {
+            return Err(failure(&String::from_utf8_lossy(&output.stderr), output.status));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Whether the tree of HEAD has more than so many files and folders.
@@ -153,7 +182,7 @@ impl Git<'_> {
         false
     }
 
-    fn command(&self) -> Command {
+    fn command_of(&self, life: Life) -> Command {
         let mut command = self.secrets.program("git");
         // Nobody is there to answer; what the caller has set to answer for him is asked.
         for (name, answer) in
@@ -167,14 +196,16 @@ impl Git<'_> {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true);
+            .kill_on_drop(life == Life::Ours);
         let umask = self
             .secrets
             .setting(environment::UMASK)
             .and_then(|umask| rustix::fs::RawMode::from_str_radix(umask, 8).ok());
         let in_child = move || {
             // Whatever kills the daemon ends what it has started.
-            system::end_with_parent();
+            if life == Life::Ours {
+                system::end_with_parent();
+            }
             if let Some(umask) = umask {
                 rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask & 0o777));
             }
@@ -185,16 +216,18 @@ impl Git<'_> {
         command
     }
 
-    /// Runs it to its end, or to the end of anybody's patience.
-    async fn run(&self, mut command: Command, cancel: &CancellationToken) -> Result<(), CloneError> {
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => CloneError::NoGit,
-            _ => CloneError::Local { what: "start git", source: error },
-        })?;
+    /// Runs it to its end, or to the end of anybody's patience with its silence.
+    async fn run(
+        &self,
+        command: Command,
+        patience: Option<Duration>,
+        cancel: &CancellationToken,
+    ) -> Result<(), CloneError> {
+        let mut child = starter::start(command).await.map_err(not_started)?;
         let group = child.id();
         let ended = tokio::select! {
             () = cancel.cancelled() => Err(CloneError::Cancelled),
-            ended = self.watched(&mut child) => ended,
+            ended = watched(&mut child, patience) => ended,
         };
         let (status, said) = match ended {
             Ok(ended) => ended,
@@ -205,26 +238,43 @@ impl Git<'_> {
         };
         if status.success() { Ok(()) } else { Err(failure(&said, status)) }
     }
+}
 
-    /// Its end and the last of what it said. Progress counts as life.
-    async fn watched(&self, child: &mut Child) -> Result<(ExitStatus, String), CloneError> {
-        let mut stderr = child.stderr.take().expect("it is piped");
-        let (mut said, mut piece) = (Vec::new(), [0; 8 * 1024]);
-        // A server that counts what it will send says nothing for a while.
-        let patience = self.stall * 2;
-        loop {
-            match silence::broken_within(patience, stderr.read(&mut piece)).await? {
-                Ok(0) | Err(_) => break,
-                Ok(count) => said.extend_from_slice(&piece[..count]),
-            }
-            if said.len() > 2 * MOST_SAID {
-                said.drain(..said.len() - MOST_SAID);
-            }
-        }
-        let status =
-            child.wait().await.map_err(|source| CloneError::Local { what: "wait for git", source })?;
-        Ok((status, String::from_utf8_lossy(&said).into_owned()))
+fn not_started(error: io::Error) -> CloneError {
+    match error.kind() {
+        io::ErrorKind::NotFound => CloneError::NoGit,
+        _ => CloneError::Local { what: "start git", source: error },
     }
+}
+
+/// How long a process may live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// No longer than this daemon.
+    Ours,
+    ItsOwn,
+}
+
+/// Its end and the last of what it said. Progress counts as life.
+async fn watched(child: &mut Child, patience: Option<Duration>) -> Result<(ExitStatus, String), CloneError> {
+    let mut stderr = child.stderr.take().expect("it is piped");
+    let (mut said, mut piece) = (Vec::new(), [0; 8 * 1024]);
+    loop {
+        let reading = stderr.read(&mut piece);
+        let read = match patience {
+            Some(patience) => silence::broken_within(patience, reading).await?,
+            None => reading.await,
+        };
+        match read {
+            Ok(0) | Err(_) => break,
+            Ok(count) => said.extend_from_slice(&piece[..count]),
+        }
+        if said.len() > 2 * MOST_SAID {
+            said.drain(..said.len() - MOST_SAID);
+        }
+    }
+    let status = child.wait().await.map_err(|source| CloneError::Local { what: "wait for git", source })?;
+    Ok((status, String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// Ends a process and all that it has started.

@@ -2,7 +2,7 @@
 //! git fetches it and forwards the branch, as it knows every setting of the repository. Nothing that a person changed is
 //! touched.
 
-use crate::git::by_git::worse;
+use crate::git::by_git::{with_login, worse};
 use crate::git::place::{Place, unless_cancelled};
 use crate::git::standing::{self, Branch, Refs, Standing};
 use crate::git::{CloneError, Engine, Host, Success, Task};
@@ -65,20 +65,10 @@ impl Engine {
     }
 
     async fn fetch(&self, task: &Task, remote: &str, cancel: &CancellationToken) -> Result<(), CloneError> {
-        let address = self.settings.rewritten(&task.address);
-        let login = match url::Url::parse(&address) {
-            Ok(url) => self.secrets.first_login(&url).await,
-            Err(_) => None,
-        };
-        let has_login = login.is_some();
-        let fetched = self.git().fetch(&task.target, remote, (login, &address), cancel).await;
-        match fetched {
-            // What the repository itself knows may be better.
-            Err(error) if has_login && error.is_about_login() => {
-                self.git().fetch(&task.target, remote, (None, ""), cancel).await
-            }
-            fetched => fetched,
-        }
+        let address = &*self.settings.rewritten(&task.address);
+        let fetch =
+            |login| async move { self.git().fetch(&task.target, remote, (login, address), cancel).await };
+        with_login(self.login(address).await, fetch).await
     }
 
     /// Forwards the branch of the work tree to its upstream, beside which it stands like this, if nobody has changed anything.
@@ -99,13 +89,17 @@ impl Engine {
             return Err(CloneError::Dirty(why.into()));
         }
         let asking = async { Ok(self.git().ask(&task.target, &CHANGES).await) };
-        match unless_cancelled(cancel, asking).await?.as_deref() {
-            None => return Err(CloneError::NoGit),
-            Some("") => {}
-            Some(_) => return Err(CloneError::Dirty("it has changes that are not committed".into())),
+        match unless_cancelled(cancel, asking).await? {
+            Ok(changes) if changes.is_empty() => {}
+            Ok(_) => return Err(CloneError::Dirty("it has changes that are not committed".into())),
+            Err(CloneError::NoGit) => return Err(CloneError::NoGit),
+            Err(error) => {
+                return Err(CloneError::Dirty(format!("git cannot tell what is changed in it: {error}")));
+            }
         }
+        let address = self.settings.rewritten(&task.address);
         // Git itself looks once more, and leaves everything as it is where a person has been faster.
-        let merged = self.git().forward(&task.target).await;
+        let merged = self.git().forward(&task.target, (self.login(&address).await, &address)).await;
         merged.map(|()| true).map_err(|error| match error {
             CloneError::Remote(said) => CloneError::Dirty(said),
             error => error,

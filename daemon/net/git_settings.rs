@@ -1,9 +1,14 @@
 //! The user's git configuration, as git itself reads it for the caller: rewritten addresses, proxy, authorities, extra headers,
-//! the name of a first branch. Read once a run.
+//! the name of a first branch, and the attributes that hold for every repository. Read once a run.
 
 use crate::net::secrets::Secrets;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use url::Url;
+
+/// Where git, as it was built, may look for the attributes of all users.
+const ATTRIBUTES: [&str; 3] =
+    ["/etc/gitattributes", "/usr/local/etc/gitattributes", "/opt/homebrew/etc/gitattributes"];
 
 /// Every key and value in effect outside of a repository, in the order in which git reads them.
 #[derive(Clone, Debug, Default)]
@@ -11,11 +16,17 @@ pub struct GitSettings {
     entries: Vec<(String, String)>,
     /// Why git cannot read them.
     pub broken: Option<String>,
+    /// What files of the user's and the machine's say about attributes, without any setting that names them.
+    pub attributes: String,
 }
 
 impl GitSettings {
     /// Asks git, which knows every scope, include and variable; without one, libgit2 reads the files that it knows.
     pub async fn read(secrets: &Secrets) -> Self {
+        Self { attributes: attributes(secrets), ..Self::configured(secrets).await }
+    }
+
+    async fn configured(secrets: &Secrets) -> Self {
         let mut git = secrets.helper("git");
         git.args(["config", "--list", "-z"]).env("GIT_DIR", "/dev/null");
         let output = match git.output().await {
@@ -41,7 +52,7 @@ impl GitSettings {
             let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
             (key.to_owned(), value.to_owned())
         });
-        Self { entries: entries.collect(), broken: None }
+        Self { entries: entries.collect(), ..Self::default() }
     }
 
     fn from_libgit2(config: &git2::Config) -> Self {
@@ -103,6 +114,19 @@ impl GitSettings {
             .map(|(name, value)| (name.trim(), value.trim()))
             .collect()
     }
+}
+
+/// As git reads them: a file that cannot be read says nothing.
+fn attributes(secrets: &Secrets) -> String {
+    let variable = |name: &str| {
+        let sent = secrets.variables().get(name).cloned();
+        sent.or_else(|| std::env::var(name).ok()).filter(|value| !value.is_empty()).map(PathBuf::from)
+    };
+    let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    let own = folder.map(|folder| folder.join("git/attributes"));
+    let read =
+        |path: PathBuf| fs::read(path).ok().map(|text| String::from_utf8_lossy(&text).into_owned() + "\n");
+    ATTRIBUTES.iter().map(PathBuf::from).chain(own).filter_map(read).collect()
 }
 
 /// Whether `url` is of the same origin as `prefix` and below its path, so that a header meant for

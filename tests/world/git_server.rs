@@ -35,6 +35,8 @@ pub enum Fault {
     Corrupt,
     /// Sends the pack a little at a time.
     Slow,
+    /// Says of every tag that it is of the commit that HEAD names.
+    LiesAboutTags,
 }
 
 pub struct GitServer {
@@ -282,7 +284,7 @@ fn answer(state: &State, request: &Request, out: &mut impl Write) -> io::Result<
     }
     let body = String::from_utf8_lossy(&request.body).into_owned();
     if body.contains("command=ls-refs") {
-        return whole(out, RESULT, "", &ls_refs(&served));
+        return whole(out, RESULT, "", &ls_refs(&served, fault == Some(Fault::LiesAboutTags)));
     }
     send_pack(&served, fault, v2, body.contains("deepen "), out)
 }
@@ -539,14 +541,16 @@ fn advertise_v0(served: &Served) -> Vec<u8> {
     out
 }
 
-fn ls_refs(served: &Served) -> Vec<u8> {
+fn ls_refs(served: &Served, lies: bool) -> Vec<u8> {
     let mut out = Vec::new();
     match &served.head {
         Some((name, oid)) => out.extend(packet(&format!("{oid} HEAD symref-target:{name}\n"))),
         None => out.extend(packet("unborn HEAD symref-target:refs/heads/main\n")),
     }
     for (name, oid) in &served.refs {
-        out.extend(packet(&format!("{oid} {name}\n")));
+        let lie = served.head.as_ref().filter(|_| lies && name.starts_with("refs/tags/"));
+        let peeled = lie.map_or_else(String::new, |(_, head)| format!(" peeled:{head}"));
+        out.extend(packet(&format!("{oid} {name}{peeled}\n")));
     }
     out.extend_from_slice(b"0000");
     out

@@ -41,7 +41,8 @@ fn find(root: &Path) -> Vec<Target> {
         }
         let inside = disk::read_folder(&at).unwrap_or_default();
         let folders_inside = inside.into_iter().filter(|(name, kind)| {
-            *kind == Kind::Folder && !name.contains(".partial-") && *name == specweave_jobs::text::plain(name)
+            let is_ours = name.contains(".partial-") || disk::is_aside(name);
+            *kind == Kind::Folder && !is_ours && *name == specweave_jobs::text::plain(name)
         });
         folders.extend(folders_inside.map(|(name, _)| format!("{place}/{name}")));
     }
