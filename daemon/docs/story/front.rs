@@ -25,27 +25,54 @@ impl Document {
     /// the front matter counts.
     pub fn record_since(&self, bases: &[Base]) -> Record {
         let mut record = self.record();
-        let Ok(front) = Authored::parse(&self.front) else { return record };
+        let Some(front) = self.as_in_front(&record) else { return record };
         let body = Prints::of(&record);
         let stays = |field: Field| {
             let place = FIELDS.into_iter().position(|known| known == field);
-            place.is_some_and(|place| bases.iter().any(|base| base.written.0[place] == body.0[place]))
+            place.is_some_and(|place| {
+                // What was only intended may not stand there: a person's words in it say nothing.
+                let (known, intended) = bases.split_at(bases.len().min(1));
+                known.iter().any(|base| base.written.0[place] == body.0[place])
+                    || intended.iter().any(|base| base.local.0[place] == body.0[place])
+            })
         };
-        let said = |key: &str| front.meta.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-        if let Some(title) = said("title").filter(|_| stays(Field::Title)) {
-            record.title = text::title(title);
+        if stays(Field::Title) {
+            record.title = front.title;
         }
-        if let Some(status) = said("status").filter(|_| stays(Field::Status))
-            && word(status) != word(&record.status)
-        {
-            record.status = Status::of_word(status).word().to_owned();
+        if stays(Field::Status) {
+            record.status = front.status;
         }
-        if let Some(priority) = said("priority").and_then(record::priority)
-            && stays(Field::Priority)
-        {
-            record.priority = Some(priority);
+        if stays(Field::Priority) {
+            record.priority = front.priority;
         }
         record
+    }
+
+    /// What the front matter and the body both say; of what differs, none was written by us.
+    pub fn written(&self) -> Prints {
+        let record = self.record();
+        let body = Prints::of(&record);
+        match self.as_in_front(&record) {
+            Some(front) => body.agreed(Prints::of(&front)),
+            None => Prints::default(),
+        }
+    }
+
+    /// A record with what the front matter says in its place; nothing where that cannot be read.
+    fn as_in_front(&self, record: &Record) -> Option<Record> {
+        let front = Authored::parse(&self.front).ok()?;
+        let mut shown = record.clone();
+        let said = |key: &str| front.meta.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        if let Some(title) = said("title") {
+            shown.title = text::title(title);
+        }
+        if let Some(status) = said("status").filter(|status| word(status) != word(&record.status)) {
+            shown.status = Status::of_word(status).word().to_owned();
+        }
+        if let Some(priority) = said("priority").and_then(record::priority) {
+            shown.priority = Some(priority);
+        }
+        Some(shown)
     }
 
     /// Writes the front matter of an item's file; keys that are not ours stay, and one that cannot be read stays as it is.

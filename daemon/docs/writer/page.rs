@@ -160,8 +160,8 @@ impl Page<'_> {
         {
             // Another tool wrote it, or another daemon, when the item was as it is now. Where it says something else,
             // somebody else wrote that: it is nobody's to replace.
-            let written = Prints::of(&local);
-            let base = Base { written, ..Base::of(written.agreed(Prints::of(remote)), remote) };
+            let kept = Prints::of(&local).agreed(Prints::of(remote));
+            let base = Base { written: document.written(), ..Base::of(kept, remote) };
             self.intend(item, &path, base, 0, Placed::Unchanged);
             return Ok((Placed::Unchanged, None));
         }
@@ -180,11 +180,12 @@ impl Page<'_> {
         document.set_front(item, number, &place.folder, &merged);
         let new = document.text();
         // A person's own text is not what the next import may replace.
-        let written = Prints::of(&Document::parse(&new).record());
-        let kept = story::base_after(written, &bases, &local, remote);
+        let written = Document::parse(&new);
+        let kept = story::base_after(Prints::of(&written.record()), &bases, &local, remote);
+        let base = Base { written: written.written(), ..Base::of(kept, remote) };
         let changed = new != text || moves;
         let placed = begun.unwrap_or(if changed || is_settled { Placed::Updated } else { Placed::Unchanged });
-        self.intend(item, &target, Base { written, ..Base::of(kept, remote) }, 0, placed);
+        self.intend(item, &target, base, 0, placed);
         if changed {
             self.write(&target, new);
             if moves {
@@ -278,12 +279,11 @@ impl Page<'_> {
         let Current::There { path, text } = self.current(&item.key)? else { return Ok(()) };
         let bases = self.writer.ledger.bases(&item.key);
         let remote = story::said(item);
-        let local = Document::parse(&text).record_since(&bases);
+        let document = Document::parse(&text);
+        let local = document.record_since(&bases);
         let met = Prints::of(&local).agreed(Prints::of(&remote));
-        let mut base = bases
-            .first()
-            .cloned()
-            .unwrap_or_else(|| Base { written: Prints::of(&local), ..Base::of(met, &remote) });
+        let unknown = || Base { written: document.written(), ..Base::of(met, &remote) };
+        let mut base = bases.first().cloned().unwrap_or_else(unknown);
         base.note(met, &local, &remote);
         self.intend(item, &path, base, 0, Placed::Unchanged);
         Ok(())

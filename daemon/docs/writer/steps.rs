@@ -57,7 +57,7 @@ impl Page<'_> {
         let number = known.as_ref().map_or_else(|| document.last_task() + 1, |entry| entry.task);
         let placed = begun.unwrap_or(if known.is_some() { Placed::Updated } else { Placed::Created });
         if is_removed {
-            let base = Base { local: remote, remote, ..Base::default() };
+            let base = Base { local: remote, written: remote, remote, ..Base::default() };
             self.intend(item, &path, base, number, placed);
             return Ok(placed);
         }
@@ -68,7 +68,7 @@ impl Page<'_> {
         };
         document.set_task(number, &title, done);
         let local = Prints([text::hash(&title), u64::from(done), 0, 0, 0]);
-        self.intend(item, &path, Base { local, remote, ..Base::default() }, number, placed);
+        self.intend(item, &path, Base { local, written: local, remote, ..Base::default() }, number, placed);
         let new = document.text();
         if new != text {
             self.write(&path, new);
