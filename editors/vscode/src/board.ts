@@ -241,13 +241,15 @@ export interface Notice {
 /** A pause of so long is told also where the job goes on by itself. */
 const LONG_PAUSE_MS = 15 * 60_000;
 
-/** Whether something has become of a job, beside its progress. */
+/** Whether something has become of a job, beside its progress. The files do not tell why it is paused: nothing has changed by that. */
 function isNews(before: Job | undefined, job: Job): boolean {
+  const reasons = [before?.pause?.reason, job.pause?.reason].map((reason) => reason ?? PauseReason.UNSPECIFIED);
+  const waitsForOther = !reasons.includes(PauseReason.UNSPECIFIED) && reasons[0] !== reasons[1];
   const at = (moment: Job["completedAt"]) => (moment ? timestampMs(moment) : 0);
   return (
     !before ||
     before.state !== job.state ||
-    before.pause?.reason !== job.pause?.reason ||
+    waitsForOther ||
     at(before.completedAt) !== at(job.completedAt) ||
     at(before.schedule?.lastAt) !== at(job.schedule?.lastAt)
   );

@@ -20,6 +20,8 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
   readonly onDidChangeTreeData = this.changed.event;
   private nodes: ConflictNode[] = [];
   private readonly sides = new Map<string, string>();
+  /** Where what is merged of a conflict is left, by its project and story. */
+  private readonly outputs = new Map<string, string>();
   private refreshes = 0;
 
   constructor(
@@ -117,7 +119,9 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
   private output(project: Project, conflict: Conflict): string {
     const sides = (["base", "local", "remote"] as const).map((name) => sideText(conflict, name));
     const hash = createHash("sha256").update(JSON.stringify([project.root, conflict.story, ...sides])).digest("hex");
-    return path.join(this.storage, "merged", hash.slice(0, 16), `${conflict.story.replace(/[^\w-]+/g, "-")}.md`);
+    const output = path.join(this.storage, "merged", hash.slice(0, 16), `${conflict.story.replace(/[^\w-]+/g, "-")}.md`);
+    this.outputs.set(`${project.root}:${conflict.story}`, output);
+    return output;
   }
 
   /** Carries out a decision; the text that was merged goes into the conflict's file first. */
@@ -125,6 +129,8 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
     const client = await node.project.daemon.started();
     if (use === OnConflict.FILE && !(await this.takeMerged(node, client))) return;
     await client.resolveConflict({ story: node.conflict.story, use, environment: await node.project.environment() });
+    const output = this.outputs.get(`${node.project.root}:${node.conflict.story}`);
+    if (output) await fs.rm(path.dirname(output), { recursive: true, force: true });
   }
 
   /** False where somebody does not want it after all. */
@@ -148,7 +154,6 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
     const text = decided(await fs.readFile(file, "utf8"), fields);
     if (text === undefined) throw new Error(`${conflict.file} has changed meanwhile: open the conflict again`);
     await fs.writeFile(file, text);
-    await fs.rm(path.dirname(output), { recursive: true, force: true });
     return true;
   }
 }

@@ -26,9 +26,9 @@ export function wantsRest(error: unknown): boolean {
   return info?.reason === "SHUTTING_DOWN" && ["asked", "idle"].includes(info.metadata["because"] ?? "");
 }
 
-/** Whether nobody listens there any more, or somebody who is leaving; a connection that breaks is called a cancellation. */
+/** Whether nobody listens there any more, or somebody who is leaving; a connection that breaks is called by other names. */
 export function isNobody(error: unknown): boolean {
-  return [Code.Unavailable, Code.Canceled].includes(ConnectError.from(error).code);
+  return [Code.Unavailable, Code.Canceled, Code.Aborted].includes(ConnectError.from(error).code);
 }
 
 /** What an error of the daemon says, for people: its text, and the command or hint that goes with it. */

@@ -93,8 +93,17 @@ export class Daemon {
   }
 
   /** The daemon for a look; none where none runs, or none that answers. */
-  running(): Promise<JobsClient | undefined> {
-    return this.connect().catch(() => undefined);
+  async running(): Promise<JobsClient | undefined> {
+    const { connection } = this;
+    try {
+      const client = await this.connect();
+      // Of one that was found some time ago nothing has been heard since, unless it is watched.
+      if (!this.watching && this.connection === connection) await client?.getInfo({}, { timeoutMs: WHO_MS });
+      return client;
+    } catch {
+      this.forget(connection);
+      return undefined;
+    }
   }
 
   /** Runs the program in the project; gives what it prints. */
@@ -153,7 +162,12 @@ export class Daemon {
       const client = await this.connect();
       if (isOver()) return;
       if (client) return await this.watch(client);
-      if (await this.readFiles(isOver)) this.listener.state("resting", "");
+      if (await this.readFiles(isOver)) {
+        this.tries = 0;
+        this.listener.state("resting", "");
+      } else if (!isOver()) {
+        this.tryLater();
+      }
     } catch (error) {
       if (isOver()) return;
       this.listener.state("unreachable", error instanceof Error ? error.message : String(error));

@@ -84,6 +84,7 @@ class Extension {
       jobs: (before, changed, removed, isFirst) => {
         // What had ended before the first look is no news.
         if (!isFirst) changed.forEach((job) => this.tell(root, before.get(job.id), job));
+        this.logs.goOn(root, changed.filter(isActive).map((job) => job.id));
         const hasEnded = changed.some((job) => !isActive(job)) || isFirst;
         // The map is brought up to date after this call.
         setImmediate(() => {
@@ -93,11 +94,10 @@ class Extension {
         });
       },
       state: (state) => {
+        if (state === "ready") this.logs.goOn(root, []);
         if (this.states.get(root) === state) return;
         this.states.set(root, state);
         this.showState();
-        const project = this.projects.find((one) => one.root === root);
-        if (state === "ready" && project) this.logs.goOn(project);
       },
     });
   }
@@ -215,7 +215,8 @@ class Extension {
 
   private async init(): Promise<void> {
     if (!vscode.workspace.isTrusted) throw new Error("this workspace is not trusted: nothing is started or changed in it");
-    const folders = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri.fsPath).filter((one) => !rootOf(one));
+    const local = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === "file");
+    const folders = local.map(({ uri }) => uri.fsPath).filter((one) => !rootOf(one));
     const folder = folders.length > 1 ? await vscode.window.showQuickPick(folders, { title: "Which folder?" }) : folders[0];
     if (!folder && folders.length > 1) return;
     if (!folder) throw new Error("open a folder first that is no project yet");

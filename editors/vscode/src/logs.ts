@@ -47,15 +47,22 @@ export class Logs {
     const client = await project.daemon.running();
     if (client) return void this.follow(log, client);
     // A look starts no daemon: the files have the log, too.
-    log.channel.replace(await project.daemon.run(["logs", id, "--lines", String(LINES)]));
+    const text = await project.daemon.run(["logs", id, "--lines", String(LINES)]);
+    if (log.following) return;
+    log.channel.replace(text);
     log.offset = undefined;
   }
 
-  /** A daemon is there again. */
-  goOn(project: Project): void {
+  /** A daemon is there again, or these jobs go on. */
+  goOn(root: string, ids: string[]): void {
     for (const log of this.open_.values()) {
-      if (log.project !== project || !log.isBroken || log.following) continue;
-      void project.daemon.running().then((client) => client && this.follow(log, client));
+      const isDue = log.isBroken || ids.includes(log.id);
+      if (log.project.root !== root || !isDue || log.following) continue;
+      log.isBroken = false;
+      void log.project.daemon.running().then((client) => {
+        if (client) return this.follow(log, client);
+        log.isBroken = true;
+      });
     }
   }
 

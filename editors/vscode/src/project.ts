@@ -27,9 +27,9 @@ export class Project {
     try {
       const { accessToken } = await vscode.authentication.getSession("github", ["repo"], { createIfNone: true });
       return [...own, { name: "GITHUB_TOKEN", value: accessToken }];
-    } catch {
+    } catch (error) {
       // What a job needs may stand in `.env`, or need no token at all.
-      isRefused = true;
+      isRefused = /consent|cancel/i.test(String(error));
       return own;
     }
   }

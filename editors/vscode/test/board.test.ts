@@ -112,6 +112,9 @@ test("a change of state is told once, with the one action that helps", () => {
   assert.equal(told(paused(PauseReason.CREDENTIALS))?.label, "Go On");
   const limited = job(paused(PauseReason.RATE_LIMITED, now));
   assert.equal(board.notice(limited, job(paused(PauseReason.CREDENTIALS)), "problems", now)?.label, "Go On", "it waits for something else");
+  const killed = job(paused(PauseReason.KILLED));
+  assert.equal(board.notice(killed, job(paused(PauseReason.UNSPECIFIED)), "problems", now), undefined, "the files do not tell why");
+  assert.equal(board.notice(job(paused(PauseReason.UNSPECIFIED)), job(paused(PauseReason.CREDENTIALS)), "problems", now), undefined);
   const failed = (at: number) => job({ ...token, completedAt: timestampFromMs(at) });
   assert.equal(board.notice(failed(1), failed(2), "problems", now)?.level, "error", "it was tried and failed between two looks");
   assert.equal(board.notice(failed(1), failed(1), "problems", now), undefined);

@@ -31,8 +31,8 @@ function world() {
   return { root, program, publish, calls };
 }
 
-/** A daemon that streams one job in this state, and says every few milliseconds that it lives. */
-async function daemonOf(root: string, state: JobState, inode?: bigint) {
+/** A daemon that streams one job in this state, and says every few milliseconds that it lives, unless it is silent. */
+async function daemonOf(root: string, state: JobState, inode?: bigint, isSilent = false) {
   const here = fs.statSync(path.join(root, ".specweave"), { bigint: true });
   let streams = 0;
   let opened = 0;
@@ -49,6 +49,7 @@ async function daemonOf(root: string, state: JobState, inode?: bigint) {
               yield { event: { case: "snapshot", value: { jobs: [{ id: "ae362dfe", state }] } } };
               while (!signal.aborted) {
                 await new Promise((resolve) => setTimeout(resolve, 10));
+                if (isSilent) continue;
                 yield { event: { case: "heartbeat", value: {} } };
                 beats += 1;
               }
@@ -63,17 +64,20 @@ async function daemonOf(root: string, state: JobState, inode?: bigint) {
   server.on("session", (session) => sessions.add(session));
   const socket = path.join(root, `s${Math.random()}`);
   await new Promise<void>((resolve) => server.listen(socket, resolve));
+  /** As one that is killed: its socket stays. */
   const close = () => {
+    fs.renameSync(socket, `${socket}.kept`);
     sessions.forEach((session) => session.destroy());
     server.close();
+    fs.renameSync(`${socket}.kept`, socket);
   };
   return { socket, streams: () => streams, opened: () => opened, beats: () => beats, close };
 }
 
-function watched(root: string, program: string, isTrusted = true) {
+function watched(root: string, program: string, isTrusted = true, silentMs = 60_000) {
   const states: State[] = [];
   const listener = { jobs: () => undefined, state: (state: State) => void states.push(state) };
-  const daemon = new Daemon(root, { program: () => program, isTrusted: () => isTrusted }, listener, { lingerMs: 200, silentMs: 2_000 });
+  const daemon = new Daemon(root, { program: () => program, isTrusted: () => isTrusted }, listener, { lingerMs: 200, silentMs });
   return { daemon, states, shown: () => [...daemon.jobs.values()].map((job) => JobState[job.state]) };
 }
 
@@ -122,6 +126,29 @@ test("what a daemon that died has left is no daemon: the files say what is known
   await until("the next one is watched", () => shown()[0] === "RUNNING" && states.at(-1) === "ready");
   daemon.close();
   second.close();
+});
+
+test("a stream that says nothing any more is taken up anew", async () => {
+  const { root, program, publish } = world();
+  const served = await daemonOf(root, JobState.RUNNING, undefined, true);
+  publish(served.socket);
+  const { daemon, shown } = watched(root, program, true, 100);
+  await until("another stream", () => served.opened() >= 2);
+  assert.deepEqual(shown(), ["RUNNING"]);
+  daemon.close();
+  served.close();
+});
+
+test("a daemon that died while nobody watched it is none for a look", async () => {
+  const { root, program, publish } = world();
+  const served = await daemonOf(root, JobState.COMPLETED);
+  publish(served.socket);
+  const { daemon, states } = watched(root, program);
+  await until("it rests", () => states.at(-1) === "resting");
+  assert.ok(await daemon.running());
+  served.close();
+  assert.equal(await daemon.running(), undefined);
+  daemon.close();
 });
 
 test("another project's daemon is none, for a look and for a change", async () => {
