@@ -51,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use wire::{Dialect, PacketReader, RemoteRefs};
 
-pub use address::same_repository;
+pub use address::{host_of, same_repository};
 pub use error::CloneError;
 pub use host::Host;
 pub use standing::{git_folder, origin, own};
@@ -123,6 +123,8 @@ pub struct Engine {
     publishing: Semaphore,
     /// Bytes of packs that are held in memory.
     held: AtomicUsize,
+    /// Cancelled when nothing more may begin.
+    closing: CancellationToken,
     tenure: Tenure,
     /// What servers that speak version 2 announced, by origin.
     v2_servers: Mutex<HashMap<String, Arc<[String]>>>,
@@ -210,11 +212,17 @@ impl Engine {
             skeleton: Arc::default(),
             publishing: Semaphore::new(publish::at_a_time()),
             held: AtomicUsize::default(),
+            closing: CancellationToken::new(),
             tenure,
             v2_servers: Mutex::default(),
             reached: Mutex::default(),
             pioneers: Mutex::default(),
         }
+    }
+
+    /// Nothing more begins: clones that still wait for their turn end as cancelled.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// How this job wants its repositories.
@@ -261,7 +269,10 @@ impl Engine {
             let turn = host.turn().await;
             Ok((self.slots.acquire().await.expect("the semaphore is never closed"), turn))
         };
-        let (slot, turn) = unless_cancelled(cancel, turns).await?;
+        let (slot, turn) = unless_cancelled(cancel, unless_cancelled(&self.closing, turns)).await?;
+        if self.closing.is_cancelled() {
+            return Err(CloneError::Cancelled);
+        }
         task.traffic.begin();
         // A cancelled attempt of an earlier run may still be ending in this folder.
         let place = unless_cancelled(cancel, async { Ok(claim(&task.partial).await) }).await?;
@@ -293,6 +304,9 @@ impl Engine {
         };
         // What waits for the disk keeps its turn from nobody who waits for the network.
         turn.ended(&made);
+        if made.is_ok() {
+            host.heard();
+        }
         drop(slot);
         let result = match made {
             Ok(Some(_)) if cancel.is_cancelled() => Err(CloneError::Cancelled),
@@ -362,7 +376,11 @@ impl Engine {
             })
         };
         let asked = Instant::now();
-        let opened = unless_cancelled(cancel, opening).await?;
+        let opened = unless_cancelled(cancel, opening).await;
+        if !matches!(opened, Err(CloneError::Network(_) | CloneError::Stalled(_) | CloneError::Cancelled)) {
+            host.heard();
+        }
+        let opened = opened?;
         host.answered(asked.elapsed());
         self.reached.lock().expect("no holder panics").insert(owner_of(&task.address).to_owned());
         Ok(opened)

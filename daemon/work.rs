@@ -75,6 +75,17 @@ impl Stop {
         Self::Pause { reason: PauseReason::RateLimited, message: "Rate limited".into(), resume_at }
     }
 
+    /// Of two reasons the first, and of two waits for the same the longer.
+    pub fn or_later(self, other: Self) -> Self {
+        match (&self, &other) {
+            (
+                Self::Pause { reason, resume_at: Some(known), .. },
+                Self::Pause { reason: same, resume_at: Some(later), .. },
+            ) if reason == same && later > known => other,
+            _ => self,
+        }
+    }
+
     /// The network is gone: tried again by itself.
     pub fn offline(message: String) -> Self {
         let resume_at = Some(clock::now() + NETWORK_RETRY_MS);

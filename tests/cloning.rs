@@ -288,6 +288,30 @@ fn a_stalled_server_times_out_and_the_others_are_cloned() {
 }
 
 #[test]
+fn a_network_that_is_lost_pauses_the_job_and_a_server_that_was_never_there_fails() {
+    let world = World::new();
+    let root = world.dir.join("remotes");
+    let names = make_many(&root, 4);
+    let server = GitServer::http(&root);
+    names[1..].iter().for_each(|name| server.fault(name, Fault::Silent));
+    let id = world.start_clone(names.iter().map(|name| server.repository(name)));
+    world.until(&id, "the first", |job| job["progress"]["succeeded"] == 1);
+    // Each connection breaks, and none is taken.
+    server.cut();
+    let job = world.until(&id, "the pause", |job| job["state"] != "running");
+    assert_eq!((&job["state"], &job["pause"]["reason"]), (&"paused".into(), &"network".into()), "{job:#}");
+    assert_eq!(job["progress"]["failed"], 0, "{job:#}");
+    assert!(!job["pause"]["resume_at"].is_null());
+    // The next daemon knows as well that its server was there.
+    world.run(["daemon", "stop"]).ok();
+    world.run(["--resume", &id]).ok();
+    let job = world.until(&id, "the pause", |job| job["state"] != "running");
+    assert_eq!((&job["state"], &job["progress"]["failed"]), (&"paused".into(), &0.into()), "{job:#}");
+    let other = world.start_clone(["http://127.0.0.1:1/acme/web.git"]);
+    assert_eq!(world.wait(&other)["state"], "failed");
+}
+
+#[test]
 fn what_stands_there_already_is_checked_and_never_overwritten() {
     let world = World::new();
     let root = world.dir.join("remotes");

@@ -356,7 +356,7 @@ fn attributes_that_hold_for_every_repository_of_a_user_are_obeyed() {
 
 #[test]
 fn what_the_umask_leaves_to_others_is_what_git_leaves_to_them() {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     if !has_git() {
         return;
     }
@@ -388,6 +388,11 @@ fn what_the_umask_leaves_to_others_is_what_git_leaves_to_them() {
             let mode = fs::metadata(at.join(".git").join(name)).unwrap().permissions().mode();
             format!("{name} {:o}", mode & 0o777)
         };
+        // The index knows when each file was changed last.
+        let debug = git(&world, &ours, &["ls-files", "--debug", "run"]);
+        let facts = fs::metadata(ours.join("run")).unwrap();
+        let changed = format!("ctime: {}:{}", facts.ctime(), facts.ctime_nsec());
+        assert!(debug.contains(&changed), "{umask}: {changed} in {debug}");
         let packs = |at: &Path| {
             let files = files_below(&at.join(".git/objects/pack"));
             let end = |path: &PathBuf| path.extension().unwrap().to_str().unwrap().to_owned();
@@ -499,6 +504,24 @@ fn without_git_a_clone_that_needs_it_says_so_and_the_others_are_made() {
     let job = world.wait(&id);
     assert_eq!((&job["progress"]["succeeded"], &job["progress"]["failed"]), (&1.into(), &1.into()), "{job}");
     world.run(["--id", &id]).ok().says("git is needed, as its address is not a plain one");
+    // One that git is to check out is not taken for empty.
+    let work = world.dir.join("work");
+    fs::create_dir_all(&work).unwrap();
+    world.set("PATH", std::env::var("PATH").unwrap());
+    configure(&mut world, "");
+    if has_git() {
+        git(&world, &work, &["init", "-q", "-b", "main"]);
+        fs::write(work.join(".gitattributes"), "* text eol=crlf\n").unwrap();
+        git(&world, &work, &["add", "."]);
+        git(&world, &work, &["commit", "-q", "-m", "one"]);
+        let bare = world.dir.join("remotes/acme/crlf.git");
+        git(&world, &work, &["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
+        world.set("PATH", folder.display().to_string());
+        let id = world.start_clone([server.repository("crlf")]);
+        assert_eq!(world.wait(&id)["state"], "failed");
+        world.run(["--id", &id]).with_status(0).says("git is needed, as its attributes say");
+    }
+    world.set("PATH", folder.display().to_string());
     // A repository of this machine needs none.
     let local = world.dir.join("remotes/acme").join(format!("{}.git", names[1]));
     let id = world.start_clone([local.display().to_string()]);

@@ -149,7 +149,7 @@ fn without_news_each_repository_costs_one_request_and_no_git() {
 #[test]
 fn who_has_set_that_branches_are_pruned_loses_those_that_are_gone_and_pays_for_nothing_else() {
     let (world, server, names) = cloned(3);
-    fs::write(world.dir.join("home/.gitconfig"), "[fetch]\n\tprune = true\n").unwrap();
+    fs::write(world.dir.join("home/.gitconfig"), "[fetch]\n\tprune\n").unwrap();
     let remote = world.dir.join(format!("remotes/acme/{}.git", names[0]));
     git(&world, &remote, &["branch", "passing", "main"]);
     update(&world, &[]);
@@ -320,9 +320,12 @@ fn a_daemon_that_dies_while_it_removes_leaves_nothing_that_looks_whole() {
         .iter()
         .find(|job| job["title"].as_str().unwrap().contains("update"))
         .unwrap();
-    world.wait(job["id"].as_str().unwrap());
+    let id = job["id"].as_str().unwrap();
+    assert_eq!(world.wait(id)["state"], "completed", "{}", world.run(["--logs", id]).stdout);
     let left: Vec<_> = fs::read_dir(world.project.join("repositories/acme")).unwrap().collect();
     assert_eq!(left.len(), 1, "the other one stays: {left:?}");
+    let config = read(&world.project.join(".specweave/config.json"));
+    assert!(!config.contains(&names[0]) && config.contains(&names[1]), "{config}");
 }
 
 #[test]

@@ -58,10 +58,21 @@ pub fn host_of(address: &str) -> String {
     }
 }
 
-/// Whether two addresses name the same repository: credentials, a final `.git` or slash and the case of the
-/// host do not matter.
+/// Whether two addresses name the same repository: credentials, a final `.git` or slash, the case of the host and, where its
+/// server does not tell cases apart, that of names do not matter.
 pub fn same_repository(one: &str, other: &str) -> bool {
+    /// Servers on which names that differ only in case are one.
+    const FOLDING: [&str; 4] = ["github.com/", "gitlab.com/", "bitbucket.org/", "dev.azure.com/"];
     fn key(address: &str) -> String {
+        let key = place(address);
+        // Azure DevOps over ssh: v3/<org>/<project>/<name>.
+        let key = match key.strip_prefix("ssh.dev.azure.com/v3/").and_then(|path| path.rsplit_once('/')) {
+            Some((project, name)) => format!("dev.azure.com/{project}/_git/{name}"),
+            None => key,
+        };
+        if FOLDING.iter().any(|host| key.starts_with(host)) { key.to_lowercase() } else { key }
+    }
+    fn place(address: &str) -> String {
         let address = address.trim_end_matches('/');
         let address = address.strip_suffix(".git").unwrap_or(address);
         match Url::parse(address) {
@@ -90,6 +101,12 @@ mod tests {
     fn addresses_of_the_same_repository_are_recognised() {
         assert!(same_repository("https://tok@GitHub.com/a/b.git", "https://github.com/a/b"));
         assert!(same_repository("git@github.com:a/b.git", "ssh://git@github.com/a/b"));
+        assert!(same_repository("https://github.com/Acme/Web", "git@github.com:acme/web.git"));
+        assert!(!same_repository("https://git.example/Acme/Web", "https://git.example/acme/web"));
+        assert!(same_repository(
+            "git@ssh.dev.azure.com:v3/o/My%20App/n",
+            "https://dev.azure.com/o/My%20App/_git/n"
+        ));
         assert!(same_repository("/srv/x.git/", "/srv/x"));
         assert!(same_repository("file:///srv/x.git", "file:///srv/x"));
         assert!(!same_repository("https://github.com/a/b", "https://github.com/a/c"));

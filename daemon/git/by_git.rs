@@ -20,7 +20,7 @@ impl Engine {
         why: &str,
     ) -> Existing {
         let git = self.git();
-        let Ok(said) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
+        let Ok(Some(said)) = git.ask(at, &["config", "--get-regexp", "^remote\\..*\\.url$"]).await else {
             return repository::broken(why);
         };
         let addresses: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
@@ -28,8 +28,8 @@ impl Engine {
             return repository::another(addresses.first().copied());
         }
         match git.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]).await {
-            Ok(_) => Existing::Whole,
-            Err(_) => repository::broken(why),
+            Ok(Some(_)) => Existing::Whole,
+            Ok(None) | Err(_) => repository::broken(why),
         }
     }
 
@@ -98,20 +98,21 @@ impl Engine {
         let rewritten = &*address;
         let clone = |login| async move {
             remove_folder(&task.partial).await?;
+            task.traffic.begin();
             let (address, at) = (&*task.address, &*task.partial);
             let order = system::Order { address, rewritten, at, wish: &self.wish, login };
             self.git().clone(order, cancel).await
         };
         match with_login(login, clone).await {
-            Ok(()) if unborn => {
+            Ok(_) if unborn => {
                 let at = task.partial.clone();
                 let made = place.blocking(cancel, move || Ok(repository::existing(&at, |_| true))).await?;
                 if made == Existing::Unborn { Ok(None) } else { Err(CloneError::Refused(UNFINISHED.into())) }
             }
-            Ok(()) if self.wish.mirror => {
+            Ok(_) if self.wish.mirror => {
                 Ok(Some(Cloned { by_git: Some(why.to_string()), ..Cloned::default() }))
             }
-            Ok(()) => {
+            Ok(_) => {
                 let (at, token) = (task.partial.clone(), cancel.clone());
                 let has_all = self.wish.filter.is_none();
                 let measure = move || repository::measured(&at, has_all, &token);
@@ -149,14 +150,15 @@ impl Engine {
 }
 
 /// Does something with a login that is known; where that is refused, with those that git itself finds, which may be better.
+/// Whether it was refused.
 pub async fn with_login<F: Future<Output = Result<(), CloneError>>>(
     login: Option<Login>,
     run: impl Fn(Option<Login>) -> F,
-) -> Result<(), CloneError> {
+) -> Result<bool, CloneError> {
     let has_login = login.is_some();
     match run(login).await {
-        Err(error) if has_login && error.is_about_login() => run(None).await,
-        done => done,
+        Err(error) if has_login && error.is_about_login() => run(None).await.map(|()| true),
+        done => done.map(|()| false),
     }
 }
 

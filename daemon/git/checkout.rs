@@ -9,8 +9,10 @@ use crate::net::git_settings::GitSettings;
 use git2::build::CheckoutBuilder;
 use git2::{Index, ObjectType, Oid, Repository};
 use specweave_jobs::{disk, system};
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
@@ -57,8 +59,23 @@ pub fn check_out(
     let usual = fs::metadata(&at).map_err(local)?.permissions();
     fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).map_err(local)?;
     write()?;
-    bounds::usual_modes(&at, *UMASK).and_then(|()| fs::set_permissions(&at, usual)).map_err(local)?;
+    bounds::usual_modes(&at, *UMASK).map_err(local)?;
+    remember_change(repository, &at)?;
+    fs::set_permissions(&at, usual).map_err(local)?;
     Ok(built)
+}
+
+/// Writes into the index when its files were changed last: whoever finds another moment there reads all of them again.
+fn remember_change(repository: &Repository, at: &Path) -> Result<(), CloneError> {
+    let mut index = repository.index()?;
+    let entries: Vec<_> = index.iter().collect();
+    for mut entry in entries {
+        if let Ok(facts) = fs::symlink_metadata(at.join(OsStr::from_bytes(&entry.path))) {
+            entry.ctime = git2::IndexTime::new(facts.ctime() as i32, facts.ctime_nsec() as u32);
+            index.add(&entry)?;
+        }
+    }
+    Ok(index.write()?)
 }
 
 /// Whether the attributes of a tree name git-lfs.

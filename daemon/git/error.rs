@@ -29,6 +29,9 @@ pub enum CloneError {
     Dirty(String),
     #[error("{0}")]
     Network(String),
+    /// The same, of a host that has answered before, and that nobody hears of any more.
+    #[error("{0}")]
+    Offline(String),
     #[error(transparent)]
     Stalled(#[from] Silence),
     #[error("the server asks to wait {} s", .0.as_secs())]
@@ -73,7 +76,7 @@ impl CloneError {
             Self::NotFound(_) | Self::Gone(_) => Reason::NotFound,
             Self::Diverged { .. } => Reason::Diverged,
             Self::Dirty(_) => Reason::Dirty,
-            Self::Network(_) | Self::Stalled(_) => Reason::Network,
+            Self::Network(_) | Self::Offline(_) | Self::Stalled(_) => Reason::Network,
             Self::Limited(_) => Reason::RateLimited,
             Self::NotGit(_) | Self::Page(_) | Self::Remote(_) | Self::Pack(_) => Reason::Remote,
             Self::Refused(_) | Self::Inexact(_) | Self::NoGit => Reason::InvalidInput,
@@ -112,6 +115,7 @@ impl CloneError {
             // An object that is too large for memory is not for git either: the remote may be anybody.
             Self::Git(error) => !self.is_storage() && error.class() != git2::ErrorClass::NoMemory,
             Self::Cancelled
+            | Self::Offline(_)
             | Self::Stalled(_)
             | Self::Limited(_)
             | Self::Gone(_)

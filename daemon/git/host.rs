@@ -5,7 +5,7 @@ use crate::git::CloneError;
 use crate::git::address::host_of;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// At the beginning.
@@ -111,6 +111,8 @@ struct State {
     learnt: Learnt,
     /// Turns that are given out, and those that are free.
     turns: usize,
+    /// When it was last heard of, whatever it said.
+    heard: Option<Instant>,
 }
 
 impl Host {
@@ -122,7 +124,7 @@ impl Host {
     }
 
     fn new() -> Self {
-        let state = State { learnt: Learnt::new(), turns: FIRST };
+        let state = State { learnt: Learnt::new(), turns: FIRST, heard: None };
         Self { turns: Semaphore::new(FIRST), state: Mutex::new(state) }
     }
 
@@ -135,6 +137,16 @@ impl Host {
     /// Notes how long the host took to say what a repository has.
     pub(super) fn answered(&self, after: Duration) {
         self.state.lock().expect("no holder panics").learnt.answered(after);
+    }
+
+    /// Notes that it was heard of.
+    pub(super) fn heard(&self) {
+        self.state.lock().expect("no holder panics").heard = Some(Instant::now());
+    }
+
+    /// When it was last heard of, by any job of this daemon.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.state.lock().expect("no holder panics").heard
     }
 }
 

@@ -39,7 +39,8 @@ impl<'a> Transport<'a> {
         };
         match Self::open_known(engine, url, given).await {
             Some(Ok(opened)) => return Ok(opened),
-            Some(Err(stalled @ CloneError::Stalled(_))) => return Err(stalled),
+            // Asked once more, it would say so once more.
+            Some(Err(error @ (CloneError::Stalled(_) | CloneError::Limited(_)))) => return Err(error),
             _ => {}
         }
         let mut base = url.clone();

@@ -27,7 +27,9 @@ impl Told {
         let mut told = Vec::new();
         config.entries(Some("^(remote|branch|fetch)\\."))?.for_each(|entry| {
             if let Ok(name) = entry.name() {
-                told.push((name.to_owned(), entry.value().unwrap_or_default().to_owned()));
+                // A key without a value is true.
+                let value = if entry.has_value() { entry.value().unwrap_or_default() } else { "true" };
+                told.push((name.to_owned(), value.to_owned()));
             }
         })?;
         Ok(Self(told))
@@ -109,7 +111,8 @@ impl Standing {
         let prunes = [format!("remote.{remote}.prune"), "fetch.prune".to_owned()]
             .iter()
             .find_map(|key| told.flag(key));
-        if prunes.unwrap_or(false) {
+        // Of a fetch that brings one branch, only that one could be pruned.
+        if prunes.unwrap_or(false) && only.is_none() {
             let there: HashSet<&str> = refs.refs.iter().map(|one| one.name.as_str()).collect();
             let tracked = format!("refs/remotes/{remote}/");
             let mut branches = known.keys().filter_map(|name| name.strip_prefix(&tracked));

@@ -17,7 +17,7 @@ static STARTER: LazyLock<Option<Sender<Order>>> = LazyLock::new(|| {
     let start = move || {
         for (mut command, runtime, started) in inbox {
             let _inside = runtime.enter();
-            // Nobody who has stopped waiting gets a process: it is dropped, and ends.
+            // Of somebody who has stopped waiting it is dropped, and ends if its command says so.
             let _ = started.send(command.spawn());
         }
     };
@@ -51,11 +51,8 @@ mod tests {
         };
         // SAFETY: a plain system call, which may stand between fork and exec.
         unsafe { command.pre_exec(in_child) };
-        let (handle, asked) = (runtime.handle().clone(), thread::current().id());
-        let asking = thread::spawn(move || {
-            assert_ne!(thread::current().id(), asked);
-            handle.block_on(start(command)).unwrap()
-        });
+        let handle = runtime.handle().clone();
+        let asking = thread::spawn(move || handle.block_on(start(command)).unwrap());
         let mut child = asking.join().unwrap();
         let status = runtime.block_on(async {
             child.stdin.take().unwrap().write_all(b"on\n").await.unwrap();

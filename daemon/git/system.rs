@@ -74,7 +74,7 @@ impl Git<'_> {
         command.arg("--").arg(address).arg(at);
         // What is copied from here says nothing meanwhile, however long it takes.
         let patience = if address::local_path(rewritten).is_some() { None } else { self.patience() };
-        self.run(command, patience, cancel).await
+        self.run(command, Life::Ours, patience, cancel).await
     }
 
     /// Checks out what HEAD names, if it names anything yet, in a repository without a work tree.
@@ -85,20 +85,20 @@ impl Git<'_> {
         (login, address): Known<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), CloneError> {
-        if self.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.is_err() {
+        if self.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await?.is_none() {
             return Ok(());
         }
         let mut command = self.remote_command(login, address);
         command.arg("-C").arg(at).args(["checkout", "--force", "--progress", "HEAD", "--"]);
         // A filter says nothing meanwhile.
-        self.run(command, None, cancel).await
+        self.run(command, Life::Ours, None, cancel).await
     }
 
     /// Clones the submodules of a repository, and theirs, with the logins that git itself finds: they may be anybody's.
     pub async fn add_submodules(&self, at: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
         let mut command = self.remote_command(None, "");
         command.arg("-C").arg(at).args(["submodule", "update", "--init", "--recursive", "--progress"]);
-        self.run(command, self.patience(), cancel).await
+        self.run(command, Life::Ours, self.patience(), cancel).await
     }
 
     /// Fetches what a remote of a repository has, without its hooks.
@@ -112,20 +112,26 @@ impl Git<'_> {
         let mut command = self.remote_command(login, address);
         command.args(NO_HOOKS).arg("-C").arg(at);
         command.args(["fetch", "--progress", "--no-recurse-submodules", "--", remote]);
-        self.run(command, self.patience(), cancel).await
+        self.run(command, Life::Ours, self.patience(), cancel).await
     }
 
     /// Forwards the branch of a work tree to its upstream, without hooks, if that is all there is to do.
     ///
-    /// Nothing ends it half-way, also not the daemon's own end, as its files would then be of two commits.
-    pub async fn forward(&self, at: &Path, (login, address): Known<'_>) -> Result<(), CloneError> {
+    /// Nothing ends it half-way, also not the daemon's own end, as its files would then be of two commits: who cancels it waits no
+    /// longer.
+    pub async fn forward(
+        &self,
+        at: &Path,
+        (login, address): Known<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<(), CloneError> {
         let mut command = self.command_of(Life::ItsOwn);
         self.lend(&mut command, login, address);
         command.args(NO_HOOKS).arg("-C").arg(at);
         // A file that git ignores is a person's, too. It says nothing while all goes well: nobody may be there to hear it.
         command.args(["merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash"]);
         command.args(["--no-overwrite-ignore", "@{upstream}"]);
-        self.run(command, None, &CancellationToken::new()).await
+        self.run(command, Life::ItsOwn, None, cancel).await
     }
 
     /// A server that counts what it will send says nothing for a while.
@@ -154,15 +160,16 @@ impl Git<'_> {
         command.args(["-c", "http.lowSpeedLimit=1", "-c", &format!("http.lowSpeedTime={stall}")]);
     }
 
-    /// What git says about a repository.
-    pub async fn ask(&self, at: &Path, question: &[&str]) -> Result<String, CloneError> {
+    /// What git says about a repository; nothing where it says no without a word.
+    pub async fn ask(&self, at: &Path, question: &[&str]) -> Result<Option<String>, CloneError> {
         let mut git = self.secrets.helper("git");
         git.arg("-C").arg(at).args(question).stdin(Stdio::null());
         let output = silence::broken_within(ANSWERED, git.output()).await?.map_err(not_started)?;
-        if !output.status.success() {
-            return Err(failure(&String::from_utf8_lossy(&output.stderr), output.status));
+        match (output.status.success(), output.stderr.is_empty()) {
+            (true, _) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+            (false, true) => Ok(None),
+            (false, false) => Err(failure(&String::from_utf8_lossy(&output.stderr), output.status)),
         }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Whether the tree of HEAD has more than so many files and folders.
@@ -220,6 +227,7 @@ impl Git<'_> {
     async fn run(
         &self,
         command: Command,
+        life: Life,
         patience: Option<Duration>,
         cancel: &CancellationToken,
     ) -> Result<(), CloneError> {
@@ -232,7 +240,9 @@ impl Git<'_> {
         let (status, said) = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                end_group(&mut child, group).await;
+                if life == Life::Ours {
+                    end_group(&mut child, group).await;
+                }
                 return Err(error);
             }
         };

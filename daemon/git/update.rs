@@ -5,6 +5,7 @@
 use crate::git::by_git::{with_login, worse};
 use crate::git::place::{Place, unless_cancelled};
 use crate::git::standing::{self, Branch, Refs, Standing};
+use crate::git::system::Known;
 use crate::git::{CloneError, Engine, Host, Success, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -38,13 +39,14 @@ impl Engine {
             Err(error) if error.may_go_well_with_git() => (Some(error), None),
             Err(error) => return Err(error),
         };
+        let mut login_is_refused = false;
         let has_changed = match obstacle {
             None => false,
             Some(obstacle) => {
                 let is_gone = matches!(obstacle, CloneError::NotFound(_)) && task.address.starts_with("http");
                 let before = self.refs(task, place, cancel).await?;
                 let fetched = self.fetch(task, &remote, cancel).await;
-                fetched.map_err(|error| gone(is_gone, worse(obstacle, error)))?;
+                login_is_refused = fetched.map_err(|error| gone(is_gone, worse(obstacle, error)))?;
                 self.refs(task, place, cancel).await? != before
             }
         };
@@ -55,7 +57,10 @@ impl Engine {
                 place.blocking(cancel, move || Ok(Standing::open(&at)?.branch()?)).await?
             }
         };
-        let is_forwarded = self.forward(task, branch, place, cancel).await?;
+        // What its files need may not be here yet.
+        let address = self.settings.rewritten(&task.address);
+        let login = if login_is_refused { None } else { self.login(&address).await };
+        let is_forwarded = self.forward(task, branch, (login, &address), place, cancel).await?;
         Ok(if has_changed || is_forwarded { Success::Updated } else { Success::AlreadyThere })
     }
 
@@ -64,7 +69,8 @@ impl Engine {
         place.blocking(cancel, move || Ok(standing::refs(&at))).await
     }
 
-    async fn fetch(&self, task: &Task, remote: &str, cancel: &CancellationToken) -> Result<(), CloneError> {
+    /// Whether the login that is known was refused.
+    async fn fetch(&self, task: &Task, remote: &str, cancel: &CancellationToken) -> Result<bool, CloneError> {
         let address = &*self.settings.rewritten(&task.address);
         let fetch =
             |login| async move { self.git().fetch(&task.target, remote, (login, address), cancel).await };
@@ -76,6 +82,7 @@ impl Engine {
         &self,
         task: &Task,
         branch: Branch,
+        known: Known<'_>,
         place: &Place,
         cancel: &CancellationToken,
     ) -> Result<bool, CloneError> {
@@ -90,16 +97,15 @@ impl Engine {
         }
         let asking = async { Ok(self.git().ask(&task.target, &CHANGES).await) };
         match unless_cancelled(cancel, asking).await? {
-            Ok(changes) if changes.is_empty() => {}
+            Ok(changes) if changes.as_deref().unwrap_or_default().is_empty() => {}
             Ok(_) => return Err(CloneError::Dirty("it has changes that are not committed".into())),
             Err(CloneError::NoGit) => return Err(CloneError::NoGit),
             Err(error) => {
                 return Err(CloneError::Dirty(format!("git cannot tell what is changed in it: {error}")));
             }
         }
-        let address = self.settings.rewritten(&task.address);
         // Git itself looks once more, and leaves everything as it is where a person has been faster.
-        let merged = self.git().forward(&task.target, (self.login(&address).await, &address)).await;
+        let merged = self.git().forward(&task.target, known, cancel).await;
         merged.map(|()| true).map_err(|error| match error {
             CloneError::Remote(said) => CloneError::Dirty(said),
             error => error,

@@ -234,14 +234,22 @@ pub fn whole_place(address: &str) -> Vec<String> {
     parts
 }
 
-/// The address of a repository of GitHub or Azure DevOps over ssh; `None` for one of another server.
+/// Whether an address is one of the web, which a server may name for its repositories.
+pub fn is_web(address: &str) -> bool {
+    address.starts_with("https://") || address.starts_with("http://")
+}
+
+/// The address of a repository over ssh; `None` where that is not known.
 pub fn over_ssh(address: &str) -> Option<String> {
     let (host, parts) = taken_apart(address);
     match (host?.as_str(), &parts[..]) {
         ("dev.azure.com", [org, project, git, name]) if git == "_git" => {
             Some(format!("git@ssh.dev.azure.com:v3/{org}/{}/{}", encoded(project), encoded(name)))
         }
-        (host, [owner, name]) => Some(format!("git@{host}:{owner}/{name}.git")),
+        // Any number of groups above it; other forms of Azure DevOps stay as they are.
+        (host, [_, .., _]) if !parts.iter().any(|part| part == "_git") => {
+            Some(format!("git@{host}:{}.git", parts.join("/")))
+        }
         _ => None,
     }
 }

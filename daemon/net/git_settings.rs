@@ -60,7 +60,7 @@ impl GitSettings {
         if let Ok(mut entries) = config.entries(None) {
             while let Some(Ok(entry)) = entries.next() {
                 if let Ok(name) = entry.name() {
-                    let value = entry.value().unwrap_or("true");
+                    let value = if entry.has_value() { entry.value().unwrap_or_default() } else { "true" };
                     settings.entries.push((name.to_owned(), value.to_owned()));
                 }
             }

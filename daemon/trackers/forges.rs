@@ -2,7 +2,7 @@
 
 use super::server::{Ask, Scheme, Server, Session};
 use super::{MOST_PAGES, TrackerError, encode, read};
-use crate::model::repository::{About, Forge, ForgeKind, Listed, described, split_login};
+use crate::model::repository::{About, Forge, ForgeKind, Listed, described, is_web, split_login};
 use crate::net::secrets::Secrets;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -68,8 +68,7 @@ impl Found {
         let of_links = of_links.map(|link| split_login(&link.href).0);
         let address = self.http_url_to_repo.or(self.clone_url).or(of_links)?;
         // A server does not lead to what is on this machine.
-        let is_web = address.starts_with("https://") || address.starts_with("http://");
-        let address = Some(address).filter(|_| is_web)?;
+        let address = Some(address).filter(|address| is_web(address))?;
         let is_there = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
         Some(Listed {
             archived: self.archived,
@@ -99,6 +98,9 @@ impl Found {
 /// What is said of a forge that may be anywhere.
 const NO_SERVER: &str = "GITEA_SERVER_URL is not set, which says where it is";
 
+/// Of a group all that is its own, the oldest first: what is made later takes no place from what stands.
+const GITLAB: &str = "include_subgroups=true&with_shared=false&order_by=id&sort=asc";
+
 /// All repositories of a group with its subgroups, of an organisation, or of a workspace.
 pub async fn repositories(
     session: &Session,
@@ -118,7 +120,7 @@ pub async fn repositories(
     let name = encode(&forge.name);
     let first = match forge.kind {
         ForgeKind::GitLab => {
-            format!("api/v4/groups/{name}/projects?include_subgroups=true&order_by=id&per_page={PER_PAGE}")
+            format!("api/v4/groups/{name}/projects?{GITLAB}&per_page={PER_PAGE}")
         }
         ForgeKind::Gitea => format!("api/v1/orgs/{name}/repos?limit={PER_PAGE}"),
         ForgeKind::Bitbucket => format!("repositories/{name}?pagelen={PER_PAGE}"),

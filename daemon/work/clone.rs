@@ -25,7 +25,6 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use outputs::{Config, Repository, Summary};
 use specweave_jobs::process::descriptor_limit;
-use specweave_jobs::v1::Action;
 use specweave_jobs::{clock, crash, disk};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -33,7 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// Clones at a time, over all hosts, whatever the request says; each host has a number of its own, which is learnt.
@@ -163,7 +162,7 @@ pub async fn run(context: &Context, order: &CloneOrder) -> Result<Finish, Stop> 
     let config = match (context.job.items(), earlier_config(context)?) {
         (Some(items), Some(config)) => config_of(items.len(), config)?,
         (Some(_), None) => return Err(Stop::fail(Reason::Storage, "config not found")),
-        (None, Some(config)) => adopt_plan(context, config).await?,
+        (None, Some(config)) => adopt_plan(context, order, config).await?,
         (None, None) => plan(context, order, &http).await?,
     };
     let engine = Engine::new(
@@ -286,7 +285,13 @@ impl Run<'_> {
             match ended {
                 None => break,
                 Some(Ok(())) => {}
-                Some(Err(why)) => drop(stop.get_or_insert(why)),
+                Some(Err(why)) => {
+                    stop = Some(match stop {
+                        None => why,
+                        Some(known) => Stop::or_later(known, why),
+                    });
+                    self.engine.close();
+                }
             }
         }
         match stop {
@@ -297,6 +302,9 @@ impl Run<'_> {
 
     async fn clone_item(&self, item: u32) -> Result<(), Stop> {
         let repository = &self.config.repositories[item as usize];
+        if let Some(outcome) = self.finish_pruning(repository).await {
+            return self.end(item, outcome).await;
+        }
         let outcome = match self.attempt(item, repository).await {
             // Whether it is only hidden is told by the others.
             Err(CloneError::Gone(why)) if self.update.is_some_and(|gone| gone != Gone::Keep) => {
@@ -318,6 +326,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Whether the network is lost rather than a repository: its host has answered before, and nobody since then.
+    fn is_cut_off(&self, repository: &Repository, since: Instant) -> bool {
+        match Host::of(&repository.clone_url).last_heard() {
+            Some(heard) => heard < since,
+            None => self.has_cloned_from_host_of(repository),
+        }
+    }
+
+    /// Whether an earlier run, perhaps of an earlier daemon, has cloned from the same host.
+    fn has_cloned_from_host_of(&self, repository: &Repository) -> bool {
+        let Some(Plan::Items(items)) = self.context.plan() else { return false };
+        let host = git::host_of(&repository.clone_url);
+        items.succeeded().any(|item| {
+            let other = self.config.repositories.get(item as usize);
+            other.is_some_and(|other| git::host_of(&other.clone_url) == host)
+        })
+    }
+
     async fn end(&self, item: u32, outcome: Result<Became, CloneError>) -> Result<(), Stop> {
         let context = self.context;
         let repository = &self.config.repositories[item as usize];
@@ -327,7 +353,12 @@ impl Run<'_> {
         let event = match outcome {
             Err(CloneError::Cancelled) => return Err(Stop::Cancelled),
             Err(CloneError::Limited(wait)) => return Err(Stop::limited(wait)),
-            Err(error) if error.is_storage() => return Err(Stop::no_room(error.to_string())),
+            Err(error) if error.is_storage() => {
+                return Err(Stop::no_room(self.failure(repository, &error).message));
+            }
+            Err(error @ CloneError::Offline(_)) => {
+                return Err(Stop::offline(self.failure(repository, &error).message));
+            }
             Ok(how) => {
                 context.log(format!("{} ({place}/{total})", self.in_words(repository, &how)));
                 let was_there = matches!(how, Became::Made(Success::AlreadyThere));
@@ -388,7 +419,6 @@ impl Run<'_> {
 
     /// What becomes of a clone whose repository is gone upstream.
     async fn prune(&self, repository: &Repository, why: String) -> Result<Became, CloneError> {
-        let own = |folder: &Path| git::own(folder).unwrap_or(Some("it cannot be read"));
         let folder = self.folder(repository);
         let looking = tokio::task::spawn_blocking(move || own(&folder)).await;
         let is_alone = !self.engine.has_reached_owner_of(&repository.clone_url);
@@ -405,24 +435,31 @@ impl Run<'_> {
             }
             None => {}
         }
-        let task = self.task(repository);
+        let (target, unnamed) = (self.folder(repository), self.unnamed(repository));
         let tenure = self.context.tenure.clone();
         let removing = move || {
             tenure.check()?;
             // A folder that is half removed has a name that says so, and nobody works in it any more.
-            disk::rename(&task.target, &task.partial)?;
+            disk::rename(&target, &unnamed)?;
             crash::point("clone-unnamed");
-            if own(&task.partial).is_some() {
-                disk::rename(&task.partial, &task.target)?;
-                return Err(io::Error::other("somebody has worked in it meanwhile"));
-            }
-            disk::remove_folder(&task.partial)
+            remove_unless_own(&target, &unnamed)
         };
-        let removed = tokio::task::spawn_blocking(removing).await.map_err(io::Error::other);
-        removed
-            .flatten()
-            .map(|()| Became::Removed)
-            .map_err(|source| CloneError::Local { what: "remove what is gone upstream", source })
+        removed(tokio::task::spawn_blocking(removing).await)
+    }
+
+    /// Goes on with what an earlier run had begun to remove, if it has.
+    async fn finish_pruning(&self, repository: &Repository) -> Option<Result<Became, CloneError>> {
+        let (target, unnamed) = (self.folder(repository), self.unnamed(repository));
+        if self.update != Some(Gone::Remove) || !disk::exists(&unnamed) || disk::exists(&target) {
+            return None;
+        }
+        Some(removed(tokio::task::spawn_blocking(move || remove_unless_own(&target, &unnamed)).await))
+    }
+
+    /// Where a clone lies while it is removed.
+    fn unnamed(&self, repository: &Repository) -> PathBuf {
+        let name = format!("{}{}{}", repository.path, targets::GOING, self.context.job.id);
+        self.context.project.root().join(name)
     }
 
     fn folder(&self, repository: &Repository) -> PathBuf {
@@ -459,7 +496,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Clones one repository, again after a passing failure.
+    /// Clones one repository, again after a passing failure. Where nobody has heard of its host since the first one, the network is
+    /// lost.
     async fn attempt(&self, item: u32, repository: &Repository) -> Result<Success, CloneError> {
         let context = self.context;
         let target = self.task(repository);
@@ -473,6 +511,7 @@ impl Run<'_> {
         let host = Host::of(&repository.clone_url);
         let mut short_waits = 0..net::MOST_SHORT_WAITS;
         let mut pauses = RETRY_PAUSES.iter();
+        let mut failing_since = None;
         loop {
             let error = match self.engine.clone(&target, &host, &context.cancel).await {
                 Ok(success) => return Ok(success),
@@ -483,7 +522,15 @@ impl Run<'_> {
                 error if error.is_passing() => pauses.next().copied(),
                 _ => None,
             };
-            let Some(pause) = pause else { return Err(error) };
+            let since = *failing_since.get_or_insert_with(Instant::now);
+            let Some(pause) = pause else {
+                return Err(match error {
+                    CloneError::Network(why) if self.is_cut_off(repository, since) => {
+                        CloneError::Offline(why)
+                    }
+                    error => error,
+                });
+            };
             context.log(format!("{}: {error}; trying again in {} s", repository.name, pause.as_secs()));
             let until = clock::now() + pause.as_millis() as i64;
             context.sleep_until(until).await.map_err(|_| CloneError::Cancelled)?;
@@ -499,6 +546,35 @@ impl Run<'_> {
         ));
         for one in failed {
             context.log(format!("  - {}: {}", one.name, one.error));
+        }
+    }
+
+    /// Enters what was cloned into the project's configuration; what has to be told of that.
+    fn enter(
+        &self,
+        cloned: &[&Repository],
+        is_new: impl Fn(&Repository) -> bool,
+        removed: &[&Repository],
+    ) -> Option<String> {
+        let context = self.context;
+        context.log("Persisting umbrella configuration...");
+        // Nobody works in a mirror.
+        let is_mirror = |one: &Repository| git::git_folder(&self.folder(one)) == Some(self.folder(one));
+        // What stood there before an update, and was taken out by somebody, is not put in again.
+        let entered: Vec<(&Repository, bool)> = cloned
+            .iter()
+            .filter(|one| !is_mirror(one) && (self.update.is_none() || is_new(one)))
+            .map(|one| (*one, is_new(one)))
+            .collect();
+        match outputs::enter_into_project(&context.project, &entered, removed) {
+            Ok(all) => {
+                context.log(format!("Umbrella config saved: {all} repos ({} from this job)", entered.len()));
+                None
+            }
+            Err(why) => {
+                context.log(format!("WARNING: the project's configuration was not changed: {why}"));
+                Some(format!("the project's configuration was not changed: {why}"))
+            }
         }
     }
 
@@ -544,19 +620,9 @@ impl Run<'_> {
         notes.extend(with_lfs.map(|(one, _)| format!("{}{POINTERS}", one.name)));
         notes.sort();
         notes.dedup();
-        context.log("Persisting umbrella configuration...");
-        // Nobody works in a mirror.
-        let is_mirror = |one: &Repository| git::git_folder(&self.folder(one)) == Some(self.folder(one));
-        let entered: Vec<&Repository> = cloned.iter().copied().filter(|one| !is_mirror(one)).collect();
-        match outputs::enter_into_project(&context.project, &entered, &removed) {
-            Ok(all) => {
-                context.log(format!("Umbrella config saved: {all} repos ({} from this job)", entered.len()))
-            }
-            Err(why) => {
-                context.log(format!("WARNING: the project's configuration was not changed: {why}"));
-                notes.push(format!("the project's configuration was not changed: {why}"));
-            }
-        }
+        let new: HashSet<&str> = made.iter().map(|(one, _)| one.path.as_str()).collect();
+        let is_new = |one: &Repository| new.contains(one.path.as_str());
+        notes.extend(self.enter(&cloned, is_new, &removed));
         let hint = warning
             .as_ref()
             .map(|_| format!("specweave-jobs --resume {} retries just the failed ones", context.job.id));
@@ -585,6 +651,27 @@ impl Run<'_> {
         }
         Ok(warning.map_or(Finish::Complete, Finish::WithWarnings))
     }
+}
+
+/// What of a person's is in a clone; one that cannot be read may have anything.
+fn own(folder: &Path) -> Option<&'static str> {
+    git::own(folder).unwrap_or(Some("it cannot be read"))
+}
+
+/// Removes a clone that has lost its name, and gives it back where somebody has worked in it meanwhile.
+fn remove_unless_own(target: &Path, unnamed: &Path) -> io::Result<()> {
+    if own(unnamed).is_some() {
+        disk::rename(unnamed, target)?;
+        return Err(io::Error::other("somebody has worked in it meanwhile"));
+    }
+    disk::remove_folder(unnamed)
+}
+
+fn removed(done: Result<io::Result<()>, tokio::task::JoinError>) -> Result<Became, CloneError> {
+    done.map_err(io::Error::other)
+        .flatten()
+        .map(|()| Became::Removed)
+        .map_err(|source| CloneError::Local { what: "remove what is gone upstream", source })
 }
 
 /// Discovers the repositories and makes them the job's items.
@@ -649,12 +736,12 @@ fn config_of(items: usize, mut config: Config) -> Result<Config, Stop> {
 }
 
 /// A plan that was made already: by SpecWeave, or by a run that died before it could say so.
-async fn adopt_plan(context: &Context, mut config: Config) -> Result<Config, Stop> {
+async fn adopt_plan(context: &Context, order: &CloneOrder, mut config: Config) -> Result<Config, Stop> {
     let refused = config.refused.len();
     if adopt::vet(&mut config, &mut Caller::default()) > 0 || config.refused.len() > refused {
         context.write_plan(&config)?;
     }
-    context.checkpoint(Event::Planned { items: config.items(Action::Clone) }).await?;
+    context.checkpoint(Event::Planned { items: config.items(order.action()) }).await?;
     context.log(format!("Repositories to clone: {}", config.repositories.len()));
     Ok(config)
 }

@@ -67,6 +67,8 @@ pub struct State {
     /// Repositories of `GET /orgs/<org>/repos` and friends, by owner.
     pub listings: Mutex<HashMap<String, Vec<Value>>>,
     served: Mutex<HashMap<PathBuf, Arc<Served>>>,
+    /// Those that are open, by the port at their other end.
+    streams: Mutex<HashMap<u16, TcpStream>>,
 }
 
 /// What a repository gives.
@@ -118,6 +120,8 @@ impl GitServer {
                     return;
                 }
                 let (state, tls) = (shared.clone(), tls.clone());
+                let (Ok(peer), Ok(kept)) = (stream.peer_addr(), stream.try_clone()) else { continue };
+                state.streams.lock().unwrap().insert(peer.port(), kept);
                 thread::spawn(move || {
                     let _ = stream.set_nodelay(true);
                     let _ = match tls {
@@ -127,6 +131,9 @@ impl GitServer {
                             converse(&state, rustls::StreamOwned::new(session, stream))
                         }
                     };
+                    if let Some(kept) = state.streams.lock().unwrap().remove(&peer.port()) {
+                        let _ = kept.shutdown(std::net::Shutdown::Both);
+                    }
                 });
             }
         });
@@ -161,6 +168,15 @@ impl GitServer {
 
     pub fn heal(&self, name: &str) {
         self.state.faults.lock().unwrap().remove(name);
+    }
+
+    /// No connection is taken any more, and those that are open break.
+    pub fn cut(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+        for (_, stream) in self.state.streams.lock().unwrap().drain() {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     pub fn require_token(&self, token: &str) {

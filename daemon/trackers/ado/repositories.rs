@@ -1,10 +1,11 @@
 //! The repositories of a project of Azure DevOps, as a clone needs them.
 
-use crate::model::repository::{About, Listed};
+use crate::model::repository::{About, Listed, is_web};
 use crate::trackers::server::{Ask, Server};
 use crate::trackers::{MOST_PAGES, TrackerError, encode, read};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::HashSet;
 use url::Url;
 
 /// The header with which a listing says where it goes on.
@@ -35,7 +36,7 @@ pub async fn repositories(server: &Server, org: &str, project: &str) -> Result<V
     let malformed =
         |cause: url::ParseError| TrackerError::Malformed { what: what.clone(), cause: cause.to_string() };
     let first = server.address(&format!("{}/_apis/git/repositories?api-version=7.0", encode(project)))?;
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
     let mut continuation: Option<String> = None;
     for _ in 0..MOST_PAGES {
         let mut address = first.clone();
@@ -46,7 +47,12 @@ pub async fn repositories(server: &Server, org: &str, project: &str) -> Result<V
         continuation =
             reply.headers.get(CONTINUATION).and_then(|token| token.to_str().ok()).map(str::to_owned);
         let page: Listing = read(&what, &reply.body)?;
-        for repository in page.value {
+        let before = seen.len();
+        // A server does not lead to what is on this machine.
+        for repository in page.value.into_iter().filter(|one| is_web(&one.remote_url)) {
+            if !seen.insert(repository.remote_url.clone()) {
+                continue;
+            }
             let mut address = Url::parse(&repository.remote_url).map_err(malformed)?;
             // Azure DevOps puts the organisation where a user would stand.
             let _ = address.set_username("");
@@ -61,7 +67,8 @@ pub async fn repositories(server: &Server, org: &str, project: &str) -> Result<V
                 about: About { size: repository.size.as_u64(), ..About::default() },
             });
         }
-        if continuation.is_none() {
+        // What gives nothing new has come to its end.
+        if continuation.is_none() || seen.len() == before {
             return Ok(found);
         }
     }

@@ -1,11 +1,12 @@
 //! What an organisation or a user of GitHub has, as a clone needs it.
 
 use super::{GitHub, next_page};
-use crate::model::repository::{About, Listed};
+use crate::model::repository::{About, Listed, is_web, split_login};
 use crate::trackers::{MOST_PAGES, TrackerError, encode, read};
 use serde::Deserialize;
 use serde_json::Value;
 use specweave_jobs::clock;
+use std::collections::HashSet;
 
 /// Of a repository, what a clone needs; everything else may change without us.
 #[derive(Deserialize)]
@@ -59,23 +60,27 @@ impl GitHub {
         match self.get(what, format!("{}/user", self.api)).await {
             Ok(reply) => Ok(read::<Owner>(what, &reply.body)?.login.eq_ignore_ascii_case(user)),
             // A token of an app or a narrow one has no account, yet may list.
-            Err(TrackerError::NotFound(_)) => Ok(false),
+            Err(TrackerError::NotFound(_) | TrackerError::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     async fn list(&self, what: &str, first: String) -> Result<Vec<Listed>, TrackerError> {
-        let mut found = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
         let mut next = Some(first);
         for _ in 0..MOST_PAGES {
             let Some(address) = next.take() else { return Ok(found) };
             let reply = self.get(what, address).await?;
             let page: Vec<Repository> = read(what, &reply.body)?;
-            found.extend(page.into_iter().map(|repository| Listed {
+            let before = seen.len();
+            // A server does not lead to what is on this machine, nor to a login.
+            let web = page.into_iter().filter(|one| is_web(&one.clone_url));
+            let fresh = web.filter(|one| seen.insert(one.clone_url.clone()));
+            found.extend(fresh.map(|repository| Listed {
                 owner: repository.owner.login,
                 name: repository.name,
                 project: None,
-                address: repository.clone_url,
+                address: split_login(&repository.clone_url).0,
                 archived: repository.archived,
                 fork: repository.fork,
                 about: About {
@@ -85,7 +90,8 @@ impl GitHub {
                     active_at: Some(repository.pushed_at.and_then(|at| clock::parse_iso(&at)).unwrap_or(0)),
                 },
             }));
-            next = next_page(&reply.headers, &self.server.base);
+            // What gives nothing new has come to its end.
+            next = next_page(&reply.headers, &self.server.base).filter(|_| seen.len() > before);
         }
         let cause = format!("more than {MOST_PAGES} pages");
         Err(TrackerError::Malformed { what: what.to_owned(), cause })

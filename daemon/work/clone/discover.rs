@@ -86,7 +86,9 @@ pub async fn discover(
         return Ok(found.standing(standing::all(root).await));
     }
     let Found { listed, notes, .. } = found;
-    let (targets, refusals) = place(listed, order.layout, order.mirror);
+    let origin = |path: &str| crate::git::origin(&root.join(path));
+    let (targets, refusals) =
+        tokio::task::block_in_place(|| place(listed, order.layout, order.mirror, origin));
     if targets.is_empty() && refusals.is_empty() {
         return Err(DiscoverError::Empty(notes.join("; ")));
     }

@@ -13,6 +13,7 @@ use specweave_jobs::project::{JobFiles, JobId, Project};
 use specweave_jobs::v1::Action;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// The documented input of a clone job. Its order is the order of the job's items: repositories first,
 /// then the refused ones.
@@ -147,66 +148,92 @@ pub fn earlier_notes(files: &JobFiles) -> Vec<String> {
     notes.filter_map(|note| note.as_str().map(str::to_owned)).collect()
 }
 
-/// Enters the cloned repositories into the project's `config.json`: under `workspace.repos` where there is
-/// a workspace, under `umbrella.childRepos` otherwise. Every other key, and every key of an entry that is
-/// there already, stays. Those of `removed` ones are taken out. What cannot be read is left alone.
+/// Enters the cloned repositories into the project's `config.json`, those that this job has made as such: under
+/// `workspace.repos` where there is a workspace, under `umbrella.childRepos` otherwise. Every other key, and every key of an
+/// entry that is there already, stays. Those of `removed` ones are taken out. What cannot be read is left alone.
 pub fn enter_into_project(
     project: &Project,
-    cloned: &[&Repository],
+    cloned: &[(&Repository, bool)],
     removed: &[&Repository],
 ) -> Result<usize, String> {
+    // Jobs that end together do not undo each other's entries.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let path = project.config();
-    let bytes = disk::read_regular(&path, MOST_PROJECT_CONFIG).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
-        _ => format!("{} cannot be read: {error}", path.display()),
-    })?;
-    let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("{} is not valid JSON and was left alone: {error}", path.display()))?;
-    let wrong = |what: &str| format!("{} has an unexpected {what} and was left alone", path.display());
+    for _ in 0..MOST_TRIES {
+        let bytes = disk::read_regular(&path, MOST_PROJECT_CONFIG).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
+            _ => format!("{} cannot be read: {error}", path.display()),
+        })?;
+        let (config, count) = entered(&bytes, cloned, removed)
+            .map_err(|why| format!("{} {why} and was left alone", path.display()))?;
+        let Some(config) = config else { return Ok(count) };
+        let mut out = pretty(&config);
+        if bytes.ends_with(b"\n") {
+            out.push(b'\n');
+        }
+        let mode = disk::facts(&path).map_or(0o644, |facts| facts.mode);
+        let fill = |file: &mut dyn io::Write| file.write_all(&out);
+        // What a person saves meanwhile is not written over.
+        let still = || disk::read_regular(&path, MOST_PROJECT_CONFIG).is_ok_and(|now| now == bytes);
+        match disk::replace_if(&path, mode, fill, |_| Ok(true), still) {
+            Ok(true) => return Ok(count),
+            Ok(false) => {}
+            Err(error) => return Err(format!("{} cannot be written: {error}", path.display())),
+        }
+    }
+    Err(format!("{} is written again and again by somebody else", path.display()))
+}
+
+/// So often it is tried to write a file that somebody else writes, too.
+const MOST_TRIES: usize = 20;
+
+/// A configuration with its new entries, unless it has them all, and how many there are then; or what is wrong with it.
+fn entered(
+    bytes: &[u8],
+    cloned: &[(&Repository, bool)],
+    removed: &[&Repository],
+) -> Result<(Option<Map<String, Value>>, usize), String> {
+    let before: Map<String, Value> =
+        serde_json::from_slice(bytes).map_err(|error| format!("is not valid JSON ({error})"))?;
+    let mut config = before.clone();
+    let wrong = |what: &str| format!("has an unexpected {what}");
     let now = clock::iso(clock::now());
-    let (section, list, fresh) = if config.contains_key("workspace") {
+    let (section, list, is_umbrella) = if config.contains_key("workspace") {
         ("workspace", "repos", false)
     } else {
         ("umbrella", "childRepos", true)
     };
     let section_map =
         config.entry(section).or_insert_with(|| json!({})).as_object_mut().ok_or_else(|| wrong(section))?;
-    if fresh {
-        section_map.insert("enabled".into(), json!(true));
-    }
     let entries =
         section_map.entry(list).or_insert_with(|| json!([])).as_array_mut().ok_or_else(|| wrong(list))?;
     let is_removed = |entry: &Value| removed.iter().any(|one| entry["path"] == one.path.as_str());
     entries.retain(|entry| !is_removed(entry));
-    for repository in cloned {
-        enter(entries, repository, fresh.then_some(now.as_str()));
+    for (repository, is_made) in cloned {
+        enter(entries, repository, *is_made, is_umbrella.then_some(now.as_str()));
     }
     let count = entries.len();
-    if fresh {
-        section_map.insert("detectedFrom".into(), json!("clone-job"));
-        section_map.insert("detectedAt".into(), json!(now));
+    if is_umbrella {
+        for (key, value) in
+            [("enabled", json!(true)), ("detectedFrom", json!("clone-job")), ("detectedAt", json!(now))]
+        {
+            section_map.entry(key).or_insert(value);
+        }
     }
-    let mut out = pretty(&config);
-    if bytes.ends_with(b"\n") {
-        out.push(b'\n');
-    }
-    let mode = disk::facts(&path).map_or(0o644, |facts| facts.mode);
-    disk::replace(&path, &out, mode)
-        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
-    Ok(count)
+    Ok(((config != before).then_some(config), count))
 }
 
 /// `umbrella` entries say when they were cloned; `workspace` entries have no such key.
-fn enter(entries: &mut Vec<Value>, repository: &Repository, cloned_at: Option<&str>) {
+fn enter(entries: &mut Vec<Value>, repository: &Repository, is_made: bool, cloned_at: Option<&str>) {
     let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
     let known = entries.iter().position(|entry| text(entry, "path") == repository.path);
     let place = known.unwrap_or_else(|| {
-        let id_taken = entries.iter().any(|entry| text(entry, "id") == repository.name);
-        let id = if id_taken {
-            format!("{}-{}", repository.owner, repository.name)
-        } else {
-            repository.name.clone()
-        };
+        let (owner, name) = (&repository.owner, &repository.name);
+        let numbered = (2..).map(|number| format!("{owner}-{name}-{number}"));
+        let mut ids = [name.clone(), format!("{owner}-{name}")].into_iter().chain(numbered);
+        let is_taken = |id: &String| entries.iter().any(|entry| text(entry, "id") == *id);
+        let id = ids.find(|id| !is_taken(id)).expect("numbers do not run out");
         let mut entry = json!({"id": id, "path": repository.path, "name": repository.name});
         if cloned_at.is_some() {
             entry["team"] = json!(team(&repository.name));
@@ -214,7 +241,9 @@ fn enter(entries: &mut Vec<Value>, repository: &Repository, cloned_at: Option<&s
         entries.push(entry);
         entries.len() - 1
     });
-    if let (Some(at), Some(entry)) = (cloned_at, entries[place].as_object_mut()) {
+    if let (Some(at), Some(entry)) =
+        (cloned_at.filter(|_| is_made || known.is_none()), entries[place].as_object_mut())
+    {
         entry.insert("clonedAt".into(), json!(at));
         entry.insert("status".into(), json!("cloned"));
     }
@@ -225,6 +254,10 @@ fn team(name: &str) -> &str {
     const KINDS: [&str; 9] =
         ["-fe", "-be", "-api", "-web", "-mobile", "-backend", "-frontend", "-service", "-srv"];
     KINDS.iter().find_map(|kind| name.strip_suffix(kind)).filter(|team| !team.is_empty()).unwrap_or(name)
+}
+
+fn is_clone(at: &Path) -> bool {
+    crate::git::git_folder(at).is_some()
 }
 
 /// Whether every folder from the project down to `path`'s parent is a real one; they are made where they
@@ -238,6 +271,11 @@ pub fn make_parents(root: &Path, path: &str) -> Result<(), String> {
         }
         at.push(part);
         match disk::facts(&at) {
+            Ok(facts)
+                if facts.kind == disk::Kind::Folder && at != root.join("repositories") && is_clone(&at) =>
+            {
+                return Err(format!("{} is a repository itself; nothing is cloned into it", at.display()));
+            }
             Ok(facts) if facts.kind == disk::Kind::Folder => {}
             Ok(_) => return Err(format!("{} is not a folder; links are not followed", at.display())),
             Err(_) => match disk::make_folder(&at, 0o777) {
@@ -278,8 +316,10 @@ mod tests {
             r#"{"version":"2.0","umbrella":{"mine":1,"childRepos":[{"id":"x","path":"repositories/a/x","prefix":"X"}]},"z":[]}"#,
         );
         let (ax, bx) = (repository("a", "x"), repository("b", "x"));
-        enter_into_project(&project, &[&ax, &bx], &[]).unwrap();
-        enter_into_project(&project, &[&ax], &[]).unwrap();
+        enter_into_project(&project, &[(&ax, true), (&bx, true)], &[]).unwrap();
+        let once = read(&project);
+        enter_into_project(&project, &[(&ax, false)], &[]).unwrap();
+        assert_eq!(read(&project), once, "what stood there is as it was");
         let config = read(&project);
         assert_eq!(config["umbrella"]["mine"], 1);
         assert_eq!(config["z"], json!([]));
@@ -288,13 +328,21 @@ mod tests {
         assert_eq!(children[0]["prefix"], "X");
         assert_eq!(children[0]["status"], "cloned");
         assert_eq!(children[1]["id"], "b-x");
+        // One more of the same name and owner, and what a person has set.
+        let (mut third, text) = (repository("b", "x"), std::fs::read_to_string(project.config()).unwrap());
+        third.path = "repositories/other/b/x".into();
+        std::fs::write(project.config(), text.replace("\"enabled\": true", "\"enabled\": false")).unwrap();
+        enter_into_project(&project, &[(&third, true)], &[]).unwrap();
+        let config = read(&project);
+        assert_eq!(config["umbrella"]["childRepos"][2]["id"], "b-x-2");
+        assert_eq!(config["umbrella"]["enabled"], false);
         std::fs::remove_dir_all(project.root()).unwrap();
     }
 
     #[test]
     fn a_workspace_is_used_where_there_is_one() {
         let project = project("{\"workspace\":{\"name\":\"w\"}}\n");
-        enter_into_project(&project, &[&repository("a", "x-api")], &[]).unwrap();
+        enter_into_project(&project, &[(&repository("a", "x-api"), true)], &[]).unwrap();
         let config = read(&project);
         assert_eq!(
             config["workspace"]["repos"],
@@ -309,7 +357,7 @@ mod tests {
     fn what_cannot_be_read_is_left_alone() {
         for text in ["{broken", "[]", "{\"umbrella\":3}"] {
             let project = project(text);
-            assert!(enter_into_project(&project, &[&repository("a", "x")], &[]).is_err());
+            assert!(enter_into_project(&project, &[(&repository("a", "x"), true)], &[]).is_err());
             assert_eq!(std::fs::read_to_string(project.config()).unwrap(), text);
             std::fs::remove_dir_all(project.root()).unwrap();
         }

@@ -1,8 +1,11 @@
 //! Where each repository goes below `repositories/`, and which ones have no place there. Pure.
 
 use crate::job::order::Layout;
-use crate::model::repository::{Listed, whole_place};
+use crate::model::repository::{Listed, described, whole_place};
 use std::collections::{HashMap, HashSet};
+
+/// What stands between a clone's name and its job's id while it is removed.
+pub const GOING: &str = ".gone-";
 
 /// A repository to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +28,14 @@ pub struct Refusal {
 }
 
 /// Gives every repository its place below `repositories/`, and refuses those that have none.
-/// A mirror's folder ends as that of a repository on its server does.
-pub fn place(listed: Vec<Listed>, layout: Layout, mirror: bool) -> (Vec<Target>, Vec<Refusal>) {
+/// A mirror's folder ends as that of a repository on its server does. `origin` tells the address of the clone that stands at a
+/// place already.
+pub fn place(
+    listed: Vec<Listed>,
+    layout: Layout,
+    mirror: bool,
+    origin: impl Fn(&str) -> Option<String>,
+) -> (Vec<Target>, Vec<Refusal>) {
     let (mut targets, mut refusals) = (Vec::new(), Vec::new());
     // Lower-cased, as some file systems do not tell cases apart.
     let mut taken: HashMap<String, (String, String)> = HashMap::new();
@@ -44,10 +53,7 @@ pub fn place(listed: Vec<Listed>, layout: Layout, mirror: bool) -> (Vec<Target>,
             refusals.push(Refusal { name: shown, reason });
             continue;
         }
-        let mut places = places(&owner, &name, project.as_deref(), &address, layout);
-        if mirror {
-            places.iter_mut().for_each(|place| place.push_str(".git"));
-        }
+        let places = places(&owner, &name, project.as_deref(), &address, layout, mirror);
         let is_known = |path: &String| {
             taken
                 .get(&path.to_lowercase())
@@ -56,12 +62,24 @@ pub fn place(listed: Vec<Listed>, layout: Layout, mirror: bool) -> (Vec<Target>,
         if places.iter().any(is_known) {
             continue;
         }
-        let free = places.iter().find(|path| {
+        let mut free: Vec<&String> = places.iter().collect();
+        free.retain(|path| {
             let path = path.to_lowercase();
             !taken.contains_key(&path) && !is_nested(&path, &taken, &ancestors)
         });
-        match free {
+        // Where it stands already, whoever came first this time; else where no other one is at home. What else stands there is told
+        // once it is to be cloned.
+        let standing: Vec<Option<String>> = free.iter().map(|path| origin(path)).collect();
+        let is_it = |other: &Option<String>| {
+            other.as_ref().is_some_and(|other| crate::git::same_repository(other, &address))
+        };
+        let is_for_it = |place: &usize| {
+            standing[*place].as_ref().is_none_or(|other| !is_at_home(other, free[*place], layout, mirror))
+        };
+        let chosen = standing.iter().position(is_it).or_else(|| (0..free.len()).find(is_for_it));
+        match free.get(chosen.unwrap_or(0)) {
             Some(path) => {
+                let path: &String = path;
                 taken.insert(path.to_lowercase(), (path.clone(), address.clone()));
                 ancestors.extend(above(&path.to_lowercase()).map(str::to_owned));
                 targets.push(Target { owner, name, path: path.clone(), address, size: about.size });
@@ -83,7 +101,14 @@ pub fn place(listed: Vec<Listed>, layout: Layout, mirror: bool) -> (Vec<Target>,
 }
 
 /// The places of a repository, the shortest first: where that is another's, the next tells them apart.
-fn places(owner: &str, name: &str, project: Option<&str>, address: &str, layout: Layout) -> Vec<String> {
+fn places(
+    owner: &str,
+    name: &str,
+    project: Option<&str>,
+    address: &str,
+    layout: Layout,
+    mirror: bool,
+) -> Vec<String> {
     let whole = whole_place(address);
     let below = |folders: &[String]| format!("repositories/{}/{name}", folders.join("/"));
     let mut places = vec![format!("repositories/{owner}/{name}")];
@@ -94,7 +119,16 @@ fn places(owner: &str, name: &str, project: Option<&str>, address: &str, layout:
             Layout::Owner => places.extend([below(&whole[1..]), below(&whole)]),
         }
     }
+    if mirror {
+        places.iter_mut().for_each(|place| place.push_str(".git"));
+    }
     places
+}
+
+/// Whether a place is one of those that the repository at this address would get.
+fn is_at_home(address: &str, path: &str, layout: Layout, mirror: bool) -> bool {
+    let Listed { owner, name, project, .. } = described(address);
+    places(&owner, &name, project.as_deref(), address, layout, mirror).iter().any(|place| place == path)
 }
 
 /// Whether a place lies inside one that is taken, or around one.
@@ -118,7 +152,7 @@ fn unsafe_component(text: &str) -> Option<&'static str> {
         _ if text != specweave_jobs::text::plain(text) => Some("it has control characters"),
         _ if text.len() > 200 => Some("it is too long"),
         _ if matches!(lower.as_str(), ".git" | "git~1") => Some("git itself uses it"),
-        _ if lower.contains(".partial-") => Some("unfinished clones are named so"),
+        _ if lower.contains(".partial-") || lower.contains(GOING) => Some("unfinished clones are named so"),
         _ => None,
     }
 }

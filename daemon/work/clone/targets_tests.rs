@@ -16,7 +16,7 @@ fn a_name_that_would_leave_the_project_or_hide_is_refused_and_the_others_stay() 
     let mut all: Vec<Listed> = bad.iter().map(|name| listed("acme", name, None, "https://h/x")).collect();
     all.push(listed("..", "fine", None, "https://h/y"));
     all.push(listed("acme", "fine", None, "https://h/acme/fine"));
-    let (targets, refusals) = place(all, Layout::Owner, false);
+    let (targets, refusals) = place(all, Layout::Owner, false, |_| None);
     assert_eq!(targets.len(), 1);
     assert_eq!(targets[0].path, "repositories/acme/fine");
     assert_eq!(refusals.len(), bad.len() + 1);
@@ -36,6 +36,7 @@ fn two_repositories_never_share_a_place() {
         ],
         Layout::Owner,
         false,
+        |_| None,
     );
     let paths: Vec<&str> = targets.iter().map(|target| target.path.as_str()).collect();
     let wanted = [
@@ -52,6 +53,7 @@ fn two_repositories_never_share_a_place() {
         vec![listed("git", "x", None, "/srv/git/x.git"), listed("git", "X", None, "/mnt/git/X.git")],
         Layout::Owner,
         false,
+        |_| None,
     );
     assert!(refusals[0].reason.contains("differs only in case"), "{}", refusals[0].reason);
 }
@@ -62,7 +64,7 @@ fn groups_tell_repositories_apart_and_a_layout_has_all_of_them() {
         listed("common", "api", None, &format!("https://gitlab.example/{group}/common/api.git"))
     };
     let paths = |layout| {
-        let (targets, _) = place(vec![common("be"), common("fe")], layout, false);
+        let (targets, _) = place(vec![common("be"), common("fe")], layout, false, |_| None);
         targets.into_iter().map(|target| target.path).collect::<Vec<_>>()
     };
     assert_eq!(paths(Layout::Owner), ["repositories/common/api", "repositories/fe/common/api"]);
@@ -70,9 +72,33 @@ fn groups_tell_repositories_apart_and_a_layout_has_all_of_them() {
     assert_eq!(paths(Layout::Host), whole);
     for name in ["aux", "con.js", "q?x", "co:lon", "-dash", "x.", ".github"] {
         assert_eq!(
-            place(vec![listed("acme", name, None, "https://h/x")], Layout::Owner, false).0.len(),
+            place(vec![listed("acme", name, None, "https://h/x")], Layout::Owner, false, |_| None).0.len(),
             1,
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_repository_keeps_the_place_at_which_it_stands_whoever_comes_first() {
+    let common = |group: &str| {
+        listed("common", "api", None, &format!("https://gitlab.example/{group}/common/api.git"))
+    };
+    let paths = |all: Vec<Listed>| {
+        let standing = |path: &str| {
+            (path == "repositories/common/api").then(|| "https://gitlab.example/be/common/api".to_owned())
+        };
+        let (targets, refusals) = place(all, Layout::Owner, false, standing);
+        assert!(refusals.is_empty());
+        targets.into_iter().map(|target| target.path).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        paths(vec![common("fe"), common("be")]),
+        ["repositories/fe/common/api", "repositories/common/api"]
+    );
+    assert_eq!(
+        paths(vec![common("fe")]),
+        ["repositories/fe/common/api"],
+        "also where the other is not asked for"
+    );
 }
