@@ -6,6 +6,9 @@ local ok, problem = pcall(function()
   local board = require("specweave_jobs.board")
   assert(board.plain("a\226\128\174b\27[31m") == "a·b·[31m", board.plain("a\226\128\174b\27[31m"))
 
+  local strange = board.lines({ { id = "a\nb", state = "from a later release", type_name = "x" } })
+  assert(strange[1] == "unknown (1)" and strange[2] == "  a·b  x  ", vim.inspect(strange))
+
   vim.cmd("SpecweaveJobs")
   local buffer = vim.api.nvim_get_current_buf()
   local window = vim.api.nvim_get_current_win()

@@ -7,7 +7,11 @@ function M.plain(text)
   return (text:gsub("\226\128[\142\143\170-\174]", "·"):gsub("\226\129[\166-\169]", "·"))
 end
 
-local ORDER = { "running", "pending", "paused", "scheduled", "failed", "completed_with_warnings", "completed" }
+local ORDER = { "running", "pending", "paused", "scheduled", "failed", "completed_with_warnings", "completed", "unknown" }
+local KNOWN = {}
+for _, state in ipairs(ORDER) do
+  KNOWN[state] = true
+end
 
 local function known(value)
   return value ~= nil and value ~= vim.NIL
@@ -59,7 +63,7 @@ function M.lines(jobs)
   for _, state in ipairs(ORDER) do
     local of_state = {}
     for _, job in pairs(jobs) do
-      if job.state == state then
+      if (KNOWN[job.state] and job.state or "unknown") == state then
         table.insert(of_state, job)
       end
     end
@@ -73,7 +77,7 @@ function M.lines(jobs)
       table.insert(lines, string.format("%s (%d)", (state:gsub("_", " ")), #of_state))
       for _, job in ipairs(of_state) do
         local title = M.plain((job.title or "") ~= "" and job.title or job.type_name)
-        table.insert(lines, string.format("  %s  %s  %s", job.id, title, M.detail(job)))
+        table.insert(lines, string.format("  %s  %s  %s", M.plain(job.id), title, M.detail(job)))
         ids[#lines] = job.id
       end
     end

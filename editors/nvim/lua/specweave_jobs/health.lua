@@ -15,10 +15,22 @@ function M.check()
     return
   end
   ok(vim.trim(vim.fn.system({ program, "--version" })))
-  local said = vim.fn.system({ program, "doctor", "--json" })
-  local is_whole, told = pcall(vim.fn.json_decode, said)
-  if not is_whole or not told.findings then
-    warn("this folder is no SpecWeave project", { "specweave-jobs init" })
+  local said = {}
+  local id = vim.fn.jobstart({ program, "doctor", "--json" }, {
+    stdout_buffered = true,
+    on_stdout = function(_, lines)
+      said = lines
+    end,
+  })
+  vim.fn.jobwait({ id }, 30000)
+  local is_whole, told = pcall(vim.fn.json_decode, table.concat(said, "\n"))
+  if not is_whole or type(told) ~= "table" then
+    wrong("doctor gave no answer that can be read", { "specweave-jobs doctor" })
+    return
+  end
+  if not told.findings then
+    local trouble = told.error or {}
+    warn(trouble.message or "doctor found nothing to look at", { trouble.hint or "specweave-jobs init" })
     return
   end
   for _, finding in ipairs(told.findings) do

@@ -12,10 +12,20 @@ local function complain(text)
   vim.notify(vim.trim(text), vim.log.levels.ERROR, { title = "specweave-jobs" })
 end
 
--- Runs the program once, without a shell; what it says on standard error is told when it fails.
-function M.run(words, on_end)
+-- Starts the program without a shell, in a folder; nothing where it cannot be started.
+local function start(words, folder, options)
+  if vim.fn.executable(M.program) == 0 or vim.fn.isdirectory(folder) == 0 then
+    complain(M.program .. " cannot be run in " .. folder)
+    return nil
+  end
+  options.cwd = folder
+  return vim.fn.jobstart(vim.list_extend({ M.program }, words), options)
+end
+
+-- Runs the program once, in this folder or that one; what it says on standard error is told.
+function M.run(words, on_end, folder)
   local said, told = {}, {}
-  local id = vim.fn.jobstart(vim.list_extend({ M.program }, words), {
+  return start(words, folder or vim.fn.getcwd(), {
     stdout_buffered = true,
     stderr_buffered = true,
     on_stdout = function(_, lines)
@@ -25,8 +35,11 @@ function M.run(words, on_end)
       told = lines
     end,
     on_exit = function(_, status)
+      local text = vim.trim(table.concat(told, "\n"))
       if status ~= 0 then
-        complain(table.concat(told, "\n"))
+        complain(text)
+      elseif text ~= "" then
+        vim.notify(text, vim.log.levels.WARN, { title = "specweave-jobs" })
       end
       if on_end then
         on_end(status, said)
@@ -35,10 +48,6 @@ function M.run(words, on_end)
       end
     end,
   })
-  if id <= 0 then
-    complain(M.program .. " cannot be run")
-  end
-  return id
 end
 
 -- A buffer for text that is only read.
@@ -61,10 +70,30 @@ function View:draw()
     return
   end
   local lines, ids = board.lines(self.jobs)
+  if self.trouble then
+    table.insert(lines, 1, "The list stands still: " .. board.plain(self.trouble))
+    local moved = {}
+    for line, id in pairs(ids) do
+      moved[line + 1] = id
+    end
+    ids = moved
+  end
+  -- A cursor stays on its job, wherever that goes.
+  local windows = {}
+  for _, window in ipairs(vim.fn.win_findbuf(self.buffer)) do
+    windows[window] = self.ids[vim.api.nvim_win_get_cursor(window)[1]]
+  end
   self.ids = ids
   vim.bo[self.buffer].modifiable = true
   vim.api.nvim_buf_set_lines(self.buffer, 0, -1, false, lines)
   vim.bo[self.buffer].modifiable = false
+  for line, id in pairs(ids) do
+    for window, before in pairs(windows) do
+      if before == id then
+        vim.api.nvim_win_set_cursor(window, { line, vim.api.nvim_win_get_cursor(window)[2] })
+      end
+    end
+  end
 end
 
 -- Draws at most so often, whatever comes meanwhile.
@@ -93,17 +122,32 @@ function View:take(lines)
 end
 
 function View:watch()
-  self.watching = vim.fn.jobstart({ M.program, "watch", "--json" }, {
+  local told = {}
+  self.rest = ""
+  self.watching = start({ "watch", "--json" }, self.folder, {
     on_stdout = function(_, lines)
+      self.trouble = nil
       self:take(lines)
     end,
-    on_exit = function()
+    on_stderr = function(_, lines)
+      vim.list_extend(told, lines)
+    end,
+    on_exit = function(_, status)
       self.watching = nil
+      if not vim.api.nvim_buf_is_valid(self.buffer) then
+        return
+      end
+      -- It goes on over every restart of the daemon: where it has ended, something is wrong, and may pass.
+      local text = vim.trim(table.concat(told, " "))
+      self.trouble = text ~= "" and text or ("watch has ended with status " .. status)
+      self:draw()
+      vim.defer_fn(function()
+        if vim.api.nvim_buf_is_valid(self.buffer) and not self.watching then
+          self:watch()
+        end
+      end, 5000)
     end,
   })
-  if self.watching <= 0 then
-    complain(M.program .. " cannot be run")
-  end
 end
 
 function View:job()
@@ -112,7 +156,11 @@ end
 
 -- Opens the live list. Keys: <CR> details, l log, x stop, r go on, d remove, q close.
 function M.open()
-  local self = setmetatable({ jobs = {}, ids = {}, rest = "" }, View)
+  if vim.fn.executable(M.program) == 0 then
+    return complain(M.program .. " was not found: see :checkhealth specweave_jobs")
+  end
+  -- Whatever folder is gone to later, the list and its keys are of this one.
+  local self = setmetatable({ jobs = {}, ids = {}, rest = "", folder = vim.fn.getcwd() }, View)
   self.buffer = vim.api.nvim_create_buf(false, true)
   vim.bo[self.buffer].filetype = "specweave-jobs"
   vim.bo[self.buffer].bufhidden = "wipe"
@@ -127,11 +175,16 @@ function M.open()
       if not id then
         return
       end
-      M.run(vim.list_extend(vim.deepcopy(words), { id }), function(status, said)
+      local asked = "Remove job " .. board.plain(id) .. "?"
+      if words[1] == "rm" and vim.fn.confirm(asked, "&Remove\n&Keep", 2) ~= 1 then
+        return
+      end
+      -- Another tool's id may look like an option.
+      M.run(vim.list_extend(vim.deepcopy(words), { "--", id }), function(status, said)
         if show and status == 0 then
-          scratch("specweave-jobs " .. words[1] .. " " .. id, said)
+          scratch("specweave-jobs " .. words[1] .. " " .. board.plain(id), said)
         end
-      end)
+      end, self.folder)
     end
   end
   key("<CR>", on_job({ "show" }, true))
@@ -150,17 +203,7 @@ function M.open()
       end
     end,
   })
-  -- Without a daemon the stream is silent: what stands in the files is shown first.
-  M.run({ "list", "--all", "--json" }, function(status, said)
-    local is_whole, listed = pcall(vim.fn.json_decode, table.concat(said, "\n"))
-    if status == 0 and is_whole then
-      self.jobs = board.apply(self.jobs, { event = { snapshot = listed } })
-      self:draw()
-    end
-    if vim.api.nvim_buf_is_valid(self.buffer) then
-      self:watch()
-    end
-  end)
+  self:watch()
   self:draw()
   return self
 end
