@@ -18,7 +18,7 @@ const MOMENTS: [&str; 9] = [
     "GetInfoResponse.started_at",
 ];
 
-const ENUMS: [(&str, &str); 15] = [
+const ENUMS: [(&str, &str); 18] = [
     ("KnownSource.tracker", "tracker"),
     ("KnownProfile.tracker", "tracker"),
     ("ResolveConflictRequest.use", "on_conflict"),
@@ -26,6 +26,9 @@ const ENUMS: [(&str, &str); 15] = [
     ("Job.state", "job_state"),
     ("Schedule.last_state", "job_state"),
     ("Pause.reason", "pause_reason"),
+    ("Job.action", "action"),
+    ("CloneSpec.layout", "layout"),
+    ("CloneSpec.gone", "gone"),
     ("Item.state", "item_state"),
     ("Item.action", "action"),
     ("PreviewItem.action", "action"),

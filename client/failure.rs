@@ -230,7 +230,9 @@ fn hint_of(status: &tonic::Status) -> String {
         reason::JOB_NOT_REMOVABLE if data("job").is_empty() => "specweave-jobs list --all".into(),
         reason::JOB_NOT_REMOVABLE => format!("specweave-jobs kill {}", data("job")),
         reason::ITEM_NOT_FAILED => {
-            let known = data("known").split_whitespace().collect::<Vec<_>>().join(" ");
+            // One a line.
+            let known = info.metadata.get("known").map(String::as_str).unwrap_or_default();
+            let known = known.lines().map(plain).collect::<Vec<_>>().join(" ");
             let shown = format!("specweave-jobs show {} --items --failed", data("job"));
             if known.is_empty() { shown } else { format!("{shown}   (failed: {known})") }
         }

@@ -74,13 +74,25 @@ impl Source {
 
     /// One job, with its first failed items.
     pub async fn get(&mut self, project: &Project, wanted: &str) -> Result<(Job, Vec<Item>), Failure> {
+        let request = GetJobRequest {
+            id: wanted.to_owned(),
+            item_page_size: FAILED_SHOWN,
+            item_states: vec![ItemState::Failed as i32],
+            ..Default::default()
+        };
+        self.ask(project, request).await
+    }
+
+    /// One job, with what it was to do, where a daemon knows that.
+    pub async fn get_with_spec(&mut self, project: &Project, wanted: &str) -> Result<Job, Failure> {
+        let request = GetJobRequest { id: wanted.to_owned(), with_spec: true, ..Default::default() };
+        Ok(self.ask(project, request).await?.0)
+    }
+
+    async fn ask(&mut self, project: &Project, request: GetJobRequest) -> Result<(Job, Vec<Item>), Failure> {
+        let wanted = request.id.clone();
         if let Self::Daemon(connection) = self {
-            let request = timed(GetJobRequest {
-                id: wanted.to_owned(),
-                item_page_size: FAILED_SHOWN,
-                item_states: vec![ItemState::Failed as i32],
-                ..Default::default()
-            });
+            let request = timed(request);
             let response = connection.client.get_job(request).await.map_err(Failure::from);
             match response {
                 Ok(response) => {
@@ -92,7 +104,7 @@ impl Source {
             }
             *self = Self::Files;
         }
-        let job = choose(from_files(project)?.jobs, wanted)?;
+        let job = choose(from_files(project)?.jobs, &wanted)?;
         let files = JobId::parse(&job.id).map(|id| project.job(&id));
         let failed = files.map(|files| failed_in_result(&files)).unwrap_or_default();
         Ok((job, failed))

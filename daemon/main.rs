@@ -285,7 +285,7 @@ impl StopReason {
             Self::Signal(_) => "signal",
             Self::Asked => "asked",
             Self::Idle => "idle",
-            Self::ProjectGone => "moved",
+            Self::ProjectGone => rpc::errors::MOVED,
         }
     }
 }
@@ -332,7 +332,11 @@ impl Watch<'_> {
             tokio::select! {
                 _ = signals.terminate.recv() => return Happening::Stop(StopReason::Signal("SIGTERM")),
                 _ = signals.interrupt.recv() => return Happening::Stop(StopReason::Signal("SIGINT")),
-                () = stop_requested.cancelled() => return Happening::Stop(StopReason::Asked),
+                () = stop_requested.cancelled() => {
+                    if self.tenure.holds() {
+                        return Happening::Stop(StopReason::Asked);
+                    }
+                }
                 _ = signals.look.recv() => {}
                 () = tokio::time::sleep(seconds("SPECWEAVE_JOBS_CHECK_SECONDS", CHECK)) => {}
             }

@@ -94,6 +94,7 @@ impl Service {
         }
         if !self.tenure.holds() {
             // The project was moved or removed: another daemon is to serve what stands there now.
+            errors::stops_because(errors::MOVED);
             self.stop_requested.cancel();
             return Err(errors::shutting_down());
         }
@@ -150,6 +151,10 @@ impl Service {
 
     /// Makes a job of a request, and starts it.
     async fn start(&self, request: StartJobRequest) -> Result<StartJobResponse, Status> {
+        // What has been carried out is not looked at again: it may not be there to be done any more.
+        if let Some(entry) = self.keeper.snapshot().await.requested(&request.request_id) {
+            return Ok(StartJobResponse { job: Some(view::job(entry, clock::now())), existing: true });
+        }
         let mut caller = caller(request.environment);
         let terms = Terms::parse(request.spec.as_ref().unwrap_or(&JobSpec::default()));
         let mut order = order(request.spec, &mut caller)?;
@@ -316,7 +321,9 @@ impl JobsService for Service {
         let request = request.into_inner();
         let found = self.find(&snapshot, &request.id).await?;
         let mut job = found.present();
-        if let FoundJob::Ours(entry) = &found {
+        if let FoundJob::Ours(entry) = &found
+            && request.with_spec
+        {
             let spec = job.spec.insert(entry.job.order.spec());
             entry.job.terms.enter(spec);
         }
@@ -381,7 +388,8 @@ impl JobsService for Service {
             spec: Some(spec),
             environment: request.environment,
         });
-        Ok(Response::new(ResolveConflictResponse { job: started.await?.job }))
+        let StartJobResponse { job, existing } = started.await?;
+        Ok(Response::new(ResolveConflictResponse { job, existing }))
     }
 
     async fn list_sources(
@@ -476,6 +484,15 @@ impl JobsService for Service {
         let (resumed, notices) = match self.find(&snapshot, &request.id).await? {
             FoundJob::Ours(entry) => {
                 (self.resume(&entry, request.items, caller(request.environment)).await?, Vec::new())
+            }
+            FoundJob::Foreign(job) if !request.items.is_empty() => {
+                let text = format!("job {} is another tool's, whose items are not known by name", job.id);
+                return Err(error(
+                    Code::InvalidArgument,
+                    reason::ITEM_NOT_FAILED,
+                    text,
+                    [("job", job.id.clone())],
+                ));
             }
             FoundJob::Foreign(job) => self.adopt(*job, caller(request.environment)).await?,
         };

@@ -40,6 +40,8 @@ word!(failure_reason, FailureReason, "FAILURE_REASON_");
 word!(tracker, Tracker, "TRACKER_");
 word!(direction, Direction, "DIRECTION_");
 word!(on_conflict, OnConflict, "ON_CONFLICT_");
+word!(layout, Layout, "LAYOUT_");
+word!(gone, Gone, "GONE_");
 
 pub(crate) fn trackers<S: Serializer>(values: &[i32], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(values.iter().map(|value| v1::Tracker::try_from(*value).unwrap_or_default().word()))

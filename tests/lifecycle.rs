@@ -1,7 +1,9 @@
 //! One daemon per project, reachable, and gone when it should be.
 
+use crate::world::git_server::Fault;
 use crate::world::{World, eventually, lives, read, signal, suspend, wait};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -25,7 +27,7 @@ fn fifty_clients_at_once_start_one_daemon() {
             assert!(wait(client, Duration::from_secs(30)).unwrap().success());
             let mut text = String::new();
             client.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-            serde_json::from_str::<serde_json::Value>(&text).unwrap()["pid"].to_string()
+            serde_json::from_str::<Value>(&text).unwrap()["pid"].to_string()
         })
         .collect();
     pids.dedup();
@@ -206,6 +208,32 @@ fn a_stop_is_not_held_up_by_an_open_stream_or_a_silent_connection() {
 }
 
 #[test]
+fn who_watches_is_told_what_the_files_say_where_no_daemon_runs() {
+    let (world, server, names) = World::with_remotes(1);
+    server.fault(&names[0], Fault::Silent);
+    let out = world.dir.join("watched");
+    let file = fs::File::create(&out).unwrap();
+    let mut watching = world.command(["watch", "--json"]).stdout(file).spawn().unwrap();
+    let last = || {
+        let text = read(&out);
+        serde_json::from_str::<Value>(text.lines().last().unwrap_or_default()).unwrap_or_default()
+    };
+    eventually("an empty list", || last()["event"]["snapshot"]["jobs"] == json!([]));
+    assert_eq!(world.daemon_pid(), None, "watching starts none");
+    let id = world.start_clone([server.repository(&names[0])]);
+    eventually("the daemon's own word", || read(&out).contains("\"epoch\":\"") && read(&out).contains(&id));
+    let pid = world.daemon_pid().unwrap();
+    signal(pid, Signal::KILL);
+    eventually("the process is gone", || !lives(pid));
+    eventually("what the files say", || {
+        let last = last();
+        last["epoch"] == "" && last["event"]["snapshot"]["jobs"][0]["id"] == *id
+    });
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+#[test]
 fn a_daemon_without_work_leaves_but_not_while_somebody_watches() {
     let mut world = World::new();
     world.set("SPECWEAVE_JOBS_CHECK_SECONDS", "0.05").set("SPECWEAVE_JOBS_IDLE_SECONDS", "0.3");
@@ -290,7 +318,7 @@ fn an_idle_daemon_of_another_version_is_replaced_and_a_busy_one_is_used() {
     let root = world.dir.join("remotes");
     crate::world::repositories::make_many(&root, 1);
     let server = crate::world::git_server::GitServer::http(&root);
-    server.fault("repo-000", crate::world::git_server::Fault::Silent);
+    server.fault("repo-000", Fault::Silent);
     let id = world.start_clone([server.repository("repo-000")]);
     pretend();
     world.run(["daemon", "start"]).ok().complains("it is busy and stays");

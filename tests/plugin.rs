@@ -130,19 +130,69 @@ fn a_conflict_is_decided_by_one_call_and_what_is_none_makes_no_job() {
         let wrong = client.resolve_conflict(request("US-404")).await.unwrap_err();
         assert_eq!(wrong.get_details_error_info().unwrap().reason, "CONFLICT_NOT_FOUND");
         let job = client.resolve_conflict(request(&story)).await.unwrap().into_inner().job.unwrap();
-        let again = client.resolve_conflict(request(&story)).await;
-        // Sent again, it is the same job, or the conflict is already gone.
-        assert!(again.is_err() || again.unwrap().into_inner().job.unwrap().id == job.id);
+        let again = client.resolve_conflict(request(&story)).await.unwrap().into_inner();
+        assert_eq!((again.existing, again.job.unwrap().id), (true, job.id.clone()));
         let mut stream = client
-            .follow_job(FollowJobRequest { id: job.id, ..Default::default() })
+            .follow_job(FollowJobRequest { id: job.id.clone(), ..Default::default() })
             .await
             .unwrap()
             .into_inner();
         while stream.message().await.unwrap().is_some() {}
         let left = client.list_conflicts(ListConflictsRequest {}).await.unwrap().into_inner().conflicts;
         assert!(left.is_empty(), "{left:?}");
+        // Also once the conflict is gone: whoever has not heard the answer asks again.
+        let again = client.resolve_conflict(request(&story)).await.unwrap().into_inner();
+        assert_eq!((again.existing, again.job.unwrap().id), (true, job.id));
     });
     assert!(crate::world::read(&file).contains("**Status**: Completed"));
+}
+
+#[test]
+fn another_tools_job_is_told_as_it_changes() {
+    let world = World::new();
+    let list = &world.state().join("background-jobs.json");
+    let write = |status: &str| {
+        let job = json!({"id": "5e5e0001", "type": "living-docs-builder", "status": status,
+            "startedAt": "2026-01-01T00:00:00.000Z", "progress": {"current": 1, "total": 2}});
+        std::fs::write(list, json!({"jobs": [job]}).to_string()).unwrap();
+    };
+    plugin(&world, |mut client| async move {
+        let mut stream = client.watch_jobs(WatchJobsRequest::default()).await.unwrap().into_inner();
+        stream.message().await.unwrap().unwrap();
+        let mut seen = async |fits: &dyn Fn(&JobChanges) -> bool| {
+            loop {
+                let message = stream.message().await.unwrap().unwrap();
+                if let Some(watch_jobs_response::Event::Changed(changes)) = message.event
+                    && fits(&changes)
+                {
+                    return;
+                }
+            }
+        };
+        let is = |changes: &JobChanges, state: JobState| {
+            changes.jobs.iter().any(|job| job.id == "5e5e0001" && job.state() == state)
+        };
+        write("paused");
+        seen(&|changes| is(changes, JobState::Paused)).await;
+        write("completed");
+        seen(&|changes| is(changes, JobState::Completed)).await;
+        std::fs::write(list, "{\"jobs\": []}").unwrap();
+        seen(&|changes| changes.removed_ids == ["5e5e0001"]).await;
+    });
+}
+
+#[test]
+fn what_a_job_was_to_do_is_told_to_whoever_wants_it() {
+    let (world, server, names) = World::with_remotes(1);
+    let id = world.start_clone([server.repository(&names[0])]);
+    assert_eq!(world.wait(&id)["action"], "clone");
+    plugin(&world, |mut client| async move {
+        for with_spec in [false, true] {
+            let request = GetJobRequest { id: id.clone(), with_spec, ..Default::default() };
+            let job = client.get_job(request).await.unwrap().into_inner().job.unwrap();
+            assert_eq!(job.spec.is_some(), with_spec);
+        }
+    });
 }
 
 #[test]

@@ -115,7 +115,12 @@ async fn changes(project: &Project) -> Result<Option<Streaming<WatchJobsResponse
     if !project.is_still_here() {
         return Err(ProjectError::Gone(project.root().to_path_buf()).into());
     }
-    let Some(mut connection) = connect::find_awake(project, Patience::Long).await? else { return Ok(None) };
+    let found = match connect::find_awake(project, Patience::Long).await {
+        // One that hangs may go on; until then it is none.
+        Err(Failure::Silent(_)) => None,
+        found => found?,
+    };
+    let Some(mut connection) = found else { return Ok(None) };
     match connection.client.watch_jobs(WatchJobsRequest::default()).await {
         Ok(stream) => Ok(Some(stream.into_inner())),
         Err(status) => match Failure::from(status) {
@@ -128,19 +133,28 @@ async fn changes(project: &Project) -> Result<Option<Streaming<WatchJobsResponse
 async fn lines(project: &Project, ends: bool, json: bool) -> Result<(), Failure> {
     // Jobs of which it is known that they are over; `None` before the first look.
     let mut over: Option<BTreeSet<String>> = None;
+    let mut tell = |response| match (ends, json) {
+        (true, _) => show_ends(response, &mut over, json),
+        (false, true) => print_json(&response),
+        (false, false) => show(response),
+    };
+    // What the files said last, as long as no daemon says more.
+    let mut told: Option<Vec<Job>> = None;
     loop {
-        match changes(project).await? {
-            Some(mut stream) => {
-                while let Ok(Some(response)) = stream.message().await {
-                    match (ends, json) {
-                        (true, _) => show_ends(response, &mut over, json)?,
-                        (false, true) => print_json(&response)?,
-                        (false, false) => show(response)?,
-                    }
-                }
+        if let Some(mut stream) = changes(project).await? {
+            told = None;
+            while let Ok(Some(response)) = stream.message().await {
+                tell(response)?;
             }
-            None => tokio::time::sleep(LOOK).await,
+            continue;
         }
+        let jobs = Source::Files.list(project).await?.jobs;
+        if told.as_ref() != Some(&jobs) {
+            let event = watch_jobs_response::Event::Snapshot(JobList { jobs: jobs.clone() });
+            tell(WatchJobsResponse { event: Some(event), ..WatchJobsResponse::default() })?;
+            told = Some(jobs);
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -37,6 +37,12 @@ impl Snapshot {
     pub fn last_seen(&self, id: &JobId) -> Option<&Arc<Entry>> {
         self.jobs.get(id).or_else(|| self.removed.iter().rev().find(|entry| entry.job.id == *id))
     }
+
+    /// The job that a request has made; nothing for one without a name.
+    pub fn requested(&self, request_id: &str) -> Option<&Arc<Entry>> {
+        let made = |entry: &&Arc<Entry>| *entry.job.request_id == *request_id;
+        self.jobs.values().find(made).filter(|_| !request_id.is_empty())
+    }
 }
 
 /// One job in it.

@@ -25,6 +25,9 @@ pub fn error<const N: usize>(
 /// Why this daemon stops; said once, before anything is refused for it.
 static BECAUSE: OnceLock<&'static str> = OnceLock::new();
 
+/// The project is not where this daemon serves it any more.
+pub const MOVED: &str = "moved";
+
 /// Says why it stops, in the word of the contract.
 pub fn stops_because(word: &'static str) {
     let _ = BECAUSE.set(word);

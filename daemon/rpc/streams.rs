@@ -5,18 +5,20 @@
 use super::{Activity, Service, Streamed, errors};
 use crate::job::snapshot::{Entry, Snapshot};
 use crate::job::{PauseReason, State};
+use crate::mirror::ForeignJobs;
 use crate::store::job_log;
 use crate::view;
 use specweave_jobs::project::JobId;
 use specweave_jobs::v1::*;
-use specweave_jobs::{clock, tail};
+use specweave_jobs::{clock, reason, tail};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 const DEFAULT_GAP: Duration = Duration::from_millis(100);
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -71,7 +73,7 @@ impl Listener {
         self.snapshot.borrow_and_update().clone().unwrap_or_default()
     }
 
-    async fn news<T>(&mut self, to: &Outlet<T>) -> News {
+    async fn news<T>(&mut self, within: Duration, to: &Outlet<T>) -> News {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => {
@@ -83,7 +85,7 @@ impl Listener {
                 Ok(()) => News::Snapshot(self.now()),
                 Err(_) => News::Over,
             },
-            () = tokio::time::sleep(HEARTBEAT) => News::Nothing,
+            () = tokio::time::sleep(within) => News::Nothing,
         }
     }
 
@@ -163,7 +165,7 @@ pub fn follow(service: &Service, id: JobId, request: FollowJobRequest) -> Stream
                 drop(room);
             }
             loop {
-                match listener.news(&to).await {
+                match listener.news(HEARTBEAT, &to).await {
                     News::Snapshot(_) => break,
                     News::Over => return,
                     News::Nothing => {
@@ -186,6 +188,45 @@ fn is_over(entry: &Entry) -> bool {
     is_done && !for_next_daemon && entry.pid == 0
 }
 
+/// What other tools write is looked at so often.
+const OTHERS: Duration = Duration::from_secs(2);
+
+/// What a reader of all jobs has been told.
+struct Told {
+    snapshot: Arc<Snapshot>,
+    /// Other tools' jobs, by their ids.
+    others: BTreeMap<String, Job>,
+    looked: Instant,
+    sent: Instant,
+}
+
+impl Told {
+    /// What has changed since, of ours and, now and then, of others.
+    async fn changes(&mut self, snapshot: &Arc<Snapshot>, foreign: &Arc<ForeignJobs>) -> JobChanges {
+        let now = clock::now();
+        let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
+        let fresh = snapshot.jobs.values().filter(|entry| entry.revision > before.revision);
+        let mut jobs: Vec<Job> = fresh.map(|entry| view::job(entry, now)).collect();
+        let gone = before.jobs.keys().filter(|id| !snapshot.jobs.contains_key(*id));
+        let mut removed_ids: Vec<String> = gone.map(JobId::to_string).collect();
+        if self.looked.elapsed() >= OTHERS {
+            self.looked = Instant::now();
+            let others = by_id(foreign.besides(snapshot).await);
+            // One that was taken over is ours, and told as such.
+            let is_ours = |id: &str| JobId::parse(id).is_some_and(|id| snapshot.jobs.contains_key(&id));
+            removed_ids
+                .extend(self.others.keys().filter(|id| !others.contains_key(*id) && !is_ours(id)).cloned());
+            jobs.extend(others.values().filter(|job| self.others.get(&job.id) != Some(job)).cloned());
+            self.others = others;
+        }
+        JobChanges { jobs, removed_ids }
+    }
+}
+
+fn by_id(jobs: Vec<Job>) -> BTreeMap<String, Job> {
+    jobs.into_iter().map(|job| (job.id.clone(), job)).collect()
+}
+
 pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobsResponse> {
     use watch_jobs_response::Event;
     let mut listener = Listener::new(service);
@@ -196,51 +237,33 @@ pub fn watch(service: &Service, request: WatchJobsRequest) -> Streamed<WatchJobs
         let message =
             |event, revision| Ok(WatchJobsResponse { epoch: epoch.clone(), revision, event: Some(event) });
         let mut snapshot = listener.now();
-        // What the reader has; `None` before the snapshot.
-        let mut told: Option<Arc<Snapshot>> = None;
+        let Ok(room) = to.reserve().await else { return };
+        let others = by_id(foreign.besides(&snapshot).await);
+        let ours = snapshot.jobs.values().map(|entry| view::job(entry, clock::now()));
+        let jobs = ours.chain(others.values().cloned()).collect();
+        room.send(message(Event::Snapshot(JobList { jobs }), snapshot.revision));
+        let now = Instant::now();
+        let mut told = Told { snapshot: snapshot.clone(), others, looked: now, sent: now };
         loop {
-            let Ok(room) = to.reserve().await else { return };
-            let now = clock::now();
-            let event = match &told {
-                None => {
-                    let besides = foreign.besides(&snapshot).await;
-                    let ours = snapshot.jobs.values().map(|entry| view::job(entry, now));
-                    Some(Event::Snapshot(JobList { jobs: ours.chain(besides).collect() }))
-                }
-                Some(told) => {
-                    let fresh = snapshot.jobs.values().filter(|entry| entry.revision > told.revision);
-                    let jobs: Vec<Job> = fresh.map(|entry| view::job(entry, now)).collect();
-                    let removed = told.jobs.keys().filter(|id| !snapshot.jobs.contains_key(*id));
-                    let removed_ids: Vec<String> = removed.map(JobId::to_string).collect();
-                    let changed = !jobs.is_empty() || !removed_ids.is_empty();
-                    changed.then_some(Event::Changed(JobChanges { jobs, removed_ids }))
-                }
-            };
-            let since = snapshot.revision;
-            told = Some(snapshot);
-            match event {
-                Some(event) => {
-                    room.send(message(event, since));
-                    listener.pause(gap, &to).await;
-                    let newer = listener.now();
-                    if newer.revision > since {
-                        snapshot = newer;
-                        continue;
-                    }
-                }
-                None => drop(room),
+            listener.pause(gap, &to).await;
+            if listener.now().revision == snapshot.revision
+                && matches!(listener.news(OTHERS, &to).await, News::Over)
+            {
+                return;
             }
-            snapshot = loop {
-                match listener.news(&to).await {
-                    News::Snapshot(snapshot) => break snapshot,
-                    News::Over => return,
-                    News::Nothing => {
-                        if to.send(message(Event::Heartbeat(Heartbeat {}), since)).await.is_err() {
-                            return;
-                        }
-                    }
-                }
+            let Ok(room) = to.reserve().await else { return };
+            // What is sent is what is newest when there is room for it.
+            snapshot = listener.now();
+            let changes = told.changes(&snapshot, &foreign).await;
+            let event = if !changes.jobs.is_empty() || !changes.removed_ids.is_empty() {
+                Event::Changed(changes)
+            } else if told.sent.elapsed() >= HEARTBEAT {
+                Event::Heartbeat(Heartbeat {})
+            } else {
+                continue;
             };
+            told.sent = Instant::now();
+            room.send(message(event, snapshot.revision));
         }
     })
 }
@@ -251,7 +274,10 @@ pub fn tail(
     request: TailLogRequest,
 ) -> Result<Streamed<TailLogResponse>, Status> {
     let path = service.project.job(&id).log();
-    let unreadable = |error: std::io::Error| Status::internal(format!("the log cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| {
+        let text = format!("the log cannot be read: {error}");
+        errors::error(Code::ResourceExhausted, reason::STATE_NOT_WRITABLE, text, [])
+    };
     let mut offset = match request.last_lines {
         0 => request.offset,
         lines => tail::offset_of_last_lines(&path, lines).map_err(unreadable)?,
@@ -282,7 +308,7 @@ pub fn tail(
             snapshot = if newer.revision > snapshot.revision {
                 newer
             } else {
-                match listener.news(&to).await {
+                match listener.news(HEARTBEAT, &to).await {
                     News::Snapshot(snapshot) => snapshot,
                     News::Nothing => newer,
                     News::Over => return,
