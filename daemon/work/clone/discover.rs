@@ -86,7 +86,11 @@ pub async fn discover(
         return Ok(found.standing(standing::all(root).await));
     }
     let Found { listed, notes, .. } = found;
-    let origin = |path: &str| crate::git::origin(&root.join(path));
+    let origin = |path: &str| {
+        let at = root.join(path);
+        // Most often nothing stands there, which one call tells.
+        at.symlink_metadata().ok().and_then(|_| crate::git::origin(&at))
+    };
     let (targets, refusals) =
         tokio::task::block_in_place(|| place(listed, order.layout, order.mirror, origin));
     if targets.is_empty() && refusals.is_empty() {
