@@ -72,27 +72,16 @@ impl Source {
         }
     }
 
-    /// One job, with its first failed items.
+    /// One job, with its first failed items and, where a daemon knows that, what it was to do.
     pub async fn get(&mut self, project: &Project, wanted: &str) -> Result<(Job, Vec<Item>), Failure> {
-        let request = GetJobRequest {
-            id: wanted.to_owned(),
-            item_page_size: FAILED_SHOWN,
-            item_states: vec![ItemState::Failed as i32],
-            ..Default::default()
-        };
-        self.ask(project, request).await
-    }
-
-    /// One job, with what it was to do, where a daemon knows that.
-    pub async fn get_with_spec(&mut self, project: &Project, wanted: &str) -> Result<Job, Failure> {
-        let request = GetJobRequest { id: wanted.to_owned(), with_spec: true, ..Default::default() };
-        Ok(self.ask(project, request).await?.0)
-    }
-
-    async fn ask(&mut self, project: &Project, request: GetJobRequest) -> Result<(Job, Vec<Item>), Failure> {
-        let wanted = request.id.clone();
         if let Self::Daemon(connection) = self {
-            let request = timed(request);
+            let request = timed(GetJobRequest {
+                id: wanted.to_owned(),
+                item_page_size: FAILED_SHOWN,
+                item_states: vec![ItemState::Failed as i32],
+                with_spec: true,
+                ..Default::default()
+            });
             let response = connection.client.get_job(request).await.map_err(Failure::from);
             match response {
                 Ok(response) => {
@@ -104,7 +93,7 @@ impl Source {
             }
             *self = Self::Files;
         }
-        let job = choose(from_files(project)?.jobs, &wanted)?;
+        let job = choose(from_files(project)?.jobs, wanted)?;
         let files = JobId::parse(&job.id).map(|id| project.job(&id));
         let failed = files.map(|files| failed_in_result(&files)).unwrap_or_default();
         Ok((job, failed))

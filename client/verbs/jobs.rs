@@ -159,7 +159,7 @@ pub async fn resume_one(
 
 pub async fn run_again(project: &Project, id: &str, follow: bool, says: Says) -> Result<u8, Failure> {
     let mut from = Source::open(project, Patience::Short).await?;
-    let job = from.get_with_spec(project, id).await?;
+    let (job, _) = from.get(project, id).await?;
     let Some(spec) = job.spec else {
         let told = format!(
             "what job {} was to do is not known: it is SpecWeave's, or no daemon runs",

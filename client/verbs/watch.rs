@@ -7,7 +7,7 @@ use crate::cli::ListArgs;
 use crate::connect::{self, Patience};
 use crate::failure::{self, Failure};
 use crate::render::{self, screen};
-use crate::source::Source;
+use crate::source::{Listing, Source};
 use specweave_jobs::clock;
 use specweave_jobs::mirror::status_word;
 use specweave_jobs::project::{Project, ProjectError};
@@ -148,8 +148,10 @@ async fn lines(project: &Project, ends: bool, json: bool) -> Result<(), Failure>
             }
             continue;
         }
-        let jobs = Source::Files.list(project).await?.jobs;
-        if told.as_ref() != Some(&jobs) {
+        // A list that cannot be read is somebody's who may mend it.
+        if let Ok(Listing { jobs, .. }) = Source::Files.list(project).await
+            && told.as_ref() != Some(&jobs)
+        {
             let event = watch_jobs_response::Event::Snapshot(JobList { jobs: jobs.clone() });
             tell(WatchJobsResponse { event: Some(event), ..WatchJobsResponse::default() })?;
             told = Some(jobs);
