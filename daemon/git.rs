@@ -53,7 +53,7 @@ use wire::{Dialect, PacketReader, RemoteRefs};
 
 pub use address::{host_of, same_repository};
 pub use error::CloneError;
-pub use host::Host;
+pub use host::{Host, is_anybody_heard_since};
 pub use standing::{git_folder, origin, own};
 pub use traffic::Traffic;
 

@@ -307,8 +307,31 @@ fn a_network_that_is_lost_pauses_the_job_and_a_server_that_was_never_there_fails
     world.run(["--resume", &id]).ok();
     let job = world.until(&id, "the pause", |job| job["state"] != "running");
     assert_eq!((&job["state"], &job["progress"]["failed"]), (&"paused".into(), &0.into()), "{job:#}");
-    let other = world.start_clone(["http://127.0.0.1:1/acme/web.git"]);
+    let other = world.start_clone(["http://localhost:1/acme/web.git"]);
     assert_eq!(world.wait(&other)["state"], "failed");
+}
+
+#[test]
+fn a_server_that_is_gone_or_in_trouble_fails_its_own_repositories_alone() {
+    let world = World::new();
+    let root = world.dir.join("remotes");
+    let names = make_many(&root, 3);
+    let (gone, healthy) = (GitServer::http(&root), GitServer::http(&root));
+    // Both have answered before.
+    let first = world.start_clone([gone.repository("repo-000")]);
+    assert_eq!(world.wait(&first)["state"], "completed");
+    gone.cut();
+    let elsewhere = |name: &str| healthy.repository(name).replace("127.0.0.1", "localhost");
+    let id = world.start_clone(["-j", "1", &gone.repository("repo-001"), &elsewhere("repo-002")]);
+    let job = world.wait(&id);
+    assert_eq!(
+        (&job["progress"]["succeeded"], &job["progress"]["failed"]),
+        (&1.into(), &1.into()),
+        "{job:#}"
+    );
+    healthy.fault("repo-000", Fault::Status(500));
+    let id = world.start_clone(["--layout", "host", &elsewhere("repo-000")]);
+    assert_eq!(world.wait(&id)["state"], "failed", "it has answered, whatever it said: {names:?}");
 }
 
 #[test]

@@ -305,10 +305,16 @@ fn a_file_that_git_ignores_is_not_overwritten_by_news() {
 
 #[test]
 fn a_daemon_that_dies_while_it_removes_leaves_nothing_that_looks_whole() {
+    for point in ["clone-unnamed", "clone-vetted"] {
+        dies_while_it_removes(point);
+    }
+}
+
+fn dies_while_it_removes(point: &str) {
     let (mut world, server, names) = cloned(2);
     server.fault(&names[0], Fault::Status(404));
     world.run(["daemon", "stop"]).ok();
-    world.set("SPECWEAVE_JOBS_CRASH", "clone-unnamed:abort@1");
+    world.set("SPECWEAVE_JOBS_CRASH", format!("{point}:abort@1"));
     world.run(["clone", "--update", "--prune", "--force", "--follow"]);
     world.unset("SPECWEAVE_JOBS_CRASH");
     assert!(!at(&world, &names[0]).exists());

@@ -29,7 +29,10 @@ pub enum CloneError {
     Dirty(String),
     #[error("{0}")]
     Network(String),
-    /// The same, of a host that has answered before, and that nobody hears of any more.
+    /// The server itself is in trouble.
+    #[error("{0}")]
+    Troubled(String),
+    /// The network is lost: of a host that has answered before, and nobody hears of any more.
     #[error("{0}")]
     Offline(String),
     #[error(transparent)]
@@ -76,7 +79,7 @@ impl CloneError {
             Self::NotFound(_) | Self::Gone(_) => Reason::NotFound,
             Self::Diverged { .. } => Reason::Diverged,
             Self::Dirty(_) => Reason::Dirty,
-            Self::Network(_) | Self::Offline(_) | Self::Stalled(_) => Reason::Network,
+            Self::Network(_) | Self::Troubled(_) | Self::Offline(_) | Self::Stalled(_) => Reason::Network,
             Self::Limited(_) => Reason::RateLimited,
             Self::NotGit(_) | Self::Page(_) | Self::Remote(_) | Self::Pack(_) => Reason::Remote,
             Self::Refused(_) | Self::Inexact(_) | Self::NoGit => Reason::InvalidInput,
@@ -115,6 +118,7 @@ impl CloneError {
             // An object that is too large for memory is not for git either: the remote may be anybody.
             Self::Git(error) => !self.is_storage() && error.class() != git2::ErrorClass::NoMemory,
             Self::Cancelled
+            | Self::Troubled(_)
             | Self::Offline(_)
             | Self::Stalled(_)
             | Self::Limited(_)
@@ -135,7 +139,7 @@ impl CloneError {
 
     /// Whether the same attempt may go well a moment later.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Network(_))
+        matches!(self, Self::Network(_) | Self::Troubled(_))
     }
 
     /// Whether the disk has no room or cannot be written.

@@ -36,7 +36,7 @@ impl Outcome {
     fn of<T>(result: &Result<T, CloneError>) -> Self {
         match result {
             Ok(_) => Self::Well,
-            Err(CloneError::Limited(_) | CloneError::Network(_)) => Self::TooMuch,
+            Err(CloneError::Limited(_) | CloneError::Network(_) | CloneError::Troubled(_)) => Self::TooMuch,
             Err(_) => Self::Neither,
         }
     }
@@ -101,6 +101,14 @@ impl Learnt {
     }
 }
 
+/// When any host was last heard of.
+static LAST_HEARD: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Whether any host was heard of since then.
+pub fn is_anybody_heard_since(moment: Instant) -> bool {
+    LAST_HEARD.lock().expect("no holder panics").is_some_and(|heard| heard >= moment)
+}
+
 /// A host, and those who wait for it.
 pub struct Host {
     turns: Semaphore,
@@ -111,8 +119,8 @@ struct State {
     learnt: Learnt,
     /// Turns that are given out, and those that are free.
     turns: usize,
-    /// When it was last heard of, whatever it said.
-    heard: Option<Instant>,
+    /// Whether it was ever heard of, whatever it said.
+    heard: bool,
 }
 
 impl Host {
@@ -124,7 +132,7 @@ impl Host {
     }
 
     fn new() -> Self {
-        let state = State { learnt: Learnt::new(), turns: FIRST, heard: None };
+        let state = State { learnt: Learnt::new(), turns: FIRST, heard: false };
         Self { turns: Semaphore::new(FIRST), state: Mutex::new(state) }
     }
 
@@ -141,11 +149,12 @@ impl Host {
 
     /// Notes that it was heard of.
     pub(super) fn heard(&self) {
-        self.state.lock().expect("no holder panics").heard = Some(Instant::now());
+        self.state.lock().expect("no holder panics").heard = true;
+        *LAST_HEARD.lock().expect("no holder panics") = Some(Instant::now());
     }
 
-    /// When it was last heard of, by any job of this daemon.
-    pub fn last_heard(&self) -> Option<Instant> {
+    /// Whether any job of this daemon has heard of it.
+    pub fn was_heard(&self) -> bool {
         self.state.lock().expect("no holder panics").heard
     }
 }

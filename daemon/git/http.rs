@@ -241,7 +241,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, with_login: bool) -> CloneEr
         status if status.is_redirection() => CloneError::Auth(format!(
             "Authentication failed - the server answered {status} instead of the repository"
         )),
-        status if status.is_server_error() => CloneError::Network(format!("the server answered {status}")),
+        status if status.is_server_error() => CloneError::Troubled(format!("the server answered {status}")),
         status => CloneError::Remote(format!("the server answered {status}")),
     }
 }

@@ -20,6 +20,9 @@ const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword
 /// Of what git says, so much is kept: its end.
 const MOST_SAID: usize = 64 * 1024;
 
+/// A process that nothing ends is waited for so long by who cancels it.
+const ENDS_SOON: Duration = Duration::from_millis(500);
+
 /// A process that was asked to end gets so long.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -240,8 +243,10 @@ impl Git<'_> {
         let (status, said) = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                if life == Life::Ours {
-                    end_group(&mut child, group).await;
+                match life {
+                    Life::Ours => end_group(&mut child, group).await,
+                    // Most often it has ended soon, and whoever comes next finds it done.
+                    Life::ItsOwn => drop(tokio::time::timeout(ENDS_SOON, child.wait()).await),
                 }
                 return Err(error);
             }
@@ -344,9 +349,14 @@ fn failure(said: &str, status: ExitStatus) -> CloneError {
         "connection reset",
         "failed to connect",
         "couldn't connect",
-        "returned error: 5",
     ];
-    if has(&network) { CloneError::Network(text) } else { CloneError::Remote(text) }
+    if has(&network) {
+        CloneError::Network(text)
+    } else if has(&["returned error: 5"]) {
+        CloneError::Troubled(text)
+    } else {
+        CloneError::Remote(text)
+    }
 }
 
 /// Lines that tell how far it is, or what to do, and not why.

@@ -326,12 +326,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether the network is lost rather than a repository: its host has answered before, and nobody since then.
+    /// Whether the network is lost rather than a repository or a host: this host has answered before, and nobody at all since then.
     fn is_cut_off(&self, repository: &Repository, since: Instant) -> bool {
-        match Host::of(&repository.clone_url).last_heard() {
-            Some(heard) => heard < since,
-            None => self.has_cloned_from_host_of(repository),
-        }
+        let was_there =
+            || Host::of(&repository.clone_url).was_heard() || self.has_cloned_from_host_of(repository);
+        !git::is_anybody_heard_since(since) && was_there()
     }
 
     /// Whether an earlier run, perhaps of an earlier daemon, has cloned from the same host.
@@ -435,31 +434,39 @@ impl Run<'_> {
             }
             None => {}
         }
-        let (target, unnamed) = (self.folder(repository), self.unnamed(repository));
+        let (target, going) = (self.folder(repository), self.going(repository));
         let tenure = self.context.tenure.clone();
         let removing = move || {
             tenure.check()?;
             // A folder that is half removed has a name that says so, and nobody works in it any more.
-            disk::rename(&target, &unnamed)?;
+            disk::rename(&target, &going[0])?;
             crash::point("clone-unnamed");
-            remove_unless_own(&target, &unnamed)
+            remove_unless_own(&target, &going)
         };
         removed(tokio::task::spawn_blocking(removing).await)
     }
 
     /// Goes on with what an earlier run had begun to remove, if it has.
     async fn finish_pruning(&self, repository: &Repository) -> Option<Result<Became, CloneError>> {
-        let (target, unnamed) = (self.folder(repository), self.unnamed(repository));
-        if self.update != Some(Gone::Remove) || !disk::exists(&unnamed) || disk::exists(&target) {
+        let (target, going) = (self.folder(repository), self.going(repository));
+        let has_begun = going.iter().any(|path| disk::exists(path));
+        if self.update != Some(Gone::Remove) || !has_begun || disk::exists(&target) {
             return None;
         }
-        Some(removed(tokio::task::spawn_blocking(move || remove_unless_own(&target, &unnamed)).await))
+        let tenure = self.context.tenure.clone();
+        let removing = move || {
+            tenure.check()?;
+            remove_unless_own(&target, &going)
+        };
+        Some(removed(tokio::task::spawn_blocking(removing).await))
     }
 
-    /// Where a clone lies while it is removed.
-    fn unnamed(&self, repository: &Repository) -> PathBuf {
-        let name = format!("{}{}{}", repository.path, targets::GOING, self.context.job.id);
-        self.context.project.root().join(name)
+    /// Where a clone lies while it is removed: before it is seen that nothing in it is anybody's, and after.
+    fn going(&self, repository: &Repository) -> [PathBuf; 2] {
+        targets::GOING.map(|going| {
+            let name = format!("{}{going}{}", repository.path, self.context.job.id);
+            self.context.project.root().join(name)
+        })
     }
 
     fn folder(&self, repository: &Repository) -> PathBuf {
@@ -496,8 +503,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Clones one repository, again after a passing failure. Where nobody has heard of its host since the first one, the network is
-    /// lost.
+    /// Clones one repository, again after a passing failure.
     async fn attempt(&self, item: u32, repository: &Repository) -> Result<Success, CloneError> {
         let context = self.context;
         let target = self.task(repository);
@@ -659,12 +665,17 @@ fn own(folder: &Path) -> Option<&'static str> {
 }
 
 /// Removes a clone that has lost its name, and gives it back where somebody has worked in it meanwhile.
-fn remove_unless_own(target: &Path, unnamed: &Path) -> io::Result<()> {
-    if own(unnamed).is_some() {
-        disk::rename(unnamed, target)?;
-        return Err(io::Error::other("somebody has worked in it meanwhile"));
+fn remove_unless_own(target: &Path, [unnamed, vetted]: &[PathBuf; 2]) -> io::Result<()> {
+    // What is half removed already cannot be looked at any more.
+    if !disk::exists(vetted) {
+        if own(unnamed).is_some() {
+            disk::rename(unnamed, target)?;
+            return Err(io::Error::other("somebody has worked in it meanwhile"));
+        }
+        disk::rename(unnamed, vetted)?;
     }
-    disk::remove_folder(unnamed)
+    crash::point("clone-vetted");
+    disk::remove_folder(vetted)
 }
 
 fn removed(done: Result<io::Result<()>, tokio::task::JoinError>) -> Result<Became, CloneError> {

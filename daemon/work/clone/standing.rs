@@ -1,6 +1,6 @@
 //! The repositories that stand below `repositories/` already, wherever they came from.
 
-use super::targets::{GOING, Target};
+use super::targets::{Target, is_passing};
 use crate::git;
 use crate::model::repository::split_login;
 use specweave_jobs::disk::{self, Kind};
@@ -41,7 +41,7 @@ fn find(root: &Path) -> Vec<Target> {
         }
         let inside = disk::read_folder(&at).unwrap_or_default();
         let folders_inside = inside.into_iter().filter(|(name, kind)| {
-            let is_ours = name.contains(".partial-") || name.contains(GOING) || disk::is_aside(name);
+            let is_ours = is_passing(name) || disk::is_aside(name);
             *kind == Kind::Folder && !is_ours && *name == specweave_jobs::text::plain(name)
         });
         folders.extend(folders_inside.map(|(name, _)| format!("{place}/{name}")));

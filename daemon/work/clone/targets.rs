@@ -5,7 +5,12 @@ use crate::model::repository::{Listed, described, whole_place};
 use std::collections::{HashMap, HashSet};
 
 /// What stands between a clone's name and its job's id while it is removed.
-pub const GOING: &str = ".gone-";
+pub const GOING: [&str; 2] = [".gone-", ".removed-"];
+
+/// Whether a folder is called as one that is being made or removed.
+pub fn is_passing(name: &str) -> bool {
+    name.contains(".partial-") || GOING.iter().any(|going| name.contains(going))
+}
 
 /// A repository to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +157,7 @@ fn unsafe_component(text: &str) -> Option<&'static str> {
         _ if text != specweave_jobs::text::plain(text) => Some("it has control characters"),
         _ if text.len() > 200 => Some("it is too long"),
         _ if matches!(lower.as_str(), ".git" | "git~1") => Some("git itself uses it"),
-        _ if lower.contains(".partial-") || lower.contains(GOING) => Some("unfinished clones are named so"),
+        _ if is_passing(&lower) => Some("unfinished clones are named so"),
         _ => None,
     }
 }
