@@ -12,7 +12,9 @@ pub mod server;
 
 use crate::model::failure::{Failure, Reason};
 use crate::model::item::Item;
+use crate::model::repository::Listed;
 use http::StatusCode;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Why a tracker gave no answer.
@@ -41,6 +43,27 @@ pub enum TrackerError {
     Malformed { what: String, cause: String },
     #[error("cancelled")]
     Cancelled,
+}
+
+/// The repositories of a listing, each once.
+#[derive(Default)]
+pub struct Repositories {
+    listed: Vec<Listed>,
+    addresses: HashSet<String>,
+}
+
+impl Repositories {
+    /// Takes a page; whether it has brought anything. What gives nothing new has come to its end, however it is paged.
+    pub fn take(&mut self, page: impl IntoIterator<Item = Listed>) -> bool {
+        let before = self.listed.len();
+        let fresh = page.into_iter().filter(|one| self.addresses.insert(one.address.clone()));
+        self.listed.extend(fresh);
+        self.listed.len() > before
+    }
+
+    pub fn into_all(self) -> Vec<Listed> {
+        self.listed
+    }
 }
 
 impl TrackerError {

@@ -361,20 +361,14 @@ fn what_the_umask_leaves_to_others_is_what_git_leaves_to_them() {
         return;
     }
     for umask in ["002", "022", "077"] {
-        let mut world = World::new();
-        configure(&mut world, "");
-        let folder = world.dir.join("remotes/acme");
-        fs::create_dir_all(&folder).unwrap();
-        let work = world.dir.join("work");
-        fs::create_dir_all(work.join("folder")).unwrap();
-        git(&world, &work, &["init", "-q", "-b", "main"]);
-        fs::write(work.join("folder/text"), "text\n").unwrap();
-        fs::write(work.join("run"), "#!/bin/sh\n").unwrap();
-        fs::set_permissions(work.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
-        git(&world, &work, &["add", "."]);
-        git(&world, &work, &["commit", "-q", "-m", "one"]);
-        git(&world, &work, &["clone", "-q", "--bare", ".", folder.join("one.git").to_str().unwrap()]);
-        let server = GitServer::http(&world.dir.join("remotes"));
+        let (world, server) = serving(|world, work| {
+            fs::create_dir(work.join("folder")).unwrap();
+            fs::write(work.join("folder/text"), "text\n").unwrap();
+            fs::write(work.join("run"), "#!/bin/sh\n").unwrap();
+            fs::set_permissions(work.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+            git(world, work, &["add", "."]);
+            git(world, work, &["commit", "-q", "-m", "one"]);
+        });
         let under = |program: &str, words: &[&str]| {
             let script = format!("umask {umask}; exec '{program}' \"$@\"");
             world.finish(world.program("sh", [&["-c", &script, "sh"], words].concat())).ok();
@@ -414,23 +408,16 @@ fn a_server_that_lies_about_tags_is_not_believed() {
     if !has_git() {
         return;
     }
-    let mut world = World::new();
-    configure(&mut world, "");
-    let folder = world.dir.join("remotes/acme");
-    fs::create_dir_all(&folder).unwrap();
-    let work = world.dir.join("work");
-    fs::create_dir_all(&work).unwrap();
-    git(&world, &work, &["init", "-q", "-b", "main"]);
-    for tag in ["v1", "v2", "v3"] {
-        git(&world, &work, &["commit", "-q", "--allow-empty", "-m", tag]);
-        git(&world, &work, &["tag", "-a", tag, "-m", tag]);
-    }
-    git(&world, &work, &["clone", "-q", "--bare", ".", folder.join("one.git").to_str().unwrap()]);
-    let server = GitServer::http(&world.dir.join("remotes"));
+    let (world, server) = serving(|world, work| {
+        for tag in ["v1", "v2", "v3"] {
+            git(world, work, &["commit", "-q", "--allow-empty", "-m", tag]);
+            git(world, work, &["tag", "-a", tag, "-m", tag]);
+        }
+    });
     server.fault("one", Fault::LiesAboutTags);
     world.run(["clone", "--follow", &server.repository("one")]).ok();
     let tags = |at: &Path| git(&world, at, &["show-ref", "-d", "--tags"]);
-    assert_eq!(tags(&world.project.join("repositories/acme/one")), tags(&work));
+    assert_eq!(tags(&world.project.join("repositories/acme/one")), tags(&world.dir.join("work")));
 }
 
 #[test]
@@ -438,25 +425,33 @@ fn a_submodule_below_a_name_like_a_pattern_stands_in_the_index() {
     if !has_git() {
         return;
     }
-    let mut world = World::new();
-    configure(&mut world, "");
-    let folder = world.dir.join("remotes/acme");
-    fs::create_dir_all(&folder).unwrap();
-    let work = world.dir.join("work");
-    for number in 0..700 {
-        let at = work.join(format!("app[{}]", number % 7));
-        fs::create_dir_all(&at).unwrap();
-        fs::write(at.join(number.to_string()), "text\n").unwrap();
-    }
-    git(&world, &work, &["init", "-q", "-b", "main"]);
-    git(&world, &work, &["add", "."]);
-    let link = format!("160000,{},app[1]/inside", "1".repeat(40));
-    git(&world, &work, &["update-index", "--add", "--cacheinfo", &link]);
-    git(&world, &work, &["commit", "-q", "-m", "one"]);
-    git(&world, &work, &["clone", "-q", "--bare", ".", folder.join("one.git").to_str().unwrap()]);
-    let server = GitServer::http(&world.dir.join("remotes"));
+    let (world, server) = serving(|world, work| {
+        for number in 0..700 {
+            let at = work.join(format!("app[{}]", number % 7));
+            fs::create_dir_all(&at).unwrap();
+            fs::write(at.join(number.to_string()), "text\n").unwrap();
+        }
+        git(world, work, &["add", "."]);
+        let link = format!("160000,{},app[1]/inside", "1".repeat(40));
+        git(world, work, &["update-index", "--add", "--cacheinfo", &link]);
+        git(world, work, &["commit", "-q", "-m", "one"]);
+    });
     server.state.real_git.store(true, Ordering::Relaxed);
     compare_one(&world, &server, "one");
+}
+
+/// A world, and a server of one repository, `one`, with whatever is made in its folder.
+fn serving(make: impl FnOnce(&World, &Path)) -> (World, GitServer) {
+    let mut world = World::new();
+    configure(&mut world, "");
+    let (root, work) = (world.dir.join("remotes"), world.dir.join("work"));
+    fs::create_dir_all(root.join("acme")).unwrap();
+    fs::create_dir(&work).unwrap();
+    git(&world, &work, &["init", "-q", "-b", "main"]);
+    make(&world, &work);
+    git(&world, &work, &["clone", "-q", "--bare", ".", root.join("acme/one.git").to_str().unwrap()]);
+    let server = GitServer::http(&root);
+    (world, server)
 }
 
 /// Clones one with both and compares.

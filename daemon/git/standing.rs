@@ -2,6 +2,7 @@
 //! whether anything of a person's is in it. Everything here blocks.
 
 use crate::git::wire::RemoteRefs;
+use crate::net::git_settings::value_of;
 use git2::{Config, IndexEntry, Oid, Reference, Repository, RepositoryState, StatusOptions, Tag};
 use specweave_jobs::disk;
 use std::collections::{HashMap, HashSet};
@@ -27,9 +28,7 @@ impl Told {
         let mut told = Vec::new();
         config.entries(Some("^(remote|branch|fetch)\\."))?.for_each(|entry| {
             if let Ok(name) = entry.name() {
-                // A key without a value is true.
-                let value = if entry.has_value() { entry.value().unwrap_or_default() } else { "true" };
-                told.push((name.to_owned(), value.to_owned()));
+                told.push((name.to_owned(), value_of(entry).to_owned()));
             }
         })?;
         Ok(Self(told))

@@ -56,7 +56,7 @@ impl Git<'_> {
     /// Clones into a folder that does not exist yet, and leaves the work tree empty.
     pub async fn clone(&self, order: Order<'_>, cancel: &CancellationToken) -> Result<(), CloneError> {
         let Order { address, rewritten, at, wish, login } = order;
-        let mut command = self.remote_command(login, rewritten);
+        let mut command = self.command(Life::Ours, login, rewritten);
         command.args(["clone", "--progress", if wish.mirror { "--mirror" } else { "--no-checkout" }]);
         command.arg("--no-recurse-submodules");
         if wish.depth > 0 {
@@ -91,7 +91,7 @@ impl Git<'_> {
         if self.ask(at, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await?.is_none() {
             return Ok(());
         }
-        let mut command = self.remote_command(login, address);
+        let mut command = self.command(Life::Ours, login, address);
         command.arg("-C").arg(at).args(["checkout", "--force", "--progress", "HEAD", "--"]);
         // A filter says nothing meanwhile.
         self.run(command, Life::Ours, None, cancel).await
@@ -99,7 +99,7 @@ impl Git<'_> {
 
     /// Clones the submodules of a repository, and theirs, with the logins that git itself finds: they may be anybody's.
     pub async fn add_submodules(&self, at: &Path, cancel: &CancellationToken) -> Result<(), CloneError> {
-        let mut command = self.remote_command(None, "");
+        let mut command = self.command(Life::Ours, None, "");
         command.arg("-C").arg(at).args(["submodule", "update", "--init", "--recursive", "--progress"]);
         self.run(command, Life::Ours, self.patience(), cancel).await
     }
@@ -112,7 +112,7 @@ impl Git<'_> {
         (login, address): Known<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), CloneError> {
-        let mut command = self.remote_command(login, address);
+        let mut command = self.command(Life::Ours, login, address);
         command.args(NO_HOOKS).arg("-C").arg(at);
         command.args(["fetch", "--progress", "--no-recurse-submodules", "--", remote]);
         self.run(command, Life::Ours, self.patience(), cancel).await
@@ -128,8 +128,7 @@ impl Git<'_> {
         (login, address): Known<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), CloneError> {
-        let mut command = self.command_of(Life::ItsOwn);
-        self.lend(&mut command, login, address);
+        let mut command = self.command(Life::ItsOwn, login, address);
         command.args(NO_HOOKS).arg("-C").arg(at);
         // A file that git ignores is a person's, too. It says nothing while all goes well: nobody may be there to hear it.
         command.args(["merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash"]);
@@ -142,15 +141,9 @@ impl Git<'_> {
         Some(self.stall * 2)
     }
 
-    /// One that talks to a remote, with the login that it gets.
-    fn remote_command(&self, login: Option<Login>, address: &str) -> Command {
-        let mut command = self.command_of(Life::Ours);
-        self.lend(&mut command, login, address);
-        command
-    }
-
-    /// Tells a git the login for a server, and when that server hangs.
-    fn lend(&self, command: &mut Command, login: Option<Login>, address: &str) {
+    /// One that may talk to a server, with the login that it gets for it, and that gives up one which hangs.
+    fn command(&self, life: Life, login: Option<Login>, address: &str) -> Command {
+        let mut command = self.bare_command(life);
         let server = Url::parse(address).ok().map(|url| url.origin().ascii_serialization());
         if let (Some(Login { user, secret }), Some(server)) = (&login, server) {
             // An empty one first: what the user has set knows another login, or none. Ours is told to its own server alone, wherever
@@ -161,6 +154,7 @@ impl Git<'_> {
         }
         let stall = self.stall.as_secs().max(1).to_string();
         command.args(["-c", "http.lowSpeedLimit=1", "-c", &format!("http.lowSpeedTime={stall}")]);
+        command
     }
 
     /// What git says about a repository; nothing where it says no without a word.
@@ -192,7 +186,7 @@ impl Git<'_> {
         false
     }
 
-    fn command_of(&self, life: Life) -> Command {
+    fn bare_command(&self, life: Life) -> Command {
         let mut command = self.secrets.program("git");
         // Nobody is there to answer; what the caller has set to answer for him is asked.
         for (name, answer) in

@@ -5,7 +5,6 @@
 use crate::git::by_git::{with_login, worse};
 use crate::git::place::{Place, unless_cancelled};
 use crate::git::standing::{self, Branch, Refs, Standing};
-use crate::git::system::Known;
 use crate::git::{CloneError, Engine, Host, Success, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -57,10 +56,7 @@ impl Engine {
                 place.blocking(cancel, move || Ok(Standing::open(&at)?.branch()?)).await?
             }
         };
-        // What its files need may not be here yet.
-        let address = self.settings.rewritten(&task.address);
-        let login = if login_is_refused { None } else { self.login(&address).await };
-        let is_forwarded = self.forward(task, branch, (login, &address), place, cancel).await?;
+        let is_forwarded = self.forward(task, branch, login_is_refused, place, cancel).await?;
         Ok(if has_changed || is_forwarded { Success::Updated } else { Success::AlreadyThere })
     }
 
@@ -82,7 +78,7 @@ impl Engine {
         &self,
         task: &Task,
         branch: Branch,
-        known: Known<'_>,
+        login_is_refused: bool,
         place: &Place,
         cancel: &CancellationToken,
     ) -> Result<bool, CloneError> {
@@ -104,8 +100,11 @@ impl Engine {
                 return Err(CloneError::Dirty(format!("git cannot tell what is changed in it: {error}")));
             }
         }
+        // What its files need may not be here yet.
+        let address = self.settings.rewritten(&task.address);
+        let login = if login_is_refused { None } else { self.login(&address).await };
         // Git itself looks once more, and leaves everything as it is where a person has been faster.
-        let merged = self.git().forward(&task.target, known, cancel).await;
+        let merged = self.git().forward(&task.target, (login, &address), cancel).await;
         merged.map(|()| true).map_err(|error| match error {
             CloneError::Remote(said) => CloneError::Dirty(said),
             error => error,

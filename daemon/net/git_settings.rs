@@ -48,8 +48,7 @@ impl GitSettings {
         let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
         let entries = entries.map(|entry| {
             let text = String::from_utf8_lossy(entry);
-            // A key without a value is true.
-            let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
+            let (key, value) = text.split_once('\n').unwrap_or((&text, NO_VALUE));
             (key.to_owned(), value.to_owned())
         });
         Self { entries: entries.collect(), ..Self::default() }
@@ -60,8 +59,7 @@ impl GitSettings {
         if let Ok(mut entries) = config.entries(None) {
             while let Some(Ok(entry)) = entries.next() {
                 if let Ok(name) = entry.name() {
-                    let value = if entry.has_value() { entry.value().unwrap_or_default() } else { "true" };
-                    settings.entries.push((name.to_owned(), value.to_owned()));
+                    settings.entries.push((name.to_owned(), value_of(entry).to_owned()));
                 }
             }
         }
@@ -114,6 +112,14 @@ impl GitSettings {
             .map(|(name, value)| (name.trim(), value.trim()))
             .collect()
     }
+}
+
+/// What a key without a value stands for.
+const NO_VALUE: &str = "true";
+
+/// The value of an entry that libgit2 has read, which it cannot be asked for where there is none.
+pub fn value_of<'e>(entry: &'e git2::ConfigEntry) -> &'e str {
+    if entry.has_value() { entry.value().unwrap_or_default() } else { NO_VALUE }
 }
 
 /// As git reads them: a file that cannot be read says nothing.

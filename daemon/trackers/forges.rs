@@ -1,14 +1,13 @@
 //! What GitLab, Gitea, Forgejo and Bitbucket list of somebody's repositories, as a clone needs them. They are asked for nothing else.
 
 use super::server::{Ask, Scheme, Server, Session};
-use super::{MOST_PAGES, TrackerError, encode, read};
+use super::{MOST_PAGES, Repositories, TrackerError, encode, read};
 use crate::model::repository::{About, Forge, ForgeKind, Listed, described, is_web, split_login};
 use crate::net::secrets::Secrets;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 use specweave_jobs::clock;
-use std::collections::HashSet;
 use url::Url;
 
 /// Repositories that one reply gives.
@@ -145,7 +144,7 @@ async fn read_pages(
     kind: ForgeKind,
 ) -> Result<Vec<Listed>, TrackerError> {
     let malformed = |cause: String| TrackerError::Malformed { what: what.to_owned(), cause };
-    let (mut all, mut seen, mut address) = (Vec::new(), HashSet::new(), first.clone());
+    let (mut all, mut address) = (Repositories::default(), first.clone());
     for page in 2..MOST_PAGES + 2 {
         let reply = server.ask(Ask::get(what, address)).await?;
         let (found, next) = if kind == ForgeKind::Bitbucket {
@@ -157,14 +156,11 @@ async fn read_pages(
             next.query_pairs_mut().append_pair("page", &page.to_string());
             (read(what, &reply.body)?, Some(next).filter(|_| goes_on(&reply.headers)))
         };
-        let before = seen.len();
-        let listed = found.into_iter().filter_map(|one| one.listed(kind));
-        all.extend(listed.filter(|one| seen.insert(one.address.clone())));
-        // What gives nothing new has come to its end, however it is paged.
-        match next.filter(|_| seen.len() > before) {
+        let has_news = all.take(found.into_iter().filter_map(|one| one.listed(kind)));
+        match next.filter(|_| has_news) {
             Some(next) if next.origin() == first.origin() => address = next,
             Some(_) => return Err(malformed("its next page is on another server".into())),
-            None => return Ok(all),
+            None => return Ok(all.into_all()),
         }
     }
     Err(malformed(format!("more than {MOST_PAGES} pages")))

@@ -448,9 +448,12 @@ impl Run<'_> {
 
     /// Goes on with what an earlier run had begun to remove, if it has.
     async fn finish_pruning(&self, repository: &Repository) -> Option<Result<Became, CloneError>> {
+        if self.update != Some(Gone::Remove) {
+            return None;
+        }
         let (target, going) = (self.folder(repository), self.going(repository));
         let has_begun = going.iter().any(|path| disk::exists(path));
-        if self.update != Some(Gone::Remove) || !has_begun || disk::exists(&target) {
+        if !has_begun || disk::exists(&target) {
             return None;
         }
         let tenure = self.context.tenure.clone();

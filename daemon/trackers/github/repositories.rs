@@ -2,11 +2,10 @@
 
 use super::{GitHub, next_page};
 use crate::model::repository::{About, Listed, is_web, split_login};
-use crate::trackers::{MOST_PAGES, TrackerError, encode, read};
+use crate::trackers::{MOST_PAGES, Repositories, TrackerError, encode, read};
 use serde::Deserialize;
 use serde_json::Value;
 use specweave_jobs::clock;
-use std::collections::HashSet;
 
 /// Of a repository, what a clone needs; everything else may change without us.
 #[derive(Deserialize)]
@@ -66,17 +65,15 @@ impl GitHub {
     }
 
     async fn list(&self, what: &str, first: String) -> Result<Vec<Listed>, TrackerError> {
-        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        let mut found = Repositories::default();
         let mut next = Some(first);
         for _ in 0..MOST_PAGES {
-            let Some(address) = next.take() else { return Ok(found) };
+            let Some(address) = next.take() else { return Ok(found.into_all()) };
             let reply = self.get(what, address).await?;
             let page: Vec<Repository> = read(what, &reply.body)?;
-            let before = seen.len();
             // A server does not lead to what is on this machine, nor to a login.
             let web = page.into_iter().filter(|one| is_web(&one.clone_url));
-            let fresh = web.filter(|one| seen.insert(one.clone_url.clone()));
-            found.extend(fresh.map(|repository| Listed {
+            let has_news = found.take(web.map(|repository| Listed {
                 owner: repository.owner.login,
                 name: repository.name,
                 project: None,
@@ -90,8 +87,7 @@ impl GitHub {
                     active_at: Some(repository.pushed_at.and_then(|at| clock::parse_iso(&at)).unwrap_or(0)),
                 },
             }));
-            // What gives nothing new has come to its end.
-            next = next_page(&reply.headers, &self.server.base).filter(|_| seen.len() > before);
+            next = next_page(&reply.headers, &self.server.base).filter(|_| has_news);
         }
         let cause = format!("more than {MOST_PAGES} pages");
         Err(TrackerError::Malformed { what: what.to_owned(), cause })

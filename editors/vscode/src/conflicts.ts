@@ -14,6 +14,7 @@ export interface ConflictNode {
 }
 
 const SCHEME = "specweave-conflict";
+const SIDES = ["base", "local", "remote"] as const;
 
 export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vscode.TextDocumentContentProvider {
   private readonly changed = new vscode.EventEmitter<undefined>();
@@ -88,7 +89,7 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
     if (!client) return this.openFile(node);
     const { conflict } = await client.getConflict({ story: node.conflict.story });
     if (!conflict) return;
-    const [base, local, remote] = (["base", "local", "remote"] as const).map((name) =>
+    const [base, local, remote] = SIDES.map((name) =>
       this.side(conflict, name, sideText(conflict, name)),
     ) as [vscode.Uri, vscode.Uri, vscode.Uri];
     if (!conflict.key) {
@@ -117,7 +118,7 @@ export class ConflictsTree implements vscode.TreeDataProvider<ConflictNode>, vsc
 
   /** Where the merged text of this very conflict is left: another conflict over the same story has another place. */
   private output(project: Project, conflict: Conflict): string {
-    const sides = (["base", "local", "remote"] as const).map((name) => sideText(conflict, name));
+    const sides = SIDES.map((name) => sideText(conflict, name));
     const hash = createHash("sha256").update(JSON.stringify([project.root, conflict.story, ...sides])).digest("hex");
     const output = path.join(this.storage, "merged", hash.slice(0, 16), `${conflict.story.replace(/[^\w-]+/g, "-")}.md`);
     this.outputs.set(`${project.root}:${conflict.story}`, output);

@@ -81,6 +81,14 @@ function watched(root: string, program: string, isTrusted = true, silentMs = 60_
   return { daemon, states, shown: () => [...daemon.jobs.values()].map((job) => JobState[job.state]) };
 }
 
+/** A daemon in a project, and the extension's side that watches it. */
+async function watching(state: JobState, { inode, silentMs }: { inode?: bigint; silentMs?: number } = {}) {
+  const made = world();
+  const served = await daemonOf(made.root, state, inode, silentMs !== undefined);
+  made.publish(served.socket);
+  return { ...made, served, ...watched(made.root, made.program, true, silentMs) };
+}
+
 async function until(what: string, look: () => boolean) {
   for (const began = Date.now(); !look(); await new Promise((resolve) => setTimeout(resolve, 10))) {
     if (Date.now() - began > 10_000) throw new Error(`${what}: it did not come about`);
@@ -88,10 +96,7 @@ async function until(what: string, look: () => boolean) {
 }
 
 test("the stream of a daemon with nothing to do is let go, however often it says that it lives", async () => {
-  const { root, program, publish } = world();
-  const served = await daemonOf(root, JobState.COMPLETED);
-  publish(served.socket);
-  const { daemon, states } = watched(root, program);
+  const { served, daemon, states } = await watching(JobState.COMPLETED);
   await until("a stream", () => served.streams() === 1);
   await until("it is let go", () => served.streams() === 0);
   await until("it rests", () => states.at(-1) === "resting");
@@ -101,10 +106,7 @@ test("the stream of a daemon with nothing to do is let go, however often it says
 });
 
 test("the stream of a daemon with an active job stays", async () => {
-  const { root, program, publish } = world();
-  const served = await daemonOf(root, JobState.RUNNING);
-  publish(served.socket);
-  const { daemon, states, shown } = watched(root, program);
+  const { served, daemon, states, shown } = await watching(JobState.RUNNING);
   await until("a stream", () => states.at(-1) === "ready");
   await until("it would have been let go", () => served.beats() >= 60);
   assert.deepEqual([served.streams(), served.opened(), shown()], [1, 1, ["RUNNING"]]);
@@ -114,10 +116,7 @@ test("the stream of a daemon with an active job stays", async () => {
 });
 
 test("what a daemon that died has left is no daemon: the files say what is known, and the next one is watched", async () => {
-  const { root, program, publish } = world();
-  const first = await daemonOf(root, JobState.RUNNING);
-  publish(first.socket);
-  const { daemon, states, shown } = watched(root, program);
+  const { root, publish, served: first, daemon, states, shown } = await watching(JobState.RUNNING);
   await until("it is watched", () => shown()[0] === "RUNNING");
   first.close();
   await until("the files are read", () => shown()[0] === "PAUSED" && states.at(-1) === "resting");
@@ -129,10 +128,7 @@ test("what a daemon that died has left is no daemon: the files say what is known
 });
 
 test("a stream that says nothing any more is taken up anew", async () => {
-  const { root, program, publish } = world();
-  const served = await daemonOf(root, JobState.RUNNING, undefined, true);
-  publish(served.socket);
-  const { daemon, shown } = watched(root, program, true, 100);
+  const { served, daemon, shown } = await watching(JobState.RUNNING, { silentMs: 100 });
   await until("another stream", () => served.opened() >= 2);
   assert.deepEqual(shown(), ["RUNNING"]);
   daemon.close();
@@ -140,10 +136,7 @@ test("a stream that says nothing any more is taken up anew", async () => {
 });
 
 test("a daemon that died while nobody watched it is none for a look", async () => {
-  const { root, program, publish } = world();
-  const served = await daemonOf(root, JobState.COMPLETED);
-  publish(served.socket);
-  const { daemon, states } = watched(root, program);
+  const { served, daemon, states } = await watching(JobState.COMPLETED);
   await until("it rests", () => states.at(-1) === "resting");
   assert.ok(await daemon.running());
   served.close();
@@ -152,10 +145,7 @@ test("a daemon that died while nobody watched it is none for a look", async () =
 });
 
 test("another project's daemon is none, for a look and for a change", async () => {
-  const { root, program, publish, calls } = world();
-  const served = await daemonOf(root, JobState.RUNNING, 1n);
-  publish(served.socket);
-  const { daemon, shown } = watched(root, program);
+  const { calls, served, daemon, shown } = await watching(JobState.RUNNING, { inode: 1n });
   await until("the files are read", () => shown()[0] === "PAUSED");
   assert.equal(await daemon.running(), undefined);
   await assert.rejects(daemon.started(), /has published no endpoint/);
